@@ -1,0 +1,43 @@
+# Two commands are all a fresh machine needs: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Small steps on many threads are many times slower on busy cores than on one.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-slow lint format bench clean
+
+demo: $(VENV)/.installed ## train on the embedded gallery and search it
+	$(BIN)/fedstyle demo
+
+test: $(VENV)/.installed-dev lint ## lint, types and tests
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)/.installed-dev ## the longer checks
+	$(BIN)/python -m pytest -n 2 -m slow
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev ## every benchmark prints JSON lines
+	for f in benchmarks/*.py; do $(BIN)/python $$f || exit 1; done
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(VENV)/.installed $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

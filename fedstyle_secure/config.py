@@ -1,0 +1,289 @@
+"""Every setting of a run: its name, its type, its range and its default.
+
+One frozen tree of sections. TOML files and `-s section.key=value` fill it; `to_flat` and `from_flat`
+carry it through Flower, whose run configuration knows only flat keys and scalar values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from fedstyle_secure.errors import ConfigError
+
+Scalar = str | int | float | bool
+
+
+def _split_names(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(value) if isinstance(value, list) else value
+
+
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split_names),
+    PlainSerializer(lambda names: ",".join(names), return_type=str),
+]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class RunSection(_Section):
+    """The run as a whole."""
+
+    seed: int = Field(0, ge=0, lt=2**31, description="Data order and public initialisation. Never noise.")
+    rounds: int = Field(8, ge=1, le=10_000, description="Federated rounds with local training.")
+    folder: str = Field("", description="Where the run is written. Empty: runs/NAME, NAME from the config.")
+    min_artists: int = Field(2, ge=1, description="Replies that a round needs; fewer stop the run.")
+    timeout: float = Field(600.0, gt=0, description="Seconds to wait for the replies of a round.")
+
+
+class GallerySection(_Section):
+    """Where artworks come from."""
+
+    source: Literal["atelier", "folder", "hub"] = Field("atelier", description="Kind of gallery.")
+    size: int = Field(64, ge=32, le=512, description="Side of the square pictures, in pixels.")
+    test_fraction: float = Field(0.25, gt=0, lt=1, description="Held-out share where no split is given.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of procedural pictures and of random splits.")
+    min_pictures: int = Field(4, ge=2, description="Training pictures an artist needs.")
+    on_bad: Literal["refuse", "skip"] = Field("refuse", description="What a bad picture does.")
+    path: str = Field("", description="folder: the gallery's folder.")
+    split_column: str = Field("split", description="folder: the column of split.csv that says train or test.")
+    public: Names = Field((), description="folder, hub: artists whose pictures the platform owns.")
+    artists: int = Field(16, ge=1, le=100_000, description="atelier: private artists.")
+    pictures: int = Field(60, ge=2, le=10_000, description="atelier: pictures an artist.")
+    public_artists: int = Field(16, ge=1, le=10_000, description="atelier: public artists.")
+    dataset: str = Field("", description="hub: data set name, or a local folder.")
+    dataset_split: str = Field("train", description="hub: split of the data set to read.")
+    artist_column: str = Field("artist", description="hub: column that names the artist.")
+    image_column: str = Field("image", description="hub: column that holds the picture.")
+    style_column: str = Field("", description="hub: column that names the style; empty: none.")
+    max_artists: int = Field(0, ge=0, description="hub: keep the artists with most pictures; 0 keeps all.")
+    max_pictures: int = Field(0, ge=0, description="hub: pictures kept of an artist; 0 keeps all.")
+
+
+class StyleSection(_Section):
+    """The encoder."""
+
+    encoder: Literal["texture", "cnn"] = Field("texture", description="Kind of encoder.")
+    dim: int = Field(96, ge=4, le=1024, description="Dimensions of an embedding.")
+    train: Literal["head", "norms", "all"] = Field("head", description="Weights that train privately.")
+    temperature: float = Field(0.1, gt=0, le=10, description="Temperature of the contrast.")
+    alignment: float = Field(0.5, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
+    views: int = Field(1, ge=1, le=16, description="Augmented views of a picture; they count as one record.")
+    pretrain_steps: int = Field(300, ge=0, le=100_000, description="cnn: steps on the public set.")
+
+
+class StylesSection(_Section):
+    """The shared styles."""
+
+    source: Literal["labels", "vocabulary"] = Field("vocabulary", description="Where styles come from.")
+    count: int = Field(12, ge=1, le=4096, description="vocabulary: number of styles.")
+    min_contributors: int = Field(3, ge=2, description="Artists that a released prototype needs.")
+
+
+class PrototypesSection(_Section):
+    """Prototypes of the shared styles."""
+
+    releases: int = Field(1, ge=0, le=1000, description="How often the artists' sums refresh them.")
+
+
+class CardsSection(_Section):
+    """Style cards of artists who want to be found."""
+
+    consent: Names = Field(("all",), description='Artists who publish a card: "all", "none" or names.')
+    releases: int = Field(2, ge=1, le=1000, description="Releases of a card: one first, the last at the end.")
+
+
+class TrainingSection(_Section):
+    """Local training and what the platform does with it."""
+
+    local_steps: int = Field(1, ge=0, le=1000, description="DP-SGD steps of an artist in a round.")
+    sampling_rate: float = Field(0.5, gt=0, le=1, description="Poisson sampling rate of a step.")
+    expected_pictures: int = Field(45, ge=1, description="Public guess of a portfolio's size; scales steps.")
+    learning_rate: float = Field(1.0, gt=0, description="Step size of an artist.")
+    realign_steps: int = Field(0, ge=0, le=1000, description="Public steps of the platform after a round.")
+    realign_rate: float = Field(0.1, gt=0, description="Step size of those.")
+
+
+class PrivacySection(_Section):
+    """The guarantee."""
+
+    dp: Literal["on", "off"] = Field("on", description="Differential privacy of every release.")
+    unit: Literal["artwork"] = Field("artwork", description="Neighbours differ in one artwork.")
+    target_epsilon: float = Field(8.0, gt=0, le=1000, description="Total over all releases of an artist.")
+    delta: float = Field(1e-5, gt=0, lt=0.1, description="Failure probability of the guarantee.")
+    noise_multiplier: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="Noise of a DP-SGD step in units of the clip norm; auto: from target_epsilon."
+    )
+    clip_norm: float = Field(1.0, gt=0, description="Bound on a picture's gradient, L2.")
+
+
+class ShareSection(_Section):
+    """How the budget is split over the kinds of release (relative weights)."""
+
+    sgd: float = Field(0.3, gt=0, description="Weight of DP-SGD.")
+    cards: float = Field(0.6, gt=0, description="Weight of the style cards.")
+    prototypes: float = Field(0.1, gt=0, description="Weight of the prototype sums.")
+
+
+class Config(_Section):
+    """All settings of a run."""
+
+    run: RunSection = RunSection()
+    gallery: GallerySection = GallerySection()
+    style: StyleSection = StyleSection()
+    styles: StylesSection = StylesSection()
+    prototypes: PrototypesSection = PrototypesSection()
+    cards: CardsSection = CardsSection()
+    training: TrainingSection = TrainingSection()
+    privacy: PrivacySection = PrivacySection()
+    share: ShareSection = ShareSection()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], origin: str = "configuration") -> Self:
+        """Build from nested sections.
+
+        Raises:
+            ConfigError: A key is unknown or a value is not allowed; the line names the key, the
+                allowed values and, for a key, the nearest valid name.
+        """
+        _refuse_unknown(values, origin)
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ConfigError(f"{origin}: {_explain(error)}") from None
+
+    @classmethod
+    def from_flat(cls, flat: Mapping[str, Scalar], origin: str = "run configuration") -> Self:
+        """Build from dotted keys, as Flower carries them. Raises ConfigError as `from_dict` does."""
+        return cls.from_dict(_nest(flat.items(), origin), origin)
+
+    @classmethod
+    def load(cls, path: Path, settings: Iterable[str] = ()) -> Self:
+        """Read a TOML file and apply `section.key=value` settings over it.
+
+        Raises:
+            ConfigError: The file is missing or no TOML, or as `from_dict`.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such configuration file") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not a TOML file: {error}") from None
+        return cls.from_dict(values, str(path)).override(settings)
+
+    def override(self, settings: Iterable[str]) -> Self:
+        """Return a copy with `section.key=value` settings applied. Raises ConfigError as `from_dict`."""
+        flat = dict(self.to_flat())
+        for setting in settings:
+            key, equals, text = setting.partition("=")
+            if not equals:
+                raise ConfigError(f"-s {setting}: expected section.key=value")
+            key = key.strip()
+            _refuse_unknown(_nest([(key, text)], f"-s {setting}"), f"-s {setting}")
+            flat[key] = _parse_scalar(text.strip())
+        return self.from_flat(flat, "-s")
+
+    def to_flat(self) -> dict[str, Scalar]:
+        """Every setting as `section.key`, scalars only; names are joined by commas."""
+        return {
+            f"{section}.{key}": value
+            for section, values in self.model_dump().items()
+            for key, value in values.items()
+        }
+
+    def to_toml(self) -> str:
+        """The resolved settings as TOML text that `load` reads back to an equal Config."""
+        return tomli_w.dumps(self.model_dump())
+
+    @classmethod
+    def allowed(cls, key: str) -> str:
+        """What a `section.key` may be, in words: type, range or choices."""
+        section, _, name = key.partition(".")
+        schema = cls.model_fields[section].annotation.model_json_schema()["properties"][name]  # type: ignore[union-attr]
+        return " or ".join(_describe(option) for option in schema.get("anyOf", [schema]))
+
+
+def _describe(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(repr(choice) for choice in schema["enum"])
+    if "const" in schema:
+        return repr(schema["const"])
+    kind = {"integer": "a whole number", "number": "a number", "string": "text", "array": "names"}[schema["type"]]
+    bounds = [
+        f"{sign} {schema[name]:g}"
+        for name, sign in (
+            ("minimum", ">="),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "<="),
+            ("exclusiveMaximum", "<"),
+        )
+        if name in schema
+    ]
+    return " ".join([kind, " and ".join(bounds)]).strip()
+
+
+def _parse_scalar(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _nest(items: Iterable[tuple[str, Any]], origin: str) -> dict[str, dict[str, Any]]:
+    nested: dict[str, dict[str, Any]] = {}
+    for key, value in items:
+        section, dot, name = key.partition(".")
+        if not dot:
+            raise ConfigError(f"{origin}: {key!r} is not section.key{_nearest(key, _all_keys())}")
+        nested.setdefault(section, {})[name] = value
+    return nested
+
+
+def _all_keys() -> list[str]:
+    return [
+        f"{name}.{key}"
+        for name, field in Config.model_fields.items()
+        for key in field.annotation.model_fields  # type: ignore[union-attr]
+    ]
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    valid = list(valid)
+    match = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    return f"; valid: {', '.join(valid)}"
+
+
+def _refuse_unknown(values: Mapping[str, Any], origin: str) -> None:
+    for section, keys in values.items():
+        if section not in Config.model_fields:
+            raise ConfigError(f"{origin}: unknown section {section!r}{_nearest(section, Config.model_fields)}")
+        if not isinstance(keys, Mapping):
+            raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
+        known = [key.split(".", 1)[1] for key in _all_keys() if key.startswith(f"{section}.")]
+        for key in keys:
+            if key not in known:
+                elsewhere = [full for full in _all_keys() if full.split(".", 1)[1] == key]
+                hint = f"; did you mean {elsewhere[0]!r}?" if elsewhere else _nearest(key, known)
+                raise ConfigError(f"{origin}: unknown setting '{section}.{key}'{hint}")
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first problem: the key, the value that was given, what is allowed."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"][:2])
+    return f"{key} = {problem['input']!r} is not allowed; allowed: {Config.allowed(key)}"

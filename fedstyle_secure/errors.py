@@ -1,0 +1,42 @@
+"""Errors a person can act on, each with the exit code that `fedstyle` ends with.
+
+One line names the key, file, artist or tensor and says what would be valid.
+"""
+
+from __future__ import annotations
+
+
+class FedStyleError(Exception):
+    """Base of every error that `fedstyle` explains in one line. Exit code 1."""
+
+    exit_code = 1
+
+
+class ConfigError(FedStyleError):
+    """A setting is unknown, missing or out of range. Exit code 2."""
+
+    exit_code = 2
+
+
+class GalleryError(FedStyleError):
+    """A picture, portfolio or gallery cannot be used. Exit code 3."""
+
+    exit_code = 3
+
+
+class RunError(FedStyleError):
+    """A run folder is missing, damaged, unfinished or would be overwritten. Exit code 4."""
+
+    exit_code = 4
+
+
+class PrivacyError(FedStyleError):
+    """Something would make the stated guarantee false, so it was refused. Exit code 5."""
+
+    exit_code = 5
+
+
+class FederationError(FedStyleError):
+    """A round could not be completed: too few replies, or the engine failed. Exit code 6."""
+
+    exit_code = 6

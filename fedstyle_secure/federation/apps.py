@@ -1,0 +1,119 @@
+"""The Flower apps, wired to galleries and run folders. `flwr run .` and every engine use these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import FederationError
+from fedstyle_secure.federation.artist import Studio, build_client_app
+from fedstyle_secure.federation.measure import Meter
+from fedstyle_secure.federation.platform import run_rounds
+from fedstyle_secure.federation.results import write_manifest, write_results
+from fedstyle_secure.federation.state import PlatformState
+from fedstyle_secure.galleries.checks import survey
+from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.privacy.plan import Plan, solve
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.style.prototypes import ROW_NORM
+
+
+def run_folder(config: Config, run_id: int) -> RunFolder:
+    """Where the run of a context lies: `run.folder`, or a folder named after Flower's run id."""
+    return RunFolder(Path(config.run.folder or f"runs/flower-{run_id}").resolve())
+
+
+class Studios:
+    """The studios of the artists whose nodes this process runs, opened when first asked for."""
+
+    def __init__(self) -> None:
+        self._configs: dict[int, tuple[Config, Plan]] = {}
+        self._studios: dict[tuple[int, int], Studio] = {}
+
+    def home(self, context: Context) -> Path:
+        """The artist's own folder."""
+        config, _ = self._settings(context)
+        return run_folder(config, context.run_id).artist_home(self._artist(context, config))
+
+    def studio(self, context: Context) -> Studio:
+        """The artist's studio."""
+        key = (context.run_id, self._partition(context))
+        if key not in self._studios:
+            config, plan = self._settings(context)
+            artist = self._artist(context, config)
+            portfolio = open_gallery(config.gallery).portfolio(artist)
+            self._studios[key] = Studio(self.home(context), config, plan, portfolio)
+        return self._studios[key]
+
+    def _settings(self, context: Context) -> tuple[Config, Plan]:
+        if context.run_id not in self._configs:
+            config = Config.from_flat(context.run_config)  # type: ignore[arg-type]
+            self._configs[context.run_id] = (config, solve(config, ROW_NORM))
+        return self._configs[context.run_id]
+
+    def _partition(self, context: Context) -> int:
+        return int(context.node_config["partition-id"])
+
+    def _artist(self, context: Context, config: Config) -> str:
+        artists = open_gallery(config.gallery).artists
+        partition = self._partition(context)
+        if partition >= len(artists):
+            raise FederationError(f"node {partition} has no artist; the gallery has {len(artists)}")
+        return artists[partition]
+
+
+def make_client_app() -> ClientApp:
+    """The artists' app, with studios of its own."""
+    studios = Studios()
+    return build_client_app(studios.studio, studios.home)
+
+
+def make_server_app(on_round: Callable[[dict[str, Any], int], None] | None = None) -> ServerApp:
+    """The platform's app.
+
+    Args:
+        on_round: Called with the metrics of each round and the number of rounds in all.
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        config = Config.from_flat(context.run_config)  # type: ignore[arg-type]
+        run = run_folder(config, context.run_id)
+        run.begin(config, resume=True, force=False)
+        with run.lock():
+            _run(grid, config, run, on_round)
+
+    return app
+
+
+def _run(
+    grid: Grid, config: Config, run: RunFolder, on_round: Callable[[dict[str, Any], int], None] | None
+) -> None:
+    gallery = open_gallery(config.gallery)
+    write_manifest(run, config, survey(gallery, config.gallery.on_bad))
+    plan = solve(config, ROW_NORM)
+    meter = Meter(config.style, [gallery.portfolio(artist) for artist in gallery.artists])
+
+    def look(state: PlatformState) -> dict[str, Any]:
+        found = meter.measure(state)
+        return asdict(found) if found else {}
+
+    def report(line: dict[str, Any]) -> None:
+        if on_round:
+            on_round(line, plan.schedule.rounds)
+
+    public = [gallery.portfolio(artist) for artist in gallery.public_artists]
+    state = run_rounds(grid, config, run, plan, public, look, report)
+    write_results(run, config, plan, gallery.artists, state, meter.measure(state))
+
+
+client_app = make_client_app()
+server_app = make_server_app()

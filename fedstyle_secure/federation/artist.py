@@ -1,0 +1,179 @@
+"""The artist's side: a studio that trains on its own portfolio, and the ClientApp around it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import FederationError, GalleryError, PrivacyError
+from fedstyle_secure.federation.codes import Decline
+from fedstyle_secure.federation.protocol import Instruction, reply_record
+from fedstyle_secure.galleries.base import Portfolio
+from fedstyle_secure.privacy.dp_sgd import DPTrainer
+from fedstyle_secure.privacy.gate import Gate, Release, Sealed
+from fedstyle_secure.privacy.plan import Plan
+from fedstyle_secure.style.encoder import StyleEncoder
+from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
+from fedstyle_secure.style.losses import PrototypeContrast
+from fedstyle_secure.style.prototypes import Styles, picture_rows
+
+
+class Studio:
+    """One artist: its pictures, its ledger and what it answers."""
+
+    def __init__(self, home: Path, config: Config, plan: Plan, portfolio: Portfolio) -> None:
+        """Open the studio.
+
+        Args:
+            home: The artist's own folder: ledger, last releases, sampling key, log.
+            config: The run's settings.
+            plan: Solved by the artist itself from those settings.
+            portfolio: The artist's pictures; only the training ones are used.
+
+        Raises:
+            PrivacyError: The ledger is damaged.
+        """
+        self.artist = portfolio.artist
+        self._home = home
+        self._config = config
+        self._plan = plan
+        self._pictures = portfolio.train_pictures
+        self._labels = portfolio.train_styles
+        self._gate = Gate(home)
+        self._prepared: tuple[str, torch.Tensor] | None = None
+
+    def answer(self, instruction: Instruction) -> Sealed:
+        """What the plan has for this round, made and entered in the ledger.
+
+        Raises:
+            FederationError: The instruction does not fit the encoder or the plan.
+            PrivacyError: Answering would break the guarantee.
+            GalleryError: A picture's label is unknown.
+        """
+        schedule = self._plan.schedule
+        if instruction.round not in range(schedule.rounds):
+            raise FederationError(f"round {instruction.round} is not in the plan's {schedule.rounds}")
+        request = hashlib.sha256(f"{self.artist}\n{instruction.digest()}".encode()).hexdigest()
+        return self._gate.send(request, lambda: self._releases(instruction))
+
+    def _releases(self, instruction: Instruction) -> list[Release]:
+        encoder = encoder_from_arrays(self._config.style, instruction.encoder)
+        inputs = self._inputs(encoder)
+        schedule, plan, releases = self._plan.schedule, self._plan, []
+        vectors = encoder.released(inputs[:, 0])
+        assigned = instruction.styles.assign(vectors, self._labels)
+        if instruction.round in schedule.cards and self._publishes_card():
+            releases.append(Release("card", {"card": plan.card.apply(vectors)}, plan.card))
+        if instruction.round in schedule.prototypes:
+            rows = picture_rows(vectors, assigned, len(instruction.styles.names))
+            releases.append(Release("prototypes", {"sums": plan.prototypes.apply(rows)}, plan.prototypes))
+        if instruction.round in schedule.updates:
+            releases.append(Release("update", self._train(encoder, inputs, assigned, instruction), plan.sgd))
+        return releases
+
+    def _train(
+        self, encoder: StyleEncoder, inputs: torch.Tensor, assigned: np.ndarray, instruction: Instruction
+    ) -> dict[str, np.ndarray]:
+        before = encoder.trainable_arrays()
+        loss, targets = self._loss(encoder, instruction, assigned)
+        trainer = DPTrainer(encoder, loss, self._plan.sgd, self._config.training.learning_rate)
+        trainer.fit(inputs, targets, self._batch_rng(instruction.round))
+        return {name: after - before[name] for name, after in encoder.trainable_arrays().items()}
+
+    def _loss(
+        self, encoder: StyleEncoder, instruction: Instruction, assigned: np.ndarray
+    ) -> tuple[PrototypeContrast, torch.Tensor]:
+        """Contrast against prototypes and cards: an artist with a card trains toward it, one without
+        toward its pictures' prototypes."""
+        style, styles = self._config.style, instruction.styles
+        anchors = np.concatenate([styles.prototypes, instruction.cards])
+        targets = np.stack([assigned, np.full_like(assigned, -1)], axis=1)
+        if self.artist in instruction.card_artists:
+            targets[:, 1] = assigned
+            targets[:, 0] = len(styles.names) + instruction.card_artists.index(self.artist)
+        loss = PrototypeContrast(lambda: encoder.place(anchors), style.temperature, style.alignment)
+        return loss, torch.from_numpy(targets)
+
+    def _publishes_card(self) -> bool:
+        consent = self._config.cards.consent
+        return consent == ("all",) or self.artist in consent
+
+    def _inputs(self, encoder: StyleEncoder) -> torch.Tensor:
+        """The prepared pictures and their views, kept while the encoder's fixed part stays the same."""
+        key = encoder.fixed_digest()
+        if self._prepared is None or self._prepared[0] != key:
+            views = prepare_views(encoder, self._pictures, self._config.style.views, self._rng("views"))
+            self._prepared = (key, views)
+        return self._prepared[1]
+
+    def _batch_rng(self, number: int) -> np.random.Generator:
+        """Draws the Poisson batches of a round.
+
+        Amplification by sampling holds only while nobody knows who was drawn, so with noise on the
+        draw depends on a key that never leaves the artist; without noise it follows from the seed.
+        """
+        key = self._sampling_key() if self._plan.sgd.noise_multiplier > 0 else ""
+        return self._rng(f"batches\n{number}\n{key}")
+
+    def _rng(self, purpose: str) -> np.random.Generator:
+        text = f"{self._config.run.seed}\n{self.artist}\n{purpose}"
+        return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "little"))
+
+    def _sampling_key(self) -> str:
+        path = self._home / "sampling.key"
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))
+        return path.read_text()
+
+
+def build_client_app(studio_of: Callable[[Context], Studio], home_of: Callable[[Context], Path]) -> ClientApp:
+    """The ClientApp around studios.
+
+    Args:
+        studio_of: Opens the studio of a node.
+        home_of: The artist's own folder, where details of errors go.
+    """
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        try:
+            studio = studio_of(context)
+            instruction = Instruction.from_record(message.content)
+            return Message(reply_record(studio.artist, studio.answer(instruction)), reply_to=message)
+        except Exception as error:
+            code = _code(error)
+            # A folder that cannot even be named must not turn into an exception with its name in it.
+            with contextlib.suppress(Exception):
+                _log(home_of(context))
+            return Message(Error(code=code, reason=code.phrase), reply_to=message)
+
+    return app
+
+
+def _code(error: Exception) -> Decline:
+    if isinstance(error, FederationError):
+        return Decline.MALFORMED
+    if isinstance(error, PrivacyError):
+        return Decline.REFUSED
+    if isinstance(error, GalleryError):
+        return Decline.PORTFOLIO
+    return Decline.INTERNAL
+
+
+def _log(home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "artist.log").open("a", encoding="utf-8") as file:
+        file.write(traceback.format_exc() + "\n")

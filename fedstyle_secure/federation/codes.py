@@ -1,0 +1,28 @@
+"""Why an artist did not answer. Only the number and its fixed phrase leave; details stay in its own log."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Decline(IntEnum):
+    """Numbered reasons; Flower's own error codes lie below 100."""
+
+    MALFORMED = 101
+    PORTFOLIO = 102
+    REFUSED = 103
+    INTERNAL = 199
+
+    @property
+    def phrase(self) -> str:
+        """What the platform is told, the same for every artist and every cause of this code."""
+        return _PHRASES[self]
+
+
+_PHRASES = {
+    Decline.MALFORMED: "the instruction is malformed",
+    Decline.PORTFOLIO: "the portfolio cannot be used",
+    Decline.REFUSED: "answering would break the artist's guarantee",
+    Decline.INTERNAL: "the artist's program failed",
+}
+"""Fixed phrases: an exception's text could carry a path, a file name or a value."""

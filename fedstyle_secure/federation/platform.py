@@ -1,0 +1,107 @@
+"""The platform's part of a run: from public pictures through the rounds to the last state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord
+from flwr.serverapp import Grid
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.federation.state import PlatformState
+from fedstyle_secure.federation.strategy import FedStyle
+from fedstyle_secure.galleries.base import Portfolio
+from fedstyle_secure.privacy.plan import Plan
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.style.encoder import StyleEncoder
+from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder, realign
+from fedstyle_secure.style.prototypes import Styles, styles_from_labels, styles_from_vocabulary
+
+Look = Callable[[PlatformState], dict[str, Any]]
+"""Figures about a state for the run's metrics: the experimenter's, no part of the protocol."""
+
+
+def run_rounds(
+    grid: Grid,
+    config: Config,
+    run: RunFolder,
+    plan: Plan,
+    public: Sequence[Portfolio],
+    look: Look,
+    on_round: Callable[[dict[str, Any]], None],
+) -> PlatformState:
+    """Begin or go on with a run and take it to its last round.
+
+    Args:
+        grid: Reaches the artists.
+        config: The settings.
+        run: Where checkpoints and metrics go; a checkpoint that is there is gone on from.
+        plan: What is released in which round.
+        public: The platform's own pictures.
+        look: Adds figures to a round's line of metrics.
+        on_round: Called with each line.
+
+    Raises:
+        FederationError: Too few artists answered.
+    """
+    began = time.perf_counter()
+    if run.checkpoint_file.exists():
+        state = PlatformState.load(run)
+    else:
+        state = _learn_public(config, public)
+        state.save(run)
+    run.keep_metrics(state.round)
+    earlier = max((line["elapsed_s"] for line in run.metrics()), default=0.0)
+    encoder = encoder_from_arrays(config.style, state.encoder)
+
+    def after_round(now: PlatformState, report: dict[str, Any]) -> None:
+        line = report | look(now) | {"elapsed_s": earlier + time.perf_counter() - began}
+        # The line first: a checkpoint without its line would lose it, a line without is written again.
+        run.append_metrics(line)
+        now.save(run)
+        on_round(line)
+
+    strategy = FedStyle(
+        config=config,
+        plan=plan,
+        state=state,
+        trained=frozenset(encoder.trainable_arrays()),
+        realign=_realigner(config, encoder, public),
+        after_round=after_round,
+    )
+    if strategy.remaining:
+        # The strategy carries its own state; Flower's loop only wants something to hand round.
+        strategy.start(grid, ArrayRecord({}), strategy.remaining, config.run.timeout)
+    return strategy.state
+
+
+def _learn_public(config: Config, public: Sequence[Portfolio]) -> PlatformState:
+    encoder = fit_encoder(config.style, public, config.run.seed)
+    return PlatformState(0, encoder.arrays(), _styles(config, encoder, public), {})
+
+
+def _styles(config: Config, encoder: StyleEncoder, public: Sequence[Portfolio]) -> Styles:
+    vectors = encoder.released(encoder.prepare(np.concatenate([p.pictures for p in public])))
+    if config.styles.source == "labels":
+        return styles_from_labels(vectors, tuple(s for p in public for s in p.styles))
+    return styles_from_vocabulary(vectors, config.styles.count, config.run.seed)
+
+
+def _realigner(
+    config: Config, encoder: StyleEncoder, public: Sequence[Portfolio]
+) -> Callable[[PlatformState], PlatformState]:
+    steps, rate = config.training.realign_steps, config.training.realign_rate
+    if steps == 0:
+        return lambda state: state
+    prepared = encoder.prepare(np.concatenate([p.pictures for p in public]))
+    labels = np.repeat(np.arange(len(public)), [len(p.pictures) for p in public])
+
+    def apply(state: PlatformState) -> PlatformState:
+        encoder.load(state.encoder)
+        realign(encoder, prepared, labels, steps, rate, config.style.temperature)
+        return PlatformState(state.round, encoder.arrays(), state.styles, state.cards)
+
+    return apply

@@ -1,0 +1,159 @@
+"""What travels: one instruction to each artist and one reply from it, a round.
+
+Flower's records carry it. Whatever comes in is checked before it is used: names, shapes, finiteness.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from fedstyle_secure.errors import FederationError
+from fedstyle_secure.privacy.gate import Sealed
+from fedstyle_secure.style.prototypes import Styles
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What the platform asks of an artist.
+
+    Attributes:
+        round: From 0.
+        encoder: The encoder's arrays by name.
+        styles: Shared styles with their prototypes.
+        card_artists: Artists whose cards are out.
+        cards: float32 (a, d), their cards.
+    """
+
+    round: int
+    encoder: Mapping[str, np.ndarray]
+    styles: Styles
+    card_artists: tuple[str, ...]
+    cards: np.ndarray
+
+    def digest(self) -> str:
+        """SHA-256 of everything in the instruction."""
+        h = hashlib.sha256(
+            json.dumps([VERSION, self.round, self.styles.names, self.styles.by_label, self.card_artists]).encode()
+        )
+        named = {**self.encoder, "#prototypes": self.styles.prototypes, "#cards": self.cards}
+        for name in sorted(named):
+            array = np.ascontiguousarray(named[name])
+            h.update(repr((name, array.dtype.str, array.shape)).encode())
+            h.update(array.tobytes())
+        return h.hexdigest()
+
+    def to_record(self) -> RecordDict:
+        """As Flower records."""
+        return RecordDict(
+            {
+                "encoder": _arrays(self.encoder),
+                "anchors": _arrays({"prototypes": self.styles.prototypes, "cards": self.cards}),
+                "round": ConfigRecord(
+                    {
+                        "version": VERSION,
+                        "number": self.round,
+                        "styles": json.dumps(self.styles.names),
+                        "by-label": self.styles.by_label,
+                        "card-artists": json.dumps(self.card_artists),
+                    }
+                ),
+            }
+        )
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Instruction:
+        """Read and check an instruction.
+
+        Raises:
+            FederationError: A record or key is missing, or a shape or value is wrong; names it.
+        """
+        config = record.config_records.get("round")
+        if config is None or config.get("version") != VERSION:
+            raise FederationError(f"instruction is not of protocol version {VERSION}")
+        try:
+            names = tuple(json.loads(str(config["styles"])))
+            artists = tuple(json.loads(str(config["card-artists"])))
+            number, by_label = int(config["number"]), bool(config["by-label"])  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError) as error:
+            raise FederationError(f"instruction: bad or missing field: {error}") from None
+        encoder = _numpy(record, "encoder")
+        anchors = _numpy(record, "anchors")
+        for name, rows in (("prototypes", len(names)), ("cards", len(artists))):
+            if name not in anchors or anchors[name].ndim != 2 or len(anchors[name]) != rows:
+                raise FederationError(f"instruction: tensor {name!r} must have {rows} rows")
+        return cls(number, encoder, Styles(names, anchors["prototypes"], by_label), artists, anchors["cards"])
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an artist sends back: its releases by kind, nothing else of its pictures.
+
+    Attributes:
+        artist: Who sends it.
+        arrays: `update`, `card`, `prototypes` to named float32 arrays.
+    """
+
+    artist: str
+    arrays: Mapping[str, Mapping[str, np.ndarray]]
+
+    @classmethod
+    def from_record(cls, record: RecordDict, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> Reply:
+        """Read and check a reply.
+
+        Args:
+            record: What came.
+            shapes: What must be in it, by kind and tensor name. A kind that is optional is left out
+                of the check only if it is wholly absent (an artist without a card).
+
+        Raises:
+            FederationError: Names the artist and the tensor that is missing, foreign, misshapen or
+                not finite.
+        """
+        config = record.config_records.get("reply")
+        artist = str(config["artist"]) if config is not None and "artist" in config else ""
+        if not artist:
+            raise FederationError("a reply does not say which artist sent it")
+        foreign = sorted(set(record.array_records) - set(shapes))
+        if foreign:
+            raise FederationError(f"artist {artist!r}: sent {foreign[0]!r}, which was not asked for")
+        arrays = {kind: _numpy(record, kind) for kind in record.array_records}
+        for kind, group in arrays.items():
+            if set(group) != set(shapes[kind]):
+                odd = sorted(set(group) ^ set(shapes[kind]))[0]
+                raise FederationError(f"artist {artist!r}: {kind}: tensor {odd!r} is missing or foreign")
+            for name, array in group.items():
+                if array.shape != shapes[kind][name] or array.dtype != np.float32:
+                    raise FederationError(
+                        f"artist {artist!r}: {kind}: tensor {name!r} is {array.dtype} {array.shape}, "
+                        f"not float32 {shapes[kind][name]}"
+                    )
+                if not np.isfinite(array).all():
+                    raise FederationError(f"artist {artist!r}: {kind}: tensor {name!r} is not finite")
+        return cls(artist, arrays)
+
+
+def reply_record(artist: str, sealed: Sealed) -> RecordDict:
+    """A reply as Flower records. It takes sealed releases only, so nothing unaccounted can be in it."""
+    record = RecordDict({"reply": ConfigRecord({"artist": artist})})
+    for kind, group in sealed.arrays.items():
+        record[kind] = _arrays(group)
+    return record
+
+
+def _arrays(named: Mapping[str, np.ndarray]) -> ArrayRecord:
+    return ArrayRecord(OrderedDict((name, Array(np.ascontiguousarray(a))) for name, a in named.items()))
+
+
+def _numpy(record: RecordDict, name: str) -> dict[str, np.ndarray]:
+    if name not in record.array_records:
+        raise FederationError(f"record {name!r} is missing")
+    return {key: array.numpy() for key, array in record.array_records[name].items()}

@@ -1,0 +1,1 @@
+"""Where artworks come from: procedural, a folder, or a public hub."""

@@ -1,0 +1,66 @@
+"""From settings to a gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedstyle_secure.config import GallerySection
+from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.galleries.base import Gallery
+
+
+def open_gallery(settings: GallerySection) -> Gallery:
+    """The gallery that the settings describe. Pictures are read only when a portfolio is asked for.
+
+    Raises:
+        ConfigError: A setting that this kind of gallery needs is missing.
+        GalleryError: The gallery cannot be listed.
+    """
+    if settings.source == "atelier":
+        from platformdirs import user_cache_path
+
+        from fedstyle_secure.galleries.atelier import Atelier
+
+        return Atelier(
+            artists=settings.artists,
+            pictures=settings.pictures,
+            public=settings.public_artists,
+            size=settings.size,
+            seed=settings.seed,
+            test_fraction=settings.test_fraction,
+            cache=user_cache_path("fedstyle") / "atelier",
+        )
+    if settings.source == "folder":
+        if not settings.path:
+            raise ConfigError('gallery.path is empty; gallery.source = "folder" needs the gallery\'s folder')
+        from fedstyle_secure.galleries.folder import FolderGallery
+
+        return FolderGallery(
+            path=Path(settings.path),
+            size=settings.size,
+            public=settings.public,
+            split_column=settings.split_column,
+            on_bad=settings.on_bad,
+            min_pictures=settings.min_pictures,
+            test_fraction=settings.test_fraction,
+            seed=settings.seed,
+        )
+    if not settings.dataset:
+        raise ConfigError('gallery.dataset is empty; gallery.source = "hub" needs a data set\'s name')
+    from fedstyle_secure.galleries.hub import HubGallery
+
+    return HubGallery(
+        dataset=settings.dataset,
+        artist_column=settings.artist_column,
+        image_column=settings.image_column,
+        style_column=settings.style_column or None,
+        split=settings.dataset_split,
+        size=settings.size,
+        public=settings.public,
+        on_bad=settings.on_bad,
+        min_pictures=settings.min_pictures,
+        max_artists=settings.max_artists,
+        max_pictures=settings.max_pictures,
+        test_fraction=settings.test_fraction,
+        seed=settings.seed,
+    )

@@ -1,0 +1,210 @@
+"""DP-SGD on one portfolio, with Opacus' per-picture gradients and optimiser.
+
+The guarantee stands on one condition that Opacus does not check: the gradient of a picture must depend
+on that picture alone. What would break it is refused here, by name and by behaviour.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from opacus import GradSampleModule
+from opacus.optimizers import DPOptimizer
+from torch import Tensor, nn
+
+from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.privacy.mechanisms import DpSgd
+from fedstyle_secure.privacy.noise import ByteSource, gaussian
+
+
+class PictureLoss(Protocol):
+    """A loss that splits over pictures."""
+
+    name: str
+
+    def __call__(self, embeddings: Tensor, targets: Tensor) -> Tensor:
+        """(b, d) and int64 (b, ...) to losses (b,), the i-th from the i-th embedding alone."""
+
+
+class _NoisyOptimizer(DPOptimizer):
+    """Opacus' optimiser with noise from OS entropy instead of a seeded torch generator."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter], plan: DpSgd, rate: float, read: ByteSource) -> None:
+        super().__init__(
+            torch.optim.SGD(parameters, lr=rate),
+            noise_multiplier=plan.noise_multiplier,
+            max_grad_norm=plan.clip_norm,
+            expected_batch_size=plan.expected_batch_size,  # type: ignore[arg-type]
+        )
+        self._read = read
+
+    def add_noise(self) -> None:
+        if self.noise_multiplier == 0:  # also where the clip norm is infinite
+            std = 0.0
+        else:
+            std = self.noise_multiplier * self.max_grad_norm
+        for p in self.params:
+            p.grad = p.summed_grad + torch.from_numpy(gaussian(tuple(p.shape), std, self._read)).to(p.dtype)
+
+
+class DPTrainer:
+    """Trains the trainable weights of a module on one portfolio under a DP-SGD plan.
+
+    Every picture may come as several views; its gradient is the mean over its views, so that the views
+    count as one record. A Poisson batch that comes out empty is a step of pure noise. A picture whose
+    gradient is not finite counts as zero.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: PictureLoss,
+        plan: DpSgd,
+        learning_rate: float,
+        read: ByteSource = os.urandom,
+    ) -> None:
+        """Prepare training.
+
+        Args:
+            module: Maps inputs (b, ...) to embeddings (b, d). Its parameters that require gradients
+                are trained in place.
+            loss: Per-picture loss.
+            plan: Sampler, clip and noise, the same object that the ledger gets.
+            learning_rate: Step size, > 0.
+            read: Source of the noise's bytes.
+
+        Raises:
+            PrivacyError: A layer or the loss mixes pictures; names it.
+        """
+        _refuse_batch_layers(module)
+        self._module = module
+        self._loss = loss
+        self._plan = plan
+        self._rate = learning_rate
+        self._read = read
+
+    def fit(self, inputs: Tensor, targets: Tensor, rng: np.random.Generator) -> None:
+        """Take the plan's steps.
+
+        Args:
+            inputs: float32, shape (n, views, ...).
+            targets: int64, shape (n, ...); what the loss wants to know of a picture.
+            rng: Draws the Poisson batches. It must be secret where the plan's epsilon counts on it.
+
+        Raises:
+            PrivacyError: The loss or the module was seen to mix pictures.
+        """
+        self._module.train()
+        refuse_mixing(self._module, self._loss, inputs[:, 0], targets)
+        parameters = _trainable(self._module)
+        optimizer = _NoisyOptimizer(parameters, self._plan, self._rate, self._read)
+        # strict=False admits frozen buffers; layers that mix pictures were refused above.
+        wrapped = GradSampleModule(self._module, loss_reduction="sum", strict=False)
+        try:
+            for _ in range(self._plan.steps):
+                drawn = torch.from_numpy(rng.random(len(inputs)) < self._plan.sampling_rate)
+                _fill_grad_samples(wrapped, self._loss, inputs[drawn], targets[drawn])
+                optimizer.step()
+                optimizer.zero_grad()
+        finally:
+            wrapped.to_standard_module()
+
+
+def clipped_gradient_sum(
+    module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor, clip_norm: float
+) -> Tensor:
+    """The sum that DP-SGD adds noise to, for the sensitivity probe and for tests.
+
+    Refuses nothing: the probe must be able to show what a mixing loss would do.
+
+    Args:
+        module: As for DPTrainer.
+        loss: As for DPTrainer.
+        inputs: float32, shape (n, views, ...).
+        targets: int64, shape (n, ...); what the loss wants to know of a picture.
+        clip_norm: L2 bound on a picture's gradient.
+
+    Returns:
+        float32, the flattened trainable parameters' clipped gradient sum.
+    """
+    plan = DpSgd(clip_norm, 0.0, 1.0, 1, 1.0)
+    wrapped = GradSampleModule(module, loss_reduction="sum", strict=False)
+    try:
+        optimizer = _NoisyOptimizer(_trainable(module), plan, 1.0, os.urandom)
+        _fill_grad_samples(wrapped, loss, inputs, targets)
+        optimizer.clip_and_accumulate()
+        total = torch.cat([p.summed_grad.flatten() for p in optimizer.params])
+        optimizer.zero_grad()
+    finally:
+        wrapped.to_standard_module()
+    return total
+
+
+def refuse_mixing(module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor) -> None:
+    """Refuse a module or loss by behaviour: the first picture's loss must not move with another picture.
+
+    Args:
+        module: Maps inputs (b, ...) to embeddings (b, d).
+        loss: Per-picture loss.
+        inputs: float32, shape (n, ...); with fewer than two rows there is nothing to mix.
+        targets: int64, shape (n, ...); what the loss wants to know of a picture.
+
+    Raises:
+        PrivacyError: Names the module or the loss.
+    """
+    if len(inputs) < 2:
+        return
+    probe, labels = inputs[:4].detach().clone().requires_grad_(True), targets[:4]
+    embeddings = module(probe)
+    (gradient,) = torch.autograd.grad(embeddings[0].square().sum() + embeddings[0].sum(), probe)
+    if gradient[1:].abs().max() > 0:
+        raise PrivacyError(f"module {type(module).__name__} mixes the pictures of a batch")
+    leaf = embeddings.detach().requires_grad_(True)
+    losses = loss(leaf, labels)
+    if losses.shape != (len(leaf),):
+        raise PrivacyError(f"loss {loss.name!r} gives shape {tuple(losses.shape)}, not one value a picture")
+    (gradient,) = torch.autograd.grad(losses[0], leaf)
+    if gradient[1:].abs().max() > 0:
+        raise PrivacyError(
+            f"loss {loss.name!r} contrasts the pictures of a batch with each other, so a clip bounds nothing; "
+            "contrast against released prototypes and cards"
+        )
+
+
+def _refuse_batch_layers(module: nn.Module) -> None:
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.modules.batchnorm._NormBase) and (
+            isinstance(layer, nn.modules.batchnorm._BatchNorm) or layer.track_running_stats
+        ):
+            raise PrivacyError(
+                f"layer {name or '(root)'!r} ({type(layer).__name__}) mixes the pictures of a batch; "
+                "use GroupNorm"
+            )
+
+
+def _trainable(module: nn.Module) -> list[nn.Parameter]:
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+def _fill_grad_samples(wrapped: GradSampleModule, loss: PictureLoss, inputs: Tensor, targets: Tensor) -> None:
+    """Set `grad_sample` of every trainable parameter to the pictures' gradients, one row a picture."""
+    pictures, views = inputs.shape[:2]
+    parameters = _trainable(wrapped)
+    if pictures == 0:
+        for p in parameters:
+            p.grad_sample = torch.zeros((0, *p.shape), dtype=p.dtype)
+        return
+    embeddings = wrapped(inputs.flatten(0, 1))
+    (loss(embeddings, targets.repeat_interleave(views, dim=0)).sum() / views).backward()
+    finite = torch.ones(pictures, dtype=torch.bool)
+    for p in parameters:
+        # Rows come one a view; their sum, each already divided by `views`, is the picture's gradient.
+        p.grad_sample = p.grad_sample.reshape(pictures, views, *p.shape).sum(1)
+        finite &= p.grad_sample.flatten(1).isfinite().all(1)
+    if not finite.all():
+        for p in parameters:
+            p.grad_sample[~finite] = 0

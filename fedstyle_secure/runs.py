@@ -1,0 +1,215 @@
+"""A run's folder: what lies where, written so that a killed run can go on and a finished one stays."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import RunError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run. Creating the object touches nothing."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """Resolved settings, TOML."""
+        return self.path / "config.toml"
+
+    @property
+    def manifest_file(self) -> Path:
+        """Versions, seeds, hashes and what was left out of the gallery, JSON."""
+        return self.path / "manifest.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """A JSON line a round."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """State of the platform after the last whole round."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def encoder_file(self) -> Path:
+        """The final encoder."""
+        return self.path / "encoder.safetensors"
+
+    @property
+    def prototypes_file(self) -> Path:
+        """Final prototypes and cards, npz without pickle."""
+        return self.path / "prototypes.npz"
+
+    @property
+    def ledger_file(self) -> Path:
+        """Every release of every artist, JSON."""
+        return self.path / "ledger.json"
+
+    @property
+    def summary_file(self) -> Path:
+        """Utility, privacy and cost, JSON. It exists exactly if the run is finished."""
+        return self.path / "summary.json"
+
+    def artist_home(self, artist: str) -> Path:
+        """The folder that stands for the artist's own machine."""
+        return self.path / "artists" / artist
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.summary_file.exists()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to resume."""
+        return self.config_file.exists()
+
+    def config(self) -> Config:
+        """The settings that the run was started with.
+
+        Raises:
+            RunError: There is no run here.
+        """
+        if not self.begun:
+            raise RunError(f"{self.path}: no run here; `fedstyle runs` lists them")
+        return Config.load(self.config_file)
+
+    def summary(self) -> dict[str, Any]:
+        """The finished run's summary.
+
+        Raises:
+            RunError: There is no run here, or it is not finished.
+        """
+        self.config()
+        if not self.finished:
+            raise RunError(f"{self.path}: the run is not finished; go on with `fedstyle train --resume`")
+        return json.loads(self.summary_file.read_text(encoding="utf-8"))
+
+    def begin(self, config: Config, *, resume: bool, force: bool) -> None:
+        """Make the folder ready for `config`.
+
+        Args:
+            config: The settings.
+            resume: Go on where an interrupted run with the same settings stopped.
+            force: Delete what is there.
+
+        Raises:
+            RunError: A run is there and neither was asked for, or its settings differ.
+        """
+        # Where a run lies is no setting of it: a folder may be moved.
+        placeless = Config.from_flat(config.to_flat() | {"run.folder": ""})
+        if self.begun and not resume:
+            if not force:
+                what = "finished" if self.finished else "interrupted; `--resume` goes on"
+                raise RunError(f"{self.path}: holds a run ({what}); `--force` deletes it, `--out` names another")
+            shutil.rmtree(self.path)
+        if self.begun:
+            old, new = self.config().to_flat(), placeless.to_flat()
+            changed = [key for key in new if old[key] != new[key]]
+            if changed:
+                key = changed[0]
+                raise RunError(f"{self.path}: was started with {key} = {old[key]!r}, not {new[key]!r}")
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.config_file, placeless.to_toml())
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes out of this run while it is written.
+
+        Raises:
+            RunError: Another process is writing it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"{self.path}: another process is writing this run") from None
+            yield
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        """Add the line of a round."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of the rounds so far; an incomplete last line is left out."""
+        if not self.metrics_file.exists():
+            return []
+        text = self.metrics_file.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def keep_metrics(self, rounds: int) -> None:
+        """Drop lines of rounds from `rounds` on: they will be written again."""
+        kept = [line for line in self.metrics() if line["round"] < rounds]
+        if self.metrics_file.exists():
+            write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def list_runs(root: Path) -> list[RunFolder]:
+    """The runs in `root`, by name."""
+    if not root.is_dir():
+        return []
+    return [RunFolder(p) for p in sorted(root.iterdir()) if RunFolder(p).begun]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file whole or not at all."""
+    from safetensors.numpy import save_file
+
+    partial = path.with_name(path.name + ".partial")
+    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial, metadata=dict(metadata))
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and metadata of a safetensors file.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

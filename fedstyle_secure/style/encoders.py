@@ -1,0 +1,79 @@
+"""The encoders by name: learned by the platform from the public set, rebuilt by artists from arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedstyle_secure.config import StyleSection
+from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.galleries.base import Portfolio
+from fedstyle_secure.style.augment import augment
+from fedstyle_secure.style.cnn import CnnEncoder, pretrain
+from fedstyle_secure.style.encoder import StyleEncoder
+
+
+def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> StyleEncoder:
+    """The encoder before any private training, learned from the public set alone.
+
+    Args:
+        style: The encoder's settings.
+        public: Public portfolios; all their pictures are used.
+        seed: Of initial weights, batches and augmentation.
+
+    Raises:
+        ConfigError: There are no public pictures, or the settings do not fit the encoder.
+    """
+    if not public:
+        raise ConfigError("an encoder is learned from public pictures, and this gallery has none")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = CnnEncoder(style.dim, style.train)
+        pretrain(encoder, [p.pictures for p in public], style.pretrain_steps, style.temperature, seed)
+    return encoder
+
+
+def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -> StyleEncoder:
+    """An encoder with these weights.
+
+    Raises:
+        FederationError: A tensor is missing, foreign, misshapen or not finite; names it.
+    """
+    encoder = CnnEncoder(style.dim, style.train)
+    encoder.load(arrays)
+    return encoder
+
+
+def prepare_views(encoder: StyleEncoder, pictures: np.ndarray, views: int, rng: np.random.Generator) -> Tensor:
+    """The pictures and `views` - 1 augmented versions of each, prepared.
+
+    Returns:
+        float32, shape (n, views, ...); view 0 is the picture as it is.
+    """
+    versions = [pictures, *(augment(pictures, rng) for _ in range(views - 1))]
+    return torch.stack([encoder.prepare(version) for version in versions], dim=1)
+
+
+def realign(
+    encoder: StyleEncoder, prepared: Tensor, labels: np.ndarray, steps: int, rate: float, temperature: float
+) -> None:
+    """Public re-alignment: steps of supervised contrast between public artists, on all public pictures.
+
+    Args:
+        encoder: Its privately trained weights are moved in place.
+        prepared: Prepared public pictures (n, ...).
+        labels: int64 (n,), public artist of each.
+        steps: Full-batch gradient steps.
+        rate: Step size.
+        temperature: Temperature of the contrast.
+    """
+    loss, targets = InBatchContrast(temperature), torch.from_numpy(labels)
+    optimizer = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=rate)
+    encoder.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(encoder(prepared), targets).mean().backward()
+        optimizer.step()

@@ -1,0 +1,147 @@
+"""Training a run, and what can be done with a finished one. The command line mirrors these functions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import ConfigError, RunError
+from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.style.retrieval import Match, rank_artists
+
+Engine = Literal["local", "ray"]
+OnRound = Callable[[dict[str, Any], int], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: Where it lies.
+        summary: Utility, privacy and cost, as in `summary.json`.
+    """
+
+    folder: RunFolder
+    summary: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Open a finished run. Raises RunError if there is none."""
+        folder = RunFolder(Path(path))
+        return cls(folder, folder.summary())
+
+    def search(self, picture: Path | str, top: int = 5) -> list[Match]:
+        """The artists nearest in style to a picture file.
+
+        Args:
+            picture: JPEG, PNG, WebP or TIFF.
+            top: How many artists, >= 1.
+
+        Raises:
+            GalleryError: The picture cannot be read.
+            RunError: No artist of this run has a card, or its files are damaged.
+        """
+        from fedstyle_secure.galleries.pictures import decode_picture, read_picture_bytes
+        from fedstyle_secure.style.encoders import encoder_from_arrays
+
+        config = self.folder.config()
+        pixels = decode_picture(read_picture_bytes(Path(picture)), config.gallery.size)
+        arrays, _ = read_arrays(self.folder.encoder_file)
+        encoder = encoder_from_arrays(config.style, arrays)
+        with np.load(self.folder.prototypes_file, allow_pickle=False) as stored:
+            artists, cards = tuple(str(a) for a in stored["artists"]), stored["cards"]
+        if not artists:
+            raise RunError(f"{self.folder.path}: no artist published a card, so nobody can be found by name")
+        return rank_artists(encoder.embed_pictures(pixels[None])[0], artists, encoder.place(cards).numpy(), top)
+
+
+def train(
+    config: Config,
+    out: Path | str,
+    engine: Engine = "local",
+    *,
+    resume: bool = False,
+    force: bool = False,
+    on_round: OnRound | None = None,
+) -> Run:
+    """Train a run from public learning to the summary.
+
+    Args:
+        config: The settings.
+        out: The run's folder.
+        engine: `local` runs Flower's apps in this process, `ray` in Flower's simulation.
+        resume: Go on with an interrupted run of the same settings.
+        force: Delete a run that is there.
+        on_round: Called with the metrics of each round and the number of rounds in all.
+
+    Raises:
+        ConfigError: A setting does not fit, or the engine's package is missing.
+        GalleryError: The gallery cannot be used.
+        RunError: The folder holds a run, or another process is writing it.
+        PrivacyError: The guarantee cannot be met.
+        FederationError: Too few artists answered.
+    """
+    folder = RunFolder(Path(out).resolve())
+    paths = {"run.folder": str(folder.path)}
+    if config.gallery.path:
+        paths["gallery.path"] = str(Path(config.gallery.path).resolve())
+    config = Config.from_flat(config.to_flat() | paths)
+    if folder.finished and resume:
+        return Run.open(folder.path)
+    folder.begin(config, resume=resume, force=force)
+    if engine == "local":
+        _train_here(config, on_round)
+    else:
+        from fedstyle_secure.federation.ray import train_with_ray
+
+        train_with_ray(config, folder, on_round)
+    return Run.open(folder.path)
+
+
+def _train_here(config: Config, on_round: OnRound | None) -> None:
+    from flwr.app import Context, RecordDict
+
+    from fedstyle_secure.federation.apps import make_client_app, make_server_app
+    from fedstyle_secure.federation.local import LocalGrid
+    from fedstyle_secure.galleries.opening import open_gallery
+
+    nodes = len(open_gallery(config.gallery).artists)
+    with one_thread(), _quiet_flower():
+        grid = LocalGrid(make_client_app(), nodes, config.to_flat())
+        context = Context(
+            run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=dict(config.to_flat())
+        )
+        make_server_app(on_round)(grid, context)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside: small steps on several threads are many times slower on busy cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet_flower() -> Iterator[None]:
+    """Flower logs every round; here the metrics and the progress bar say the same."""
+    logger = logging.getLogger("flwr")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
