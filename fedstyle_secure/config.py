@@ -209,6 +209,22 @@ class Config(_Section):
         return tomli_w.dumps(self.model_dump())
 
     @classmethod
+    def describe(cls) -> list[dict[str, Any]]:
+        """Every setting: `key`, `default`, `allowed` in words, `help`."""
+        defaults = cls().to_flat()
+        return [
+            {
+                "key": key,
+                "default": defaults[key],
+                "allowed": cls.allowed(key),
+                "help": cls.model_fields[key.split(".")[0]]
+                .annotation.model_fields[key.split(".")[1]]  # type: ignore[union-attr]
+                .description,
+            }
+            for key in _all_keys()
+        ]
+
+    @classmethod
     def allowed(cls, key: str) -> str:
         """What a `section.key` may be, in words: type, range or choices."""
         section, _, name = key.partition(".")
@@ -221,7 +237,9 @@ def _describe(schema: Mapping[str, Any]) -> str:
         return ", ".join(repr(choice) for choice in schema["enum"])
     if "const" in schema:
         return repr(schema["const"])
-    kind = {"integer": "a whole number", "number": "a number", "string": "text", "array": "names"}[schema["type"]]
+    kind = {"integer": "a whole number", "number": "a number", "string": "text", "array": "names"}[
+        schema["type"]
+    ]
     bounds = [
         f"{sign} {schema[name]:g}"
         for name, sign in (
@@ -271,7 +289,9 @@ def _nearest(name: str, valid: Iterable[str]) -> str:
 def _refuse_unknown(values: Mapping[str, Any], origin: str) -> None:
     for section, keys in values.items():
         if section not in Config.model_fields:
-            raise ConfigError(f"{origin}: unknown section {section!r}{_nearest(section, Config.model_fields)}")
+            raise ConfigError(
+                f"{origin}: unknown section {section!r}{_nearest(section, Config.model_fields)}"
+            )
         if not isinstance(keys, Mapping):
             raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
         known = [key.split(".", 1)[1] for key in _all_keys() if key.startswith(f"{section}.")]

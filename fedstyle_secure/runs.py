@@ -116,7 +116,9 @@ class RunFolder:
         if self.begun and not resume:
             if not force:
                 what = "finished" if self.finished else "interrupted; `--resume` goes on"
-                raise RunError(f"{self.path}: holds a run ({what}); `--force` deletes it, `--out` names another")
+                raise RunError(
+                    f"{self.path}: holds a run ({what}); `--force` deletes it, `--out` names another"
+                )
             shutil.rmtree(self.path)
         if self.begun:
             old, new = self.config().to_flat(), placeless.to_flat()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError, RunError
+from fedstyle_secure.errors import RunError
 from fedstyle_secure.runs import RunFolder, read_arrays
 from fedstyle_secure.style.retrieval import Match, rank_artists
 
@@ -52,15 +52,17 @@ class Run:
         from fedstyle_secure.galleries.pictures import decode_picture, read_picture_bytes
         from fedstyle_secure.style.encoders import encoder_from_arrays
 
-        config = self.folder.config()
-        pixels = decode_picture(read_picture_bytes(Path(picture)), config.gallery.size)
-        arrays, _ = read_arrays(self.folder.encoder_file)
-        encoder = encoder_from_arrays(config.style, arrays)
         with np.load(self.folder.prototypes_file, allow_pickle=False) as stored:
             artists, cards = tuple(str(a) for a in stored["artists"]), stored["cards"]
         if not artists:
             raise RunError(f"{self.folder.path}: no artist published a card, so nobody can be found by name")
-        return rank_artists(encoder.embed_pictures(pixels[None])[0], artists, encoder.place(cards).numpy(), top)
+        config = self.folder.config()
+        pixels = decode_picture(read_picture_bytes(Path(picture)), config.gallery.size)
+        arrays, _ = read_arrays(self.folder.encoder_file)
+        encoder = encoder_from_arrays(config.style, arrays)
+        return rank_artists(
+            encoder.embed_pictures(pixels[None])[0], artists, encoder.place(cards).numpy(), top
+        )
 
 
 def train(

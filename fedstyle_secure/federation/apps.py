@@ -34,39 +34,39 @@ class Studios:
     """The studios of the artists whose nodes this process runs, opened when first asked for."""
 
     def __init__(self) -> None:
-        self._configs: dict[int, tuple[Config, Plan]] = {}
         self._studios: dict[tuple[int, int], Studio] = {}
+        self._plans: dict[Config, Plan] = {}
 
     def home(self, context: Context) -> Path:
         """The artist's own folder."""
-        config, _ = self._settings(context)
-        return run_folder(config, context.run_id).artist_home(self._artist(context, config))
+        config, artist = _whose(context)
+        return run_folder(config, context.run_id).artist_home(artist)
 
     def studio(self, context: Context) -> Studio:
         """The artist's studio."""
-        key = (context.run_id, self._partition(context))
+        key = (context.run_id, int(context.node_config["partition-id"]))
         if key not in self._studios:
-            config, plan = self._settings(context)
-            artist = self._artist(context, config)
+            config, artist = _whose(context)
+            home = self.home(context)
+            if config not in self._plans:
+                self._plans[config] = solve(config, ROW_NORM, kept=home / "plan.json")
             portfolio = open_gallery(config.gallery).portfolio(artist)
-            self._studios[key] = Studio(self.home(context), config, plan, portfolio)
+            self._studios[key] = Studio(home, config, self._plans[config], portfolio)
         return self._studios[key]
 
-    def _settings(self, context: Context) -> tuple[Config, Plan]:
-        if context.run_id not in self._configs:
-            config = Config.from_flat(context.run_config)  # type: ignore[arg-type]
-            self._configs[context.run_id] = (config, solve(config, ROW_NORM))
-        return self._configs[context.run_id]
 
-    def _partition(self, context: Context) -> int:
-        return int(context.node_config["partition-id"])
+def _whose(context: Context) -> tuple[Config, str]:
+    """The settings of a context and the artist whose node it is.
 
-    def _artist(self, context: Context, config: Config) -> str:
-        artists = open_gallery(config.gallery).artists
-        partition = self._partition(context)
-        if partition >= len(artists):
-            raise FederationError(f"node {partition} has no artist; the gallery has {len(artists)}")
-        return artists[partition]
+    Raises:
+        FederationError: There are more nodes than artists.
+    """
+    config = Config.from_flat(context.run_config)
+    artists = open_gallery(config.gallery).artists
+    partition = int(context.node_config["partition-id"])
+    if partition >= len(artists):
+        raise FederationError(f"node {partition} has no artist; the gallery has {len(artists)}")
+    return config, artists[partition]
 
 
 def make_client_app() -> ClientApp:
@@ -85,7 +85,7 @@ def make_server_app(on_round: Callable[[dict[str, Any], int], None] | None = Non
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        config = Config.from_flat(context.run_config)  # type: ignore[arg-type]
+        config = Config.from_flat(context.run_config)
         run = run_folder(config, context.run_id)
         run.begin(config, resume=True, force=False)
         with run.lock():

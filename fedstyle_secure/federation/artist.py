@@ -26,7 +26,7 @@ from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
 from fedstyle_secure.style.losses import PrototypeContrast
-from fedstyle_secure.style.prototypes import Styles, picture_rows
+from fedstyle_secure.style.prototypes import picture_rows
 
 
 class Studio:

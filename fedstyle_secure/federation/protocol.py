@@ -42,7 +42,9 @@ class Instruction:
     def digest(self) -> str:
         """SHA-256 of everything in the instruction."""
         h = hashlib.sha256(
-            json.dumps([VERSION, self.round, self.styles.names, self.styles.by_label, self.card_artists]).encode()
+            json.dumps(
+                [VERSION, self.round, self.styles.names, self.styles.by_label, self.card_artists]
+            ).encode()
         )
         named = {**self.encoder, "#prototypes": self.styles.prototypes, "#cards": self.cards}
         for name in sorted(named):

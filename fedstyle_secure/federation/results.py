@@ -14,16 +14,26 @@ from typing import Any
 import numpy as np
 
 from fedstyle_secure.config import Config
+from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.galleries.checks import GallerySurvey
 from fedstyle_secure.privacy.accounting import epsilon, merge
-from fedstyle_secure.privacy.ledger import Ledger
-from fedstyle_secure.privacy.mechanisms import Event
+from fedstyle_secure.privacy.ledger import Entry, Ledger
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.runs import RunFolder, file_sha256, write_arrays, write_json
 from fedstyle_secure.style.retrieval import Utility
 
-_PACKAGES = ("fedstyle-secure", "torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "scikit-learn", "pillow")
+_PACKAGES = (
+    "fedstyle-secure",
+    "torch",
+    "opacus",
+    "flwr",
+    "tenseal",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+)
 
 
 def write_manifest(run: RunFolder, config: Config, survey: GallerySurvey) -> None:
@@ -41,7 +51,12 @@ def write_manifest(run: RunFolder, config: Config, survey: GallerySurvey) -> Non
 
 
 def write_results(
-    run: RunFolder, config: Config, plan: Plan, artists: tuple[str, ...], state: PlatformState, found: Utility | None
+    run: RunFolder,
+    config: Config,
+    plan: Plan,
+    artists: tuple[str, ...],
+    state: PlatformState,
+    found: Utility | None,
 ) -> dict[str, Any]:
     """Write encoder, prototypes, cards, ledger and, last, the summary that marks the run as finished.
 
@@ -67,11 +82,12 @@ def write_results(
         cards=cards,
     )
     partial.replace(run.prototypes_file)
-    ledgers = {artist: Ledger(run.artist_home(artist) / "ledger.jsonl") for artist in artists}
-    write_json(run.ledger_file, {a: [asdict(entry) for entry in led.entries] for a, led in ledgers.items()})
+    entries = {artist: _entries(run, artist) for artist in artists}
+    exported = {a: None if found is None else [asdict(e) for e in found] for a, found in entries.items()}
+    write_json(run.ledger_file, exported)
     summary = {
         "utility": _utility(run, found),
-        "privacy": _privacy(config, plan, {a: led.events() for a, led in ledgers.items()}),
+        "privacy": _privacy(config, plan, entries),
         "time": _time(run),
         "encoder_sha256": file_sha256(run.encoder_file),
     }
@@ -86,14 +102,26 @@ def _utility(run: RunFolder, found: Utility | None) -> dict[str, Any]:
     return values | {"baseline_top1": first}
 
 
-def _privacy(config: Config, plan: Plan, spent: dict[str, tuple[Event, ...]]) -> dict[str, Any]:
+def _entries(run: RunFolder, artist: str) -> tuple[Entry, ...] | None:
+    """An artist's ledger; None where it cannot be read, so that no figure stands on it."""
+    try:
+        return Ledger(run.artist_home(artist) / "ledger.jsonl").entries
+    except PrivacyError:
+        return None
+
+
+def _privacy(config: Config, plan: Plan, spent: dict[str, tuple[Entry, ...] | None]) -> dict[str, Any]:
     delta = config.privacy.delta
-    by_history = {history: epsilon(history, delta) for history in {merge(events) for events in spent.values()}}
+    histories = {
+        artist: None if entries is None else merge(event for entry in entries for event in entry.events)
+        for artist, entries in spent.items()
+    }
+    costs = {h: math.inf if h is None else epsilon(h, delta) for h in set(histories.values())}
     per_artist = [
-        {"artist": artist, "epsilon_artwork": _finite(by_history[merge(events)]), "epsilon_artist": None}
-        for artist, events in spent.items()
+        {"artist": artist, "epsilon_artwork": _finite(costs[history]), "epsilon_artist": None}
+        for artist, history in histories.items()
     ]
-    worst = max(by_history.values(), default=0.0)
+    worst = max(costs.values(), default=0.0)
     return {
         "unit": config.privacy.unit,
         "adjacency": "add-remove",

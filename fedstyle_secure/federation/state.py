@@ -56,4 +56,6 @@ class PlatformState:
         meta = json.loads(metadata["state"])
         encoder = {n.removeprefix("encoder/"): a for n, a in arrays.items() if n.startswith("encoder/")}
         styles = Styles(tuple(meta["styles"]), arrays["prototypes"], meta["by_label"])
-        return cls(meta["round"], encoder, styles, dict(zip(meta["card_artists"], arrays["cards"], strict=True)))
+        return cls(
+            meta["round"], encoder, styles, dict(zip(meta["card_artists"], arrays["cards"], strict=True))
+        )

@@ -135,7 +135,7 @@ class FedStyle(Strategy):
         return shapes
 
     def _advance(self, replies: list[Reply]) -> PlatformState:
-        state, schedule = self.state, self._plan.schedule
+        state = self.state
         cards = dict(state.cards)
         for reply in replies:
             if "card" in reply.arrays:

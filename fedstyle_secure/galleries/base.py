@@ -85,10 +85,12 @@ class Gallery(ABC):
     Attributes:
         artists: Private artists in a fixed order; the position is the artist's Flower partition id.
         public_artists: Artists whose pictures the platform owns; they cost no privacy.
+        skipped: Artworks and artists left out while listing.
     """
 
     artists: tuple[str, ...]
     public_artists: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     @abstractmethod
     def portfolio(self, artist: str) -> Portfolio:

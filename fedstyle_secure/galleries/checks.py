@@ -70,7 +70,7 @@ def survey(gallery: Gallery, on_bad: OnBad = "refuse") -> GallerySurvey:
         GalleryError: A portfolio cannot be loaded, or a picture is shared and `on_bad` is "refuse".
     """
     artists: list[ArtistSurvey] = []
-    skipped: list[Skipped] = list(getattr(gallery, "skipped", ()))
+    skipped: list[Skipped] = list(gallery.skipped)
     shared: list[SharedPicture] = []
     first_by_bytes: dict[str, tuple[str, str]] = {}
     first_by_pixels: dict[bytes, tuple[str, str]] = {}

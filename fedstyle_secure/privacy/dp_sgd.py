@@ -20,6 +20,9 @@ from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.privacy.noise import ByteSource, gaussian
 
+_ROWS = "grad_sample"
+"""The attribute of a parameter where Opacus keeps per-picture gradients."""
+
 
 class PictureLoss(Protocol):
     """A loss that splits over pictures."""
@@ -33,12 +36,14 @@ class PictureLoss(Protocol):
 class _NoisyOptimizer(DPOptimizer):
     """Opacus' optimiser with noise from OS entropy instead of a seeded torch generator."""
 
-    def __init__(self, parameters: Sequence[nn.Parameter], plan: DpSgd, rate: float, read: ByteSource) -> None:
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], plan: DpSgd, rate: float, read: ByteSource
+    ) -> None:
         super().__init__(
             torch.optim.SGD(parameters, lr=rate),
             noise_multiplier=plan.noise_multiplier,
             max_grad_norm=plan.clip_norm,
-            expected_batch_size=plan.expected_batch_size,  # type: ignore[arg-type]
+            expected_batch_size=plan.expected_batch_size,
         )
         self._read = read
 
@@ -170,8 +175,8 @@ def refuse_mixing(module: nn.Module, loss: PictureLoss, inputs: Tensor, targets:
     (gradient,) = torch.autograd.grad(losses[0], leaf)
     if gradient[1:].abs().max() > 0:
         raise PrivacyError(
-            f"loss {loss.name!r} contrasts the pictures of a batch with each other, so a clip bounds nothing; "
-            "contrast against released prototypes and cards"
+            f"loss {loss.name!r} contrasts the pictures of a batch with each other, so a clip bounds "
+            "nothing; contrast against released prototypes and cards"
         )
 
 
@@ -196,15 +201,14 @@ def _fill_grad_samples(wrapped: GradSampleModule, loss: PictureLoss, inputs: Ten
     parameters = _trainable(wrapped)
     if pictures == 0:
         for p in parameters:
-            p.grad_sample = torch.zeros((0, *p.shape), dtype=p.dtype)
+            setattr(p, _ROWS, torch.zeros((0, *p.shape), dtype=p.dtype))
         return
-    embeddings = wrapped(inputs.flatten(0, 1))
+    # Opacus' backward hooks warn where a module's inputs carry no gradient.
+    embeddings = wrapped(inputs.flatten(0, 1).detach().requires_grad_(True))
     (loss(embeddings, targets.repeat_interleave(views, dim=0)).sum() / views).backward()
-    finite = torch.ones(pictures, dtype=torch.bool)
-    for p in parameters:
-        # Rows come one a view; their sum, each already divided by `views`, is the picture's gradient.
-        p.grad_sample = p.grad_sample.reshape(pictures, views, *p.shape).sum(1)
-        finite &= p.grad_sample.flatten(1).isfinite().all(1)
-    if not finite.all():
-        for p in parameters:
-            p.grad_sample[~finite] = 0
+    # Opacus' rows come one a view, each already divided by `views`; their sum is the picture's gradient.
+    rows = [getattr(p, _ROWS).reshape(pictures, views, *p.shape).sum(1) for p in parameters]
+    finite = torch.stack([row.flatten(1).isfinite().all(1) for row in rows]).all(0)
+    for p, row in zip(parameters, rows, strict=True):
+        row[~finite] = 0
+        setattr(p, _ROWS, row)

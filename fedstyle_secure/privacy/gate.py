@@ -87,7 +87,7 @@ class Gate:
         kinds = [release.kind for release in releases]
         if len(set(kinds)) != len(kinds):
             raise PrivacyError(f"a kind of release occurs twice: {', '.join(kinds)}")
-        arrays = {
+        arrays: dict[str, dict[str, np.ndarray]] = {
             release.kind: {name: np.ascontiguousarray(a, np.float32) for name, a in release.arrays.items()}
             for release in releases
         }

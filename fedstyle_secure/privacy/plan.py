@@ -5,8 +5,11 @@ Every artist solves the plan itself; nothing that the platform sends can lower i
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
@@ -45,7 +48,9 @@ def _spread(releases: int, last: int) -> frozenset[int]:
     if releases == 0:
         return frozenset()
     if releases > last + 1:
-        raise ConfigError(f"{releases} releases do not fit into {last + 1} rounds; lower releases or raise run.rounds")
+        raise ConfigError(
+            f"{releases} releases do not fit into {last + 1} rounds; lower releases or raise run.rounds"
+        )
     return frozenset(round(i * last / max(1, releases - 1)) for i in range(releases))
 
 
@@ -54,12 +59,14 @@ class Plan:
     """Schedule and mechanisms of a run.
 
     Attributes:
+        scale: Noise scale that the mechanisms' noise follows from.
         schedule: What is released when.
         sgd: Mechanism of one round's update.
         card: Mechanism of one card.
         prototypes: Mechanism of one prototype sum.
     """
 
+    scale: float
     schedule: Schedule
     sgd: DpSgd
     card: GaussianSum
@@ -74,7 +81,7 @@ class Plan:
         )
 
 
-def solve(config: Config, row_norm: float) -> Plan:
+def solve(config: Config, row_norm: float, kept: Path | None = None) -> Plan:
     """The plan of a run: noise such that all releases together spend `privacy.target_epsilon`.
 
     A kind of release that happens m times at sampling rate q gets the noise multiplier
@@ -84,27 +91,43 @@ def solve(config: Config, row_norm: float) -> Plan:
     Args:
         config: The settings.
         row_norm: L2 norm of a picture's row in a prototype sum.
+        kept: A file of one's own that keeps the solved scale, for processes that start anew each round.
 
     Raises:
         ConfigError: The settings contradict each other.
         PrivacyError: No noise reaches the target.
     """
     schedule = Schedule.of(config)
-    privacy, training, share = config.privacy, config.training, config.share
-    steps = len(schedule.updates) * training.local_steps
+    privacy, training = config.privacy, config.training
     if privacy.dp == "off":
         return _plan(config, schedule, 0.0, math.inf, math.inf)
     if privacy.noise_multiplier == "auto":
-        scale = calibrate(
-            lambda s: _plan(config, schedule, s, privacy.clip_norm, row_norm).events(),
-            privacy.target_epsilon,
-            privacy.delta,
-        )
-    elif steps:
-        scale = privacy.noise_multiplier / (training.sampling_rate * math.sqrt(steps / share.sgd))
+        scale = _calibrated(config, schedule, row_norm, kept)
+    elif schedule.updates:
+        steps = len(schedule.updates) * training.local_steps
+        scale = privacy.noise_multiplier / (training.sampling_rate * math.sqrt(steps / config.share.sgd))
     else:
         raise ConfigError('privacy.noise_multiplier scales DP-SGD; without local steps use "auto"')
     return _plan(config, schedule, scale, privacy.clip_norm, row_norm)
+
+
+def _calibrated(config: Config, schedule: Schedule, row_norm: float, kept: Path | None) -> float:
+    key = hashlib.sha256(f"{config.to_flat()}\n{row_norm}".encode()).hexdigest()
+    if kept and kept.exists():
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if found["settings"] == key:
+            return float(found["scale"])
+    scale = calibrate(
+        lambda s: _plan(config, schedule, s, config.privacy.clip_norm, row_norm).events(),
+        config.privacy.target_epsilon,
+        config.privacy.delta,
+    )
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_name(kept.name + ".partial")
+        partial.write_text(json.dumps({"settings": key, "scale": scale}), encoding="utf-8")
+        partial.replace(kept)
+    return scale
 
 
 def _plan(config: Config, schedule: Schedule, scale: float, clip_norm: float, row_norm: float) -> Plan:
@@ -113,6 +136,7 @@ def _plan(config: Config, schedule: Schedule, scale: float, clip_norm: float, ro
     total = max(1, len(schedule.updates) * training.local_steps)
     row = math.inf if math.isinf(clip_norm) else 1.0
     return Plan(
+        scale=scale,
         schedule=schedule,
         sgd=DpSgd(
             clip_norm=clip_norm,

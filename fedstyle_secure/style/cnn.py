@@ -105,7 +105,9 @@ class CnnEncoder(StyleEncoder):
             return F.normalize(vectors if self._train_trunk else self.head(vectors), dim=1)
 
 
-def pretrain(encoder: CnnEncoder, public: Sequence[np.ndarray], steps: int, temperature: float, seed: int) -> None:
+def pretrain(
+    encoder: CnnEncoder, public: Sequence[np.ndarray], steps: int, temperature: float, seed: int
+) -> None:
     """Train all weights on the public set by supervised contrast between its artists.
 
     Args:

@@ -14,6 +14,7 @@ from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.style.augment import augment
 from fedstyle_secure.style.cnn import CnnEncoder, pretrain
 from fedstyle_secure.style.encoder import StyleEncoder
+from fedstyle_secure.style.losses import InBatchContrast
 
 
 def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> StyleEncoder:
@@ -47,7 +48,9 @@ def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -
     return encoder
 
 
-def prepare_views(encoder: StyleEncoder, pictures: np.ndarray, views: int, rng: np.random.Generator) -> Tensor:
+def prepare_views(
+    encoder: StyleEncoder, pictures: np.ndarray, views: int, rng: np.random.Generator
+) -> Tensor:
     """The pictures and `views` - 1 augmented versions of each, prepared.
 
     Returns:

@@ -44,7 +44,8 @@ class Styles:
         unknown = sorted(set(labels) - set(index))
         if unknown:
             raise GalleryError(
-                f"style label {unknown[0]!r} does not occur in the public set, which has: {', '.join(self.names)}"
+                f"style label {unknown[0]!r} does not occur in the public set, which has: "
+                f"{', '.join(self.names)}"
             )
         return np.array([index[label] for label in labels], dtype=np.int64)
 
@@ -78,10 +79,10 @@ def styles_from_vocabulary(embeddings: np.ndarray, count: int, seed: int) -> Sty
 
 
 def picture_rows(vectors: np.ndarray, assigned: np.ndarray, styles: int) -> np.ndarray:
-    """Each picture's row of the prototype sum: its released vector and a scaled count in its style's block.
+    """Each picture's row of the prototype sum: its released vector and a scaled count, in its style's block.
 
-    Every row has an L2 norm of at most ROW_NORM, and every artist's sum has the same layout and length, whatever
-    styles it has.
+    Every row has an L2 norm of at most ROW_NORM, and every artist's sum has the same layout and length,
+    whatever styles it has.
 
     Args:
         vectors: Length at most 1, shape (n, d).
@@ -96,7 +97,7 @@ def picture_rows(vectors: np.ndarray, assigned: np.ndarray, styles: int) -> np.n
     picture = np.arange(n)
     rows[picture, assigned, :d] = vectors
     rows[picture, assigned, d] = COUNT_SCALE
-    return rows.reshape(n, -1)
+    return rows.reshape(n, styles * (d + 1))
 
 
 def refresh(styles: Styles, sums: np.ndarray, noise_std: float, min_contributors: int) -> Styles:

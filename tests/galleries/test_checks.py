@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from fedstyle_secure.errors import GalleryError
+from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.galleries.checks import SharedPicture, survey
 from fedstyle_secure.galleries.folder import FolderGallery
 
@@ -48,6 +49,24 @@ def test_the_digest_follows_pictures_split_and_roles(root: Path) -> None:
     (root / "anna/0.png").rename(root / "anna/9.png")
     others.add(survey(gallery(root)).digest)
     assert len(others | {first}) == 4
+
+
+class Stub(Gallery):
+    """One grey picture per artist; the portfolios do not depend on who is public."""
+
+    def __init__(self, private: str, public: str) -> None:
+        self.artists = tuple(private)
+        self.public_artists = tuple(public)
+
+    def portfolio(self, artist: str) -> Portfolio:
+        pictures = np.full((1, 8, 8, 3), ord(artist), np.uint8)
+        return Portfolio(artist, pictures, np.array([False]), ("0000",), (artist * 64,), ("",))
+
+
+def test_the_digest_tells_who_is_public() -> None:
+    one, other = survey(Stub("a", "b")), survey(Stub("ab", ""))
+    assert [a.digest for a in one.artists] == [a.digest for a in other.artists]
+    assert one.digest != other.digest
 
 
 def test_shared_pictures_are_refused_or_listed(root: Path) -> None:

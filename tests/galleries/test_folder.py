@@ -381,6 +381,22 @@ def test_rows_without_a_value_are_not_part_of_the_split(table: Callable[..., Pat
     assert anna.names == tuple(f"anna/{i}.png" for i in range(2, 8))
 
 
+def test_the_order_of_rows_does_not_matter(table: Callable[..., Path]) -> None:
+    head = "path,artist,split,by_book,style"
+    first = FolderGallery(table(head, *rows_of("anna")), size=20).portfolio("anna")
+    turned = FolderGallery(table(head, *rows_of("anna")[::-1]), size=20).portfolio("anna")
+    assert turned.names == first.names
+    assert turned.digest() == first.digest()
+
+
+def test_an_absolute_path_is_refused_even_inside_the_gallery(
+    table: Callable[..., Path], folders: Path
+) -> None:
+    refused(
+        table("path,artist,split", f"{folders}/anna/1.png,anna,train"), "line 2", "valid: inside the gallery"
+    )
+
+
 def test_files_may_lie_anywhere_in_the_gallery(table: Callable[..., Path]) -> None:
     rows = [f"./bela//{i}.png,Zoë,train" for i in range(8)]
     gallery = FolderGallery(table("path,artist,split", *rows), size=20)

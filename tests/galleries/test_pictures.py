@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, WebPImagePlugin
 
 from fedstyle_secure.errors import GalleryError
 from fedstyle_secure.galleries.pictures import PictureError, decode_picture, read_picture_bytes
@@ -230,6 +230,15 @@ def test_shrinking_averages() -> None:
     assert np.abs(out.astype(int) - 127).max() <= 2
 
 
+def test_shrinking_a_jpeg_while_decoding_loses_no_detail() -> None:
+    coarse = RNG.integers(0, 256, (60, 60), dtype=np.uint8)
+    large = Image.fromarray(coarse).resize((960, 960), Image.Resampling.BICUBIC)
+    jpeg = encoded(large, "JPEG", quality=95)
+    whole = encoded(Image.open(io.BytesIO(jpeg)), "PNG")
+    difference = decode_picture(jpeg, 96).astype(int) - decode_picture(whole, 96)
+    assert np.abs(difference).mean() < 1
+
+
 @pytest.mark.parametrize("upright", [False, True])
 def test_the_middle_is_kept(upright: bool) -> None:
     bands = np.zeros((60, 180, 3), np.uint8)
@@ -274,11 +283,8 @@ def jpeg_bomb() -> bytes:
     return bytes(data)
 
 
-def webp_bomb() -> bytes:
-    canvas = (11999).to_bytes(3, "little")
-    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + canvas + canvas
-    body += encoded(Image.fromarray(NOISE), "WEBP", lossless=True)[12:]
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+# 13000 x 13000 pixels of one colour, without loss, in 40 bytes: a sound picture, if one has the memory.
+WEBP_BOMB = bytes.fromhex("5249464620000000574542505650384c140000002fc7f2b10c075081540820000a9afec78888fe07")
 
 
 @pytest.mark.parametrize(
@@ -286,21 +292,17 @@ def webp_bomb() -> bytes:
     [
         png(60000, 60000, 8, 2, [bytes(100)]),
         jpeg_bomb(),
+        WEBP_BOMB,
         tiff(60000, 60000, 8, False, bytes(100)),
         tiff(32, 32, 8, False, bytes(1024), t322=60000, t323=60000),
     ],
-    ids=["png", "jpeg", "tiff", "tiff tile"],
+    ids=["png", "jpeg", "webp", "tiff", "tiff tile"],
 )
 def test_a_header_that_claims_too_much_is_refused_before_decoding(bomb: bytes) -> None:
     start = time.perf_counter()
     with pytest.raises(PictureError, match=r"pixels, too many; valid: at most 100000000"):
         decode_picture(bomb, 96)
     assert time.perf_counter() - start < 0.2
-
-
-def test_a_webp_that_claims_too_much_is_refused() -> None:
-    with pytest.raises(PictureError):
-        decode_picture(webp_bomb(), 96)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
@@ -315,8 +317,12 @@ def test_pillows_own_limit_is_neither_used_nor_changed(kind: str, monkeypatch: p
 
 
 def test_pillows_error_about_a_large_webp_becomes_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(PictureError, match="too large"):
+    # Newer versions raise it from the plugin, before the size can be seen.
+    def raise_bomb(_: object) -> None:
+        raise Image.DecompressionBombError
+
+    monkeypatch.setattr(WebPImagePlugin.WebPImageFile, "_open", raise_bomb)
+    with pytest.raises(PictureError, match="too large to decode; valid: at most 100000000"):
         decode_picture(encoded(Image.fromarray(NOISE), "WEBP"), 32)
 
 

@@ -1,0 +1,333 @@
+"""The `fedstyle` command. Everything heavy loads inside the commands, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedstyle_secure.errors import FedStyleError
+
+if TYPE_CHECKING:
+    from fedstyle_secure.config import Config
+    from fedstyle_secure.training import Engine, Run
+
+app = typer.Typer(
+    help="Train a style-search model over artists who never share their pictures.",
+    epilog="Exit codes: 0 done, 1 failed, 2 setting or usage, 3 gallery, 4 run, 5 privacy, 6 federation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+gallery_app = typer.Typer(help="Look at the pictures that a run would use.", no_args_is_help=True)
+app.add_typer(gallery_app, name="gallery")
+
+
+class EngineName(StrEnum):
+    """Engines by name."""
+
+    local = "local"
+    ray = "ray"
+
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("-s", "--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeat."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
+Force = Annotated[bool, typer.Option("--force", help="Delete a run that is there.")]
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file; configs/ has some.", show_default=False)],
+    settings: Settings = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder.", show_default="runs/NAME OF THE CONFIG")
+    ] = None,
+    engine: Annotated[EngineName, typer.Option(help="Where Flower's apps run.")] = EngineName.local,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a run: public learning, federated rounds, results."""
+    from fedstyle_secure.config import Config
+
+    loaded = Config.load(config, settings or [])
+    folder = out or Path(loaded.run.folder or Path("runs") / config.stem)
+    _train(loaded, folder, engine.value, resume=resume, force=force, as_json=as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/demo"),
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the embedded gallery with differential privacy, and search it."""
+    from fedstyle_secure.config import Config
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.training import Run
+
+    config, folder = Config(), RunFolder(out)
+    if folder.finished and not force:
+        run = Run.open(out)
+        if not as_json:
+            _say(f"{out} is there already; `--force` trains it again.")
+        _show(run, as_json)
+    else:
+        run = _train(config, out, "local", resume=folder.begun, force=force, as_json=as_json)
+    _demo_search(run, as_json)
+
+
+@app.command()
+def search(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder.", show_default=False)],
+    picture: Annotated[Path, typer.Argument(help="The picture to search with.", show_default=False)],
+    top: Annotated[int, typer.Option(min=1, help="How many artists to list.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the artists of a run by style, nearest first."""
+    from fedstyle_secure.training import Run
+
+    matches = Run.open(run).search(picture, top)
+    if as_json:
+        _print_json([{"rank": m.rank, "artist": m.artist, "score": m.score} for m in matches])
+        return
+    _table(
+        f"Artists nearest in style to {picture.name}",
+        ("rank", "artist", "cosine"),
+        [(str(m.rank), m.artist, f"{m.score:+.3f}") for m in matches],
+    )
+
+
+@app.command()
+def runs(
+    root: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """List runs with their utility and epsilon."""
+    from fedstyle_secure.runs import list_runs
+
+    rows = []
+    for folder in list_runs(root):
+        summary = folder.summary() if folder.finished else {}
+        rows.append(
+            {
+                "run": str(folder.path),
+                "state": "finished"
+                if folder.finished
+                else f"interrupted after {len(folder.metrics())} rounds",
+                "artist_top1": summary.get("utility", {}).get("artist_top1"),
+                "epsilon_artwork_max": summary.get("privacy", {}).get("epsilon_artwork_max"),
+            }
+        )
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        _say(f"No runs in {root}. `fedstyle demo` makes one.")
+        return
+    _table(
+        f"Runs in {root}",
+        ("run", "state", "top-1", "epsilon per artwork"),
+        [
+            (
+                r["run"],
+                r["state"],
+                _number(r["artist_top1"]),
+                _epsilon(r["epsilon_artwork_max"]) if r["state"] == "finished" else "-",
+            )
+            for r in rows
+        ],
+    )
+
+
+@app.command()
+def settings(as_json: AsJson = False) -> None:
+    """List every setting with its default and what it may be."""
+    from fedstyle_secure.config import Config
+
+    rows = Config.describe()
+    if as_json:
+        _print_json(rows)
+        return
+    _table(
+        "Settings",
+        ("setting", "default", "allowed", "what it does"),
+        [(r["key"], str(r["default"]), r["allowed"], r["help"]) for r in rows],
+    )
+
+
+@gallery_app.command("show")
+def gallery_show(
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML file of a run.", show_default="the embedded gallery")
+    ] = None,
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="Where the contact sheet goes.")] = Path("gallery.png"),
+    columns: Annotated[int, typer.Option(min=1, max=60, help="Pictures a row.")] = 12,
+    as_json: AsJson = False,
+) -> None:
+    """Write a contact sheet (a row an artist) and print counts and what was left out."""
+    from fedstyle_secure.config import Config
+    from fedstyle_secure.galleries.checks import survey
+    from fedstyle_secure.galleries.opening import open_gallery
+    from fedstyle_secure.galleries.sheet import contact_sheet
+
+    loaded = Config.load(config, settings or []) if config else Config().override(settings or [])
+    gallery = open_gallery(loaded.gallery)
+    found = survey(gallery, loaded.gallery.on_bad)
+    names = (*gallery.artists, *gallery.public_artists)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet([gallery.portfolio(name) for name in names], columns=columns).save(out, format="PNG")
+    if as_json:
+        _print_json(found.to_dict() | {"sheet": str(out)})
+        return
+    _table(
+        "Gallery",
+        ("artist", "owner", "train", "test"),
+        [(a.artist, "platform" if a.public else "artist", str(a.train), str(a.test)) for a in found.artists],
+    )
+    for item in found.skipped:
+        _say(f"left out: {item.artist}: {item.name}: {item.reason}")
+    for pair in found.shared:
+        _say(f"shared: {pair.name} of {pair.artist} is also {pair.also_name} of {pair.also_artist}")
+    _say(f"Contact sheet: {out}")
+
+
+def main() -> None:
+    """Entry point of the `fedstyle` script: one line for an error a person can act on, and its code."""
+    try:
+        app()
+    except FedStyleError as error:
+        print(f"fedstyle: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        raise SystemExit(0) from None
+
+
+def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bool, as_json: bool) -> Run:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from fedstyle_secure.training import train
+
+    console = Console(stderr=True, quiet=as_json)
+    if config.privacy.dp == "off":
+        console.print("[bold red]privacy.dp = off: nothing in this run protects the artists.[/]")
+    elif config.privacy.noise_multiplier == 0:
+        console.print("[bold red]privacy.noise_multiplier = 0: clipping without noise protects nobody.[/]")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("learning from the public set", total=None)
+
+        def on_round(line: dict[str, Any], rounds: int) -> None:
+            found = line.get("artist_top1")
+            note = "" if found is None else f", top-1 {found:.2f}"
+            progress.update(task, description=f"rounds{note}", total=rounds, completed=line["round"] + 1)
+
+        run = train(config, out, engine, resume=resume, force=force, on_round=on_round)
+    _show(run, as_json)
+    return run
+
+
+def _show(run: Run, as_json: bool) -> None:
+    if as_json:
+        _print_json(run.summary | {"run": str(run.folder.path)})
+        return
+    found, privacy, time = run.summary["utility"], run.summary["privacy"], run.summary["time"]
+    _table(
+        "Run",
+        ("what", "value", "in words"),
+        [
+            (
+                "utility.artist_top1",
+                _number(found["artist_top1"]),
+                "test pictures whose own artist ranks first",
+            ),
+            (
+                "utility.artist_macro_f1",
+                _number(found["artist_macro_f1"]),
+                "the same, artists weighing equally",
+            ),
+            ("utility.artist_map", _number(found["artist_map"]), "mean of 1 / rank of the own artist"),
+            ("utility.baseline_top1", _number(found["baseline_top1"]), "top-1 before any private training"),
+            (
+                "privacy.epsilon_artwork_max",
+                _epsilon(privacy["epsilon_artwork_max"]),
+                f"per artwork, add or remove one, delta {privacy['delta']:g}, all releases",
+            ),
+            ("privacy.epsilon_artist_max", _epsilon(privacy["epsilon_artist_max"]), "per artist"),
+            ("time.wall_s", f"{time['wall_s']:.1f}", "seconds"),
+        ],
+    )
+    _say(f"The run lies in {run.folder.path}")
+
+
+def _demo_search(run: Run, as_json: bool) -> None:
+    """Write a test picture of each artist into the run's folder and show how to search with them."""
+    from PIL import Image
+
+    from fedstyle_secure.galleries.opening import open_gallery
+
+    gallery = open_gallery(run.folder.config().gallery)
+    folder = run.folder.path / "test_pictures"
+    folder.mkdir(exist_ok=True)
+    for artist in gallery.artists:
+        Image.fromarray(gallery.portfolio(artist).test_pictures[0]).save(folder / f"{artist}.png")
+    if not as_json:
+        example = folder / f"{gallery.artists[0]}.png"
+        _say("Search it with a picture that it has never seen:")
+        _say(f"  fedstyle search {_short(run.folder.path)} {_short(example)}")
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _epsilon(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in head:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

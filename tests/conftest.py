@@ -1,0 +1,30 @@
+"""What several tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedstyle_secure.config import Config
+
+
+@pytest.fixture
+def tiny(tmp_path_factory, monkeypatch) -> Config:
+    """A run of seconds: four small procedural artists, a hardly trained CNN, two rounds."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    return Config().override(
+        [
+            "gallery.artists=4",
+            "gallery.public_artists=3",
+            "gallery.pictures=12",
+            "gallery.size=32",
+            "style.encoder=cnn",
+            "style.dim=8",
+            "style.pretrain_steps=3",
+            "style.views=2",
+            "styles.count=3",
+            "run.rounds=2",
+            "training.expected_pictures=9",
+            # Solving for a target takes seconds; tests that need it set "auto".
+            "privacy.noise_multiplier=2",
+        ]
+    )

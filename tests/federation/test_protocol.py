@@ -1,0 +1,117 @@
+"""What travels: round trips, and every malformed record refused by name."""
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedstyle_secure.errors import FederationError
+from fedstyle_secure.federation.protocol import Instruction, Reply, reply_record
+from fedstyle_secure.privacy.gate import Gate, Release
+from fedstyle_secure.privacy.mechanisms import GaussianSum
+from fedstyle_secure.style.prototypes import Styles
+
+
+def instruction(number=3, artists=("ann", "bo"), dim=4):
+    styles = Styles(("s1", "s2", "s3"), np.eye(3, dim, dtype=np.float32), by_label=False)
+    cards = np.full((len(artists), dim), 0.5, np.float32)
+    return Instruction(number, {"head.weight": np.ones((dim, 6), np.float32)}, styles, artists, cards)
+
+
+@given(number=st.integers(0, 10**6), names=st.lists(st.text(min_size=1), max_size=4, unique=True))
+def test_an_instruction_survives_the_trip(number, names):
+    sent = instruction(number, tuple(names))
+    got = Instruction.from_record(sent.to_record())
+    assert got.digest() == sent.digest()
+    assert (got.round, got.card_artists, got.styles.names) == (number, tuple(names), sent.styles.names)
+    assert np.array_equal(got.encoder["head.weight"], sent.encoder["head.weight"])
+
+
+def test_every_part_of_an_instruction_counts_for_its_digest():
+    base = instruction()
+    changed = [
+        instruction(number=4),
+        instruction(artists=("ann", "cy")),
+        Instruction(
+            3, {"head.weight": np.zeros((4, 6), np.float32)}, base.styles, base.card_artists, base.cards
+        ),
+        Instruction(3, base.encoder, base.styles, base.card_artists, base.cards * 2),
+        Instruction(
+            3,
+            base.encoder,
+            Styles(base.styles.names, base.styles.prototypes * 2, False),
+            base.card_artists,
+            base.cards,
+        ),
+    ]
+    assert len({i.digest() for i in (base, *changed)}) == 6
+
+
+def damage_version(record):
+    record["round"]["version"] = 99
+
+
+def damage_names(record):
+    record["round"]["styles"] = "not json"
+
+
+def damage_rows(record):
+    record["anchors"] = ArrayRecord({"prototypes": Array(np.ones((9, 4), np.float32))})
+
+
+def damage_missing(record):
+    del record["encoder"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (damage_version, "protocol version"),
+        (damage_names, "bad or missing field"),
+        (damage_rows, "'prototypes' must have 3 rows"),
+        (damage_missing, "'encoder' is missing"),
+    ],
+)
+def test_a_malformed_instruction_is_refused(damage, text):
+    record = instruction().to_record()
+    damage(record)
+    with pytest.raises(FederationError, match=text):
+        Instruction.from_record(record)
+
+
+SHAPES = {"card": {"card": (4,)}, "update": {"w": (2, 3)}}
+
+
+def reply(**arrays):
+    record = RecordDict({"reply": ConfigRecord({"artist": "ann"})})
+    for kind, group in arrays.items():
+        record[kind] = ArrayRecord({name: Array(a) for name, a in group.items()})
+    return record
+
+
+def test_a_reply_carries_what_was_sealed_and_the_name_alone(tmp_path):
+    card = np.arange(4, dtype=np.float32)
+    sealed = Gate(tmp_path).send("r", lambda: [Release("card", {"card": card}, GaussianSum(1.0, 1.0))])
+    record = reply_record("ann", sealed)
+    assert dict(record.config_records["reply"]) == {"artist": "ann"}
+    assert set(record) == {"reply", "card"}
+    got = Reply.from_record(record, SHAPES)
+    assert got.artist == "ann"
+    assert np.array_equal(got.arrays["card"]["card"], card)
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        (RecordDict(), "does not say which artist"),
+        (reply(extra={"x": np.zeros(1, np.float32)}), "'ann': sent 'extra'"),
+        (reply(card={"other": np.zeros(4, np.float32)}), "'ann': card: tensor 'card' is missing"),
+        (reply(card={"card": np.zeros(5, np.float32)}), "'ann': card: tensor 'card' is float32 \\(5,\\)"),
+        (reply(card={"card": np.zeros(4, np.float64)}), "is float64"),
+        (reply(update={"w": np.full((2, 3), np.nan, np.float32)}), "'ann': update: tensor 'w' is not finite"),
+    ],
+)
+def test_a_bad_reply_is_refused_and_names_artist_and_tensor(record, text):
+    with pytest.raises(FederationError, match=text):
+        Reply.from_record(record, SHAPES)

@@ -1,0 +1,234 @@
+"""Whole runs: what they leave, resuming after kill -9, declined rounds, and the wire."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import fedstyle_secure
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import FederationError, RunError
+from fedstyle_secure.privacy.ledger import Ledger
+from fedstyle_secure.privacy.plan import solve
+from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.style.prototypes import ROW_NORM
+
+NO_NOISE = ["privacy.noise_multiplier=0"]
+
+
+def weights(run):
+    return read_arrays(run.folder.encoder_file)[0]
+
+
+def test_a_run_leaves_everything_that_the_next_tool_reads(tiny, tmp_path):
+    lines = []
+    tiny = tiny.override(["privacy.noise_multiplier=auto"])
+    run = fedstyle_secure.train(
+        tiny, tmp_path / "run", on_round=lambda line, n: lines.append((line["round"], n))
+    )
+    folder = run.folder.path
+    for name in ("config.toml", "manifest.json", "metrics.jsonl", "ledger.json", "summary.json"):
+        assert (folder / name).stat().st_size > 0
+    plan = solve(tiny, ROW_NORM)
+    assert lines == [(i, plan.schedule.rounds) for i in range(plan.schedule.rounds)]
+    assert [line["round"] for line in run.folder.metrics()] == list(range(plan.schedule.rounds))
+    privacy = run.summary["privacy"]
+    assert 0.99 * tiny.privacy.target_epsilon < privacy["epsilon_artwork_max"] <= tiny.privacy.target_epsilon
+    assert privacy["epsilon_artist_max"] is None
+    assert len(privacy["per_artist"]) == 4
+    ledger = json.loads((folder / "ledger.json").read_text())
+    expected = ["card", "prototypes"] + ["update"] * len(plan.schedule.updates)
+    expected += ["card"] * (len(plan.schedule.cards) - 1)
+    for entries in ledger.values():
+        assert sorted(e["kind"] for e in entries) == sorted(expected)
+    utility = run.summary["utility"]
+    assert utility["queries"] == 4 * 3
+    assert utility["baseline_top1"] == run.folder.metrics()[0]["artist_top1"]
+
+
+def test_a_finished_run_is_never_overwritten_without_force(tiny, tmp_path):
+    first = fedstyle_secure.train(tiny, tmp_path / "run")
+    with pytest.raises(RunError, match="--force"):
+        fedstyle_secure.train(tiny, tmp_path / "run")
+    again = fedstyle_secure.train(tiny, tmp_path / "run", resume=True)
+    assert again.summary == first.summary
+    other = tiny.override(["run.seed=1", *NO_NOISE])
+    forced = fedstyle_secure.train(other, tmp_path / "run", force=True)
+    assert forced.folder.config().run.seed == 1
+
+
+def test_resuming_with_other_settings_is_refused_and_names_the_setting(tiny, tmp_path):
+    RunFolder(tmp_path / "run").begin(tiny, resume=False, force=False)
+    with pytest.raises(RunError, match=r"style\.dim = 8, not 9"):
+        fedstyle_secure.train(tiny.override(["style.dim=9"]), tmp_path / "run", resume=True)
+
+
+def test_same_seed_same_weights_without_noise_and_other_weights_with(tiny, tmp_path):
+    quiet = tiny.override(NO_NOISE)
+    a, b = (weights(fedstyle_secure.train(quiet, tmp_path / name)) for name in "ab")
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    c, d = (weights(fedstyle_secure.train(tiny, tmp_path / name)) for name in "cd")
+    assert any(not np.array_equal(c[k], d[k]) for k in c)
+
+
+KILLER = """
+    import os, signal, sys
+    from pathlib import Path
+    import fedstyle_secure
+    from fedstyle_secure.privacy.ledger import Ledger
+
+    config, out, moment = fedstyle_secure.Config.load(Path(sys.argv[1])), sys.argv[2], sys.argv[3]
+    calls = 0
+    real = Ledger.append
+
+    def append(self, entries):
+        global calls
+        real(self, entries)
+        calls += 1
+        if moment == "inside a round" and calls == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_round(line, rounds):
+        if moment == "between rounds" and line["round"] == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Ledger.append = append
+    fedstyle_secure.train(config, out, on_round=on_round)
+"""
+
+
+@pytest.mark.parametrize("noise", ["0", "2"])
+@pytest.mark.parametrize("moment", ["between rounds", "inside a round"])
+def test_killed_and_resumed(tiny, tmp_path, moment, noise):
+    config = tiny.override([f"privacy.noise_multiplier={noise}"])
+    file = tmp_path / "run.toml"
+    file.write_text(config.to_toml())
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLER), str(file), str(tmp_path / "run"), moment],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    homes = sorted((tmp_path / "run" / "artists").iterdir())
+    spent = {home.name: Ledger(home / "ledger.jsonl").entries for home in homes}
+    assert any(spent.values())
+    assert not RunFolder(tmp_path / "run").finished
+
+    resumed = fedstyle_secure.train(config, tmp_path / "run", resume=True)
+    whole = fedstyle_secure.train(config, tmp_path / "whole")
+    for artist, before in spent.items():
+        after = Ledger(resumed.folder.artist_home(artist) / "ledger.jsonl").entries
+        assert after[: len(before)] == before
+        # Each release once: what was sent before the kill was sent again, not made again.
+        assert len(after) == len(Ledger(whole.folder.artist_home(artist) / "ledger.jsonl").entries)
+    assert [line["round"] for line in resumed.folder.metrics()] == [
+        line["round"] for line in whole.folder.metrics()
+    ]
+    if noise == "0":
+        ours, theirs = weights(resumed), weights(whole)
+        assert max(np.abs(ours[k] - theirs[k]).max() for k in ours) <= 1e-6
+        assert resumed.summary["privacy"]["epsilon_artwork_max"] is None
+    else:
+        assert resumed.summary["privacy"]["epsilon_artwork_max"] == pytest.approx(
+            whole.summary["privacy"]["epsilon_artwork_max"]
+        )
+
+
+def test_an_artist_that_fails_declines_with_a_number_and_the_round_goes_on(tiny, tmp_path):
+    out = tmp_path / "run"
+    broken = RunFolder(out).artist_home("mosaic-1") / "ledger.jsonl"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("this is no ledger\n")
+    run = fedstyle_secure.train(tiny.override(["run.min_artists=3"]), out, resume=True)
+    for line in run.folder.metrics():
+        assert line["replies"] == 3
+        assert line["declined"] == ["code 103: answering would break the artist's guarantee"]
+    log = (broken.parent / "artist.log").read_text()
+    assert "entry 1 is damaged" in log
+
+
+def test_too_few_artists_stop_the_run(tiny, tmp_path):
+    out = tmp_path / "run"
+    broken = RunFolder(out).artist_home("mosaic-1") / "ledger.jsonl"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("this is no ledger\n")
+    with pytest.raises(FederationError, match="round 0: 3 of 4 artists answered, run.min_artists = 4"):
+        fedstyle_secure.train(tiny.override(["run.min_artists=4"]), out, resume=True)
+
+
+def test_who_does_not_consent_has_no_card_and_is_not_found(tiny, tmp_path):
+    config = tiny.override(["cards.consent=impasto-1,mosaic-1"])
+    run = fedstyle_secure.train(config, tmp_path / "run")
+    with np.load(run.folder.prototypes_file) as stored:
+        assert stored["artists"].tolist() == ["impasto-1", "mosaic-1"]
+    ledger = json.loads(run.folder.ledger_file.read_text())
+    assert "card" in {e["kind"] for e in ledger["mosaic-1"]}
+    assert "card" not in {e["kind"] for e in ledger["hatching-1"]}
+    by_artist = {e["artist"]: e["epsilon_artwork"] for e in run.summary["privacy"]["per_artist"]}
+    assert by_artist["hatching-1"] < by_artist["mosaic-1"]
+    assert run.summary["utility"]["queries"] == 6
+
+
+def test_nobody_consents(tiny, tmp_path):
+    run = fedstyle_secure.train(tiny.override(["cards.consent=none"]), tmp_path / "run")
+    assert run.summary["utility"]["artist_top1"] is None
+    with pytest.raises(RunError, match="no artist published a card"):
+        run.search(__file__)
+
+
+def test_a_run_without_privacy_says_so(tiny, tmp_path):
+    run = fedstyle_secure.train(tiny.override(["privacy.dp=off"]), tmp_path / "run")
+    assert run.summary["privacy"]["epsilon_artwork_max"] is None
+    entry = json.loads(run.folder.ledger_file.read_text())["mosaic-1"][0]
+    assert entry["sensitivity"] is None
+    assert entry["events"][0]["noise_multiplier"] == 0
+
+
+def test_two_processes_cannot_write_one_run(tiny, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with folder.lock(), pytest.raises(RunError, match="another process"):
+        fedstyle_secure.train(tiny, folder.path)
+
+
+def test_the_wire_carries_no_picture_count_or_file_name(tiny, tmp_path, monkeypatch):
+    from fedstyle_secure.federation import local
+
+    seen = []
+    real = local.LocalGrid._handle
+
+    def tap(self, message):
+        reply = real(self, message)
+        seen.append(reply)
+        return reply
+
+    monkeypatch.setattr(local.LocalGrid, "_handle", tap)
+    run = fedstyle_secure.train(tiny, tmp_path / "run")
+    kinds = set()
+    for reply in seen:
+        kinds |= set(reply.content)
+        assert set(reply.content.config_records["reply"]) == {"artist"}
+        assert not reply.content.metric_records
+    assert kinds == {"reply", "card", "prototypes", "update"}
+    sizes = {}
+    for reply in seen:
+        for kind, arrays in reply.content.array_records.items():
+            sizes.setdefault(kind, set()).add(sum(len(a.data) for a in arrays.values()))
+    assert all(len(group) == 1 for group in sizes.values()), "sizes must not depend on the artist"
+    assert run.folder.finished
+
+
+@pytest.mark.parametrize("train", ["norms", "all"])
+def test_other_weights_may_train_privately(tiny, tmp_path, train):
+    run = fedstyle_secure.train(tiny.override([f"style.train={train}"]), tmp_path / "run")
+    before = read_arrays(run.folder.checkpoint_file)[0]
+    assert run.summary["privacy"]["epsilon_artwork_max"] > 0
+    assert before
+
+
+def test_config_type_is_exported():
+    assert fedstyle_secure.Config is Config

@@ -1,0 +1,103 @@
+"""Settings: round trips, and errors that name the key, the range and the nearest name."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import ConfigError
+
+REPO = Path(__file__).parents[1]
+
+
+def test_flat_and_toml_round_trips_keep_every_setting(tmp_path):
+    config = Config().override(
+        ["gallery.public=a b,c", "privacy.noise_multiplier=1.5", "cards.consent=none", "run.folder=/x y"]
+    )
+    assert Config.from_flat(config.to_flat()) == config
+    path = tmp_path / "c.toml"
+    path.write_text(config.to_toml())
+    assert Config.load(path) == config
+    assert config.gallery.public == ("a b", "c")
+    assert all(isinstance(v, str | int | float | bool) for v in config.to_flat().values())
+
+
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    rate=st.floats(0.001, 1),
+    names=st.lists(st.text("abcdefgh -_é", min_size=1).map(str.strip).filter(bool), max_size=4),
+)
+def test_any_valid_values_survive_toml_and_flat(seed, rate, names):
+    flat = Config().to_flat() | {
+        "run.seed": seed,
+        "training.sampling_rate": rate,
+        "gallery.public": ",".join(names),
+    }
+    config = Config.from_flat(flat)
+    assert config.run.seed == seed
+    assert config.training.sampling_rate == rate
+    assert config.gallery.public == tuple(names)
+    assert Config.from_dict(tomllib.loads(config.to_toml())) == config
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("style.dmi=3", ["style.dmi", "'dim'"]),
+        ("styl.dim=3", ["'styl'", "'style'"]),
+        ("rounds=3", ["'rounds'", "'run.rounds'"]),
+        ("privacy.rounds=3", ["privacy.rounds", "'run.rounds'"]),
+        ("run.rounds=0", ["run.rounds", "0", ">= 1"]),
+        ("run.rounds=2.5", ["run.rounds", "whole number"]),
+        ("privacy.dp=maybe", ["privacy.dp", "'on'", "'off'"]),
+        ("privacy.noise_multiplier=-1", ["privacy.noise_multiplier", ">= 0", "'auto'"]),
+        ("privacy.target_epsilon=nan", ["privacy.target_epsilon", "nan"]),
+        ("privacy.unit=artist", ["privacy.unit", "'artwork'"]),
+        ("run.seed", ["run.seed", "section.key=value"]),
+    ],
+)
+def test_a_bad_setting_is_one_line_that_names_key_and_way_out(setting, expected):
+    with pytest.raises(ConfigError) as caught:
+        Config().override([setting])
+    text = str(caught.value)
+    assert "\n" not in text
+    for part in expected:
+        assert part in text
+
+
+def test_bad_files_are_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.toml: no such"):
+        Config.load(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[run\nseed = ")
+    with pytest.raises(ConfigError, match=r"broken\.toml: not a TOML file"):
+        Config.load(broken)
+    foreign = tmp_path / "foreign.toml"
+    foreign.write_text("run = 3\n")
+    with pytest.raises(ConfigError, match="'run' is a section"):
+        Config.load(foreign)
+
+
+def test_every_setting_has_words():
+    rows = Config.describe()
+    assert len(rows) == len(Config().to_flat())
+    assert all(row["help"] and row["allowed"] for row in rows)
+
+
+def test_flower_knows_the_same_settings_and_defaults():
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())
+    nested = project["tool"]["flwr"]["app"]["config"]
+    assert Config.from_dict(nested) == Config()
+    assert {f"{s}.{k}" for s, keys in nested.items() for k in keys} == set(Config().to_flat())
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "configs").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_shipped_config_is_valid(path):
+    Config.load(path)
+
+
+def test_the_demo_config_is_the_defaults():
+    assert Config.load(REPO / "configs" / "demo.toml") == Config()
