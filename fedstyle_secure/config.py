@@ -42,7 +42,7 @@ class RunSection(_Section):
     """The run as a whole."""
 
     seed: int = Field(0, ge=0, lt=2**31, description="Data order and public initialisation. Never noise.")
-    rounds: int = Field(8, ge=1, le=10_000, description="Federated rounds with local training.")
+    rounds: int = Field(16, ge=1, le=10_000, description="Federated rounds with local training.")
     folder: str = Field("", description="Where the run is written. Empty: runs/NAME, NAME from the config.")
     min_artists: int = Field(2, ge=1, description="Replies that a round needs; fewer stop the run.")
     timeout: float = Field(600.0, gt=0, description="Seconds to wait for the replies of a round.")
@@ -76,11 +76,14 @@ class StyleSection(_Section):
     """The encoder."""
 
     encoder: Literal["texture", "cnn"] = Field("texture", description="Kind of encoder.")
-    dim: int = Field(96, ge=4, le=1024, description="Dimensions of an embedding.")
+    dim: int = Field(128, ge=4, le=1024, description="Dimensions of an embedding (texture: at most).")
     train: Literal["head", "norms", "all"] = Field("head", description="Weights that train privately.")
     temperature: float = Field(0.1, gt=0, le=10, description="Temperature of the contrast.")
-    alignment: float = Field(0.5, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
+    alignment: float = Field(0.1, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
     views: int = Field(1, ge=1, le=16, description="Augmented views of a picture; they count as one record.")
+    practice_artists: int = Field(
+        56, ge=0, le=1000, description="texture: procedural artists that help to whiten; 0: none."
+    )
     pretrain_steps: int = Field(300, ge=0, le=100_000, description="cnn: steps on the public set.")
 
 
@@ -102,16 +105,18 @@ class CardsSection(_Section):
     """Style cards of artists who want to be found."""
 
     consent: Names = Field(("all",), description='Artists who publish a card: "all", "none" or names.')
-    releases: int = Field(2, ge=1, le=1000, description="Releases of a card: one first, the last at the end.")
+    releases: int = Field(
+        1, ge=1, le=1000, description="Releases of a card: one before training, the last at the end."
+    )
 
 
 class TrainingSection(_Section):
     """Local training and what the platform does with it."""
 
     local_steps: int = Field(1, ge=0, le=1000, description="DP-SGD steps of an artist in a round.")
-    sampling_rate: float = Field(0.5, gt=0, le=1, description="Poisson sampling rate of a step.")
+    sampling_rate: float = Field(1.0, gt=0, le=1, description="Poisson sampling rate of a step.")
     expected_pictures: int = Field(45, ge=1, description="Public guess of a portfolio's size; scales steps.")
-    learning_rate: float = Field(1.0, gt=0, description="Step size of an artist.")
+    learning_rate: float = Field(0.2, gt=0, description="Step size of an artist.")
     realign_steps: int = Field(0, ge=0, le=1000, description="Public steps of the platform after a round.")
     realign_rate: float = Field(0.1, gt=0, description="Step size of those.")
 
@@ -132,8 +137,8 @@ class PrivacySection(_Section):
 class ShareSection(_Section):
     """How the budget is split over the kinds of release (relative weights)."""
 
-    sgd: float = Field(0.3, gt=0, description="Weight of DP-SGD.")
-    cards: float = Field(0.6, gt=0, description="Weight of the style cards.")
+    sgd: float = Field(0.25, gt=0, description="Weight of DP-SGD.")
+    cards: float = Field(0.65, gt=0, description="Weight of the style cards.")
     prototypes: float = Field(0.1, gt=0, description="Weight of the prototype sums.")
 
 

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from fedstyle_secure.config import StyleSection
-from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.style.augment import augment
 from fedstyle_secure.style.cnn import CnnEncoder, pretrain
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.losses import InBatchContrast
+from fedstyle_secure.style.texture import Whitening, feature_groups
+from fedstyle_secure.style.texture_encoder import TextureEncoder, fit_texture
 
 
 def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> StyleEncoder:
@@ -30,6 +32,9 @@ def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> 
     """
     if not public:
         raise ConfigError("an encoder is learned from public pictures, and this gallery has none")
+    if style.encoder == "texture":
+        _check_texture(style)
+        return fit_texture(public, style.dim, style.practice_artists)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = CnnEncoder(style.dim, style.train)
@@ -43,9 +48,30 @@ def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -
     Raises:
         FederationError: A tensor is missing, foreign, misshapen or not finite; names it.
     """
-    encoder = CnnEncoder(style.dim, style.train)
+    encoder: StyleEncoder
+    if style.encoder == "texture":
+        encoder = TextureEncoder(_whitening(arrays))
+    else:
+        encoder = CnnEncoder(style.dim, style.train)
     encoder.load(arrays)
     return encoder
+
+
+def _whitening(arrays: Mapping[str, np.ndarray]) -> Whitening:
+    missing = sorted({"mean", "scale", "limit", "projection"} - set(arrays))
+    if missing:
+        raise FederationError(f"encoder: tensor {missing[0]!r} is missing or foreign")
+    width = sum(part.stop - part.start for part in feature_groups().values())
+    if arrays["projection"].ndim != 2 or arrays["projection"].shape[1] != width:
+        raise FederationError(f"encoder: tensor 'projection' must have {width} columns")
+    return Whitening(arrays["mean"], arrays["scale"], arrays["limit"], arrays["projection"])
+
+
+def _check_texture(style: StyleSection) -> None:
+    if style.train != "head":
+        raise ConfigError(
+            f"style.train = {style.train!r} needs style.encoder = 'cnn'; of the texture encoder only the head trains"
+        )
 
 
 def prepare_views(

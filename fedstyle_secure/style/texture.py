@@ -181,26 +181,23 @@ def _border(colours: Tensor, maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Whitening:
-    """A fixed linear view of texture features in which what varies within any artist counts less.
+    """A fixed map from texture features to unit vectors in which what varies within any artist counts less.
 
     Attributes:
         mean: float32 (D0,), subtracted.
         scale: float32 (D0,), multiplied: one over deviation, over the root of the group's size.
-        limit: float32 (D0,), standardised features are cut at plus and minus this.
-        axes: float32 (r, D0), orthonormal rows: directions of strong variation within artists.
-        gains: float32 (r,), in (0, 1): what is left of each.
+        limit: float32 (D0,), scaled features are cut at plus and minus this.
+        projection: float32 (d, D0), whitening and choice of the d strongest directions in one.
     """
 
     mean: npt.NDArray[np.float32]
     scale: npt.NDArray[np.float32]
     limit: npt.NDArray[np.float32]
-    axes: npt.NDArray[np.float32]
-    gains: npt.NDArray[np.float32]
+    projection: npt.NDArray[np.float32]
 
     def apply(self, features: np.ndarray) -> npt.NDArray[np.float32]:
-        """Features (n, D0) to unit vectors, float32 (n, D0); a picture at the mean of all stays zero."""
-        z = np.clip((features - self.mean) * self.scale, -self.limit, self.limit)
-        z = z + ((z @ self.axes.T) * (self.gains - 1)) @ self.axes
+        """Features (n, D0) to unit vectors, float32 (n, d); features equal to the mean stay zero."""
+        z = np.clip((features - self.mean) * self.scale, -self.limit, self.limit) @ self.projection.T
         return (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6)).astype(np.float32)
 
 
@@ -209,42 +206,48 @@ def fit_whitening(
     artists: np.ndarray,
     practice: np.ndarray | None = None,
     practice_artists: np.ndarray | None = None,
+    dims: int = 192,
     ridge: float = 0.05,
-    cut: float = 3.0,
+    cut: float = 2.5,
 ) -> Whitening:
-    """Whiten by the covariance within artists, plus a ridge (as WCCN, Hatch et al. 2006).
+    """Whiten by the covariance within artists plus a ridge (WCCN, Hatch et al. 2006), then keep `dims` axes.
 
     The covariance is that of the public set plus that of practice pictures, both around their own
-    artist's mean. With few pictures it leaves most directions empty: the ridge passes those unchanged
-    instead of dropping them, which is worth more than any choice of a dimension.
+    artist's mean. It leaves most of the D0 directions empty: the ridge passes those unchanged instead of
+    blowing them up. The axes kept are the strongest of all these pictures after whitening.
 
     Args:
         features: (n, D0), the public set; also gives mean and deviation of each feature.
         artists: (n,), who made each; at least one artist has two pictures.
-        practice: (m, D0), procedural pictures, optional.
+        practice: (m, D0), procedural pictures, optional; they show directions that few pictures cannot.
         practice_artists: (m,).
+        dims: Largest number of dimensions; fewer where there are fewer pictures.
         ridge: Added to all eigenvalues, as a share of the largest.
         cut: Standardised features are cut at this many deviations.
-
-    Returns:
-        The whitening, with only those axes of which less than 0.98 is left.
     """
     mean, deviation = features.mean(0), features.std(0)
     if practice is not None:
         # A feature that is constant in the public set (chroma of engravings) must not explode elsewhere.
         deviation = np.maximum(deviation, 0.1 * practice.std(0))
-    weight = np.concatenate(
-        [np.full(g.stop - g.start, 1 / np.sqrt(g.stop - g.start)) for g in feature_groups().values()]
-    )
+    width = [part.stop - part.start for part in feature_groups().values()]
+    weight = np.repeat(1 / np.sqrt(width), width)
     scale, limit = weight / (deviation + 1e-3), cut * weight
-    inner = [_within(np.clip((features - mean) * scale, -limit, limit), artists)]
+    sets = [(features, artists)]
     if practice is not None and practice_artists is not None:
-        inner.append(_within(np.clip((practice - mean) * scale, -limit, limit), practice_artists))
-    _, roots, axes = np.linalg.svd(np.concatenate(inner), full_matrices=False)
+        sets.append((practice, practice_artists))
+    scaled = [np.clip((rows - mean) * scale, -limit, limit) for rows, _ in sets]
+    inner = np.concatenate([_within(z, who) for z, (_, who) in zip(scaled, sets, strict=True)])
+    _, roots, axes = np.linalg.svd(inner, full_matrices=False)
     share = roots**2 / max(roots[0] ** 2, 1e-12)
     gains = np.sqrt(ridge / (share + ridge))
-    kept = gains < 0.98
-    arrays = (mean, scale, limit, axes[kept], gains[kept])
+
+    def whiten(z: np.ndarray) -> np.ndarray:
+        return z + ((z @ axes.T) * (gains - 1)) @ axes
+
+    z = whiten(np.concatenate(scaled))
+    z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6)
+    strongest = np.linalg.svd(z, full_matrices=False)[2][:dims]
+    arrays = (mean, scale, limit, whiten(strongest))
     return Whitening(*(array.astype(np.float32) for array in arrays))
 
 
