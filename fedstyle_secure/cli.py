@@ -281,7 +281,12 @@ def _show(run: Run, as_json: bool) -> None:
             ("time.wall_s", f"{time['wall_s']:.1f}", "seconds"),
         ],
     )
-    _say(f"The run lies in {run.folder.path}")
+    if found["artist_top1"] is not None and found["artist_top1"] <= found["baseline_top1"]:
+        _say(
+            f"Private training did not help: top-1 {found['artist_top1']:.3f}, and "
+            f"{found['baseline_top1']:.3f} with the same cards before it."
+        )
+    _say(f"The run lies in {_short(run.folder.path)}")
 
 
 def _demo_search(run: Run, as_json: bool) -> None:

@@ -65,7 +65,7 @@ class Studio:
         if instruction.round not in range(schedule.rounds):
             raise FederationError(f"round {instruction.round} is not in the plan's {schedule.rounds}")
         request = hashlib.sha256(f"{self.artist}\n{instruction.digest()}".encode()).hexdigest()
-        return self._gate.send(request, lambda: self._releases(instruction))
+        return self._gate.send(request, instruction.round, lambda: self._releases(instruction))
 
     def _releases(self, instruction: Instruction) -> list[Release]:
         encoder = encoder_from_arrays(self._config.style, instruction.encoder)

@@ -6,19 +6,23 @@ Flower's records carry it. Whatever comes in is checked before it is used: names
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from numpy.lib import format as npy
 
 from fedstyle_secure.errors import FederationError
 from fedstyle_secure.privacy.gate import Sealed
 from fedstyle_secure.style.prototypes import Styles
 
 VERSION = 1
+_DTYPES = ("float32", "int64")
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,10 @@ class Instruction:
         for name, rows in (("prototypes", len(names)), ("cards", len(artists))):
             if name not in anchors or anchors[name].ndim != 2 or len(anchors[name]) != rows:
                 raise FederationError(f"instruction: tensor {name!r} must have {rows} rows")
+            if anchors[name].dtype != np.float32 or not np.isfinite(anchors[name]).all():
+                raise FederationError(f"instruction: tensor {name!r} must be finite float32")
+        if anchors["prototypes"].shape[1] != anchors["cards"].shape[1]:
+            raise FederationError("instruction: tensor 'cards' must be as wide as tensor 'prototypes'")
         return cls(number, encoder, Styles(names, anchors["prototypes"], by_label), artists, anchors["cards"])
 
 
@@ -127,7 +135,10 @@ class Reply:
         foreign = sorted(set(record.array_records) - set(shapes))
         if foreign:
             raise FederationError(f"artist {artist!r}: sent {foreign[0]!r}, which was not asked for")
-        arrays = {kind: _numpy(record, kind) for kind in record.array_records}
+        try:
+            arrays = {kind: _numpy(record, kind) for kind in record.array_records}
+        except FederationError as error:
+            raise FederationError(f"artist {artist!r}: {error}") from None
         for kind, group in arrays.items():
             if set(group) != set(shapes[kind]):
                 odd = sorted(set(group) ^ set(shapes[kind]))[0]
@@ -158,4 +169,18 @@ def _arrays(named: Mapping[str, np.ndarray]) -> ArrayRecord:
 def _numpy(record: RecordDict, name: str) -> dict[str, np.ndarray]:
     if name not in record.array_records:
         raise FederationError(f"record {name!r} is missing")
-    return {key: array.numpy() for key, array in record.array_records[name].items()}
+    return {key: _parse(array, key) for key, array in record.array_records[name].items()}
+
+
+def _parse(array: Array, name: str) -> np.ndarray:
+    """An array from a peer's bytes: never interpreted, only compared with what its shape must look like."""
+    shape, kind = tuple(array.shape), array.dtype
+    if kind not in _DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise FederationError(f"tensor {name!r} has the type {kind!r} or a shape that is not allowed")
+    dtype = np.dtype(kind)
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+    start = header.getvalue()
+    if not array.data.startswith(start) or len(array.data) != len(start) + dtype.itemsize * math.prod(shape):
+        raise FederationError(f"tensor {name!r} has bytes that do not fit its shape {shape}")
+    return np.frombuffer(array.data, dtype, offset=len(start)).reshape(shape)

@@ -54,6 +54,8 @@ class FedStyle(Strategy):
         self._trained = trained
         self._realign = realign
         self._after_round = after_round
+        self._artist_of: dict[int, str] = {}
+        self._node_of: dict[str, int] = {}
         self._sent = 0
         self._began = 0.0
 
@@ -88,7 +90,9 @@ class FedStyle(Strategy):
                 declined.append(f"code {message.error.code}: {message.error.reason}")
                 continue
             try:
-                good.append(Reply.from_record(message.content, self._shapes()))
+                reply = Reply.from_record(message.content, self._shapes())
+                self._check_identity(message.metadata.src_node_id, reply.artist)
+                good.append(reply)
             except FederationError as error:
                 declined.append(str(error))
         silent = self._sent - len(good) - len(declined)
@@ -115,6 +119,13 @@ class FedStyle(Strategy):
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Nothing to aggregate."""
         return None
+
+    def _check_identity(self, node: int, artist: str) -> None:
+        """One node speaks for one artist, and one artist through one node, as long as this process runs."""
+        if self._artist_of.setdefault(node, artist) != artist:
+            raise FederationError(f"artist {artist!r}: the node spoke for {self._artist_of[node]!r} before")
+        if self._node_of.setdefault(artist, node) != node:
+            raise FederationError(f"artist {artist!r}: another node speaks for this artist")
 
     @property
     def remaining(self) -> int:

@@ -64,17 +64,21 @@ class Gate:
         self._outbox = home / "outbox"
         self.ledger = Ledger(home / "ledger.jsonl")
 
-    def send(self, request: str, make: Callable[[], Sequence[Release]]) -> Sealed:
+    def send(self, request: str, number: int, make: Callable[[], Sequence[Release]]) -> Sealed:
         """Return the releases that answer `request`, all of them in the ledger.
 
         Args:
             request: Digest of everything the answer depends on. Asked again while the bytes are kept,
                 it gets the same bytes.
+            number: The round. A round is answered once: another request for it is refused, so that
+                nobody can draw more releases out of an artist than were planned.
             make: Computes the releases; called only if they were not made before.
 
         Raises:
-            PrivacyError: A kind was released twice, or a kept release does not match its entry.
+            PrivacyError: The round was answered to another request, a kind was released twice, or a kept release does not match its entry.
         """
+        if any(entry.round == number and entry.request != request for entry in self.ledger.entries):
+            raise PrivacyError(f"round {number} was answered before, to another request")
         spent = {entry.digest for entry in self.ledger.entries if entry.request == request}
         path = self._outbox / f"{request}.safetensors"
         if spent and path.exists():
@@ -99,6 +103,7 @@ class Gate:
         self.ledger.append(
             Entry(
                 request=request,
+                round=number,
                 kind=release.kind,
                 events=release.mechanism.events(),
                 sensitivity=_finite(release.mechanism.sensitivity("add-remove")),

@@ -25,6 +25,7 @@ class Entry:
 
     Attributes:
         request: What it answered; equal requests get the same release again at no cost.
+        round: The round that it answered.
         kind: `update`, `card` or `prototypes`.
         events: What it cost.
         sensitivity: L2 bound per added or removed artwork before noise; None where nothing was clipped.
@@ -32,6 +33,7 @@ class Entry:
     """
 
     request: str
+    round: int
     kind: str
     events: tuple[Event, ...]
     sensitivity: float | None
@@ -109,6 +111,7 @@ def _chain(head: str, body: str) -> str:
 def _entry(values: dict) -> Entry:
     return Entry(
         request=str(values["request"]),
+        round=int(values["round"]),
         kind=str(values["kind"]),
         events=tuple(Event(**event) for event in values["events"]),
         sensitivity=None if values["sensitivity"] is None else float(values["sensitivity"]),

@@ -1,5 +1,7 @@
 """What travels: round trips, and every malformed record refused by name."""
 
+import io
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -92,7 +94,7 @@ def reply(**arrays):
 
 def test_a_reply_carries_what_was_sealed_and_the_name_alone(tmp_path):
     card = np.arange(4, dtype=np.float32)
-    sealed = Gate(tmp_path).send("r", lambda: [Release("card", {"card": card}, GaussianSum(1.0, 1.0))])
+    sealed = Gate(tmp_path).send("r", 0, lambda: [Release("card", {"card": card}, GaussianSum(1.0, 1.0))])
     record = reply_record("ann", sealed)
     assert dict(record.config_records["reply"]) == {"artist": "ann"}
     assert set(record) == {"reply", "card"}
@@ -108,10 +110,55 @@ def test_a_reply_carries_what_was_sealed_and_the_name_alone(tmp_path):
         (reply(extra={"x": np.zeros(1, np.float32)}), "'ann': sent 'extra'"),
         (reply(card={"other": np.zeros(4, np.float32)}), "'ann': card: tensor 'card' is missing"),
         (reply(card={"card": np.zeros(5, np.float32)}), "'ann': card: tensor 'card' is float32 \\(5,\\)"),
-        (reply(card={"card": np.zeros(4, np.float64)}), "is float64"),
+        (reply(card={"card": np.zeros(4, np.float64)}), "type 'float64'"),
+        (reply(card={"card": np.zeros(4, np.complex64)}), "type 'complex64'"),
         (reply(update={"w": np.full((2, 3), np.nan, np.float32)}), "'ann': update: tensor 'w' is not finite"),
     ],
 )
 def test_a_bad_reply_is_refused_and_names_artist_and_tensor(record, text):
     with pytest.raises(FederationError, match=text):
         Reply.from_record(record, SHAPES)
+
+
+def raw(data):
+    array = Array(np.zeros(4, np.float32))
+    array.data = data
+    record = RecordDict({"reply": ConfigRecord({"artist": "ann"})})
+    record["card"] = ArrayRecord({"card": array})
+    return record
+
+
+GOOD = Array(np.zeros(4, np.float32)).data
+
+
+def header_that_claims(shape):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        GOOD[:-1],
+        GOOD + b"x",
+        b"PK" + GOOD[2:],
+        header_that_claims((10**15,)) + b"0" * 16,
+        header_that_claims((-4,)) + b"0" * 16,
+        GOOD.replace(b"<f4", b"|O8"),
+    ],
+)
+def test_bytes_that_are_no_array_are_refused_without_allocating_what_they_claim(data):
+    with pytest.raises(FederationError, match="'ann'"):
+        Reply.from_record(raw(data), SHAPES)
+
+
+@given(position=st.integers(0, len(GOOD) - 1), value=st.integers(0, 255))
+def test_no_flipped_byte_crashes_the_platform(position, value):
+    data = bytearray(GOOD)
+    data[position] = value
+    try:
+        Reply.from_record(raw(bytes(data)), SHAPES)
+    except FederationError as error:
+        assert "'ann'" in str(error)

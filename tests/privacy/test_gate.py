@@ -23,40 +23,48 @@ def release(kind="card", value=1.0):
 
 
 def test_the_same_request_gets_the_same_bytes_and_costs_once(tmp_path):
-    first = Gate(tmp_path).send("r1", lambda: [release(value=0.5)])
-    again = Gate(tmp_path).send("r1", lambda: [release(value=0.7)])
+    first = Gate(tmp_path).send("r1", 1, lambda: [release(value=0.5)])
+    again = Gate(tmp_path).send("r1", 1, lambda: [release(value=0.7)])
     assert np.array_equal(first.arrays["card"]["x"], again.arrays["card"]["x"])
     assert Gate(tmp_path).ledger.events() == (Event(2.0, 1.0, 1),)
 
 
 def test_another_request_costs_again(tmp_path):
     gate = Gate(tmp_path)
-    gate.send("r1", lambda: [release(), release("update")])
-    gate.send("r2", lambda: [release()])
+    gate.send("r1", 1, lambda: [release(), release("update")])
+    gate.send("r2", 2, lambda: [release()])
     assert [entry.kind for entry in Gate(tmp_path).ledger.entries] == ["card", "update", "card"]
 
 
+def test_a_round_is_answered_to_one_request_only(tmp_path):
+    gate = Gate(tmp_path)
+    gate.send("r1", 1, lambda: [release()])
+    with pytest.raises(PrivacyError, match="round 1 was answered before"):
+        Gate(tmp_path).send("other", 1, lambda: [release()])
+    assert len(Gate(tmp_path).ledger.entries) == 1
+
+
 def test_a_release_whose_bytes_are_gone_costs_again(tmp_path):
-    Gate(tmp_path).send("r1", lambda: [release()])
+    Gate(tmp_path).send("r1", 1, lambda: [release()])
     for file in (tmp_path / "outbox").iterdir():
         file.unlink()
-    Gate(tmp_path).send("r1", lambda: [release(value=2.0)])
+    Gate(tmp_path).send("r1", 1, lambda: [release(value=2.0)])
     assert len(Gate(tmp_path).ledger.entries) == 2
 
 
 def test_kept_bytes_that_were_changed_are_refused(tmp_path):
-    Gate(tmp_path).send("r1", lambda: [release()])
+    Gate(tmp_path).send("r1", 1, lambda: [release()])
     (path,) = (tmp_path / "outbox").iterdir()
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(PrivacyError, match="does not match"):
-        Gate(tmp_path).send("r1", lambda: [release()])
+        Gate(tmp_path).send("r1", 1, lambda: [release()])
 
 
 def test_what_is_not_finite_never_leaves_and_never_costs(tmp_path):
     with pytest.raises(PrivacyError, match="'x' holds NaN"):
-        Gate(tmp_path).send("r1", lambda: [release(value=np.nan)])
+        Gate(tmp_path).send("r1", 1, lambda: [release(value=np.nan)])
     assert Gate(tmp_path).ledger.entries == ()
 
 
@@ -69,7 +77,7 @@ def test_nothing_else_can_seal():
 def test_a_changed_ledger_is_refused_and_the_entry_named(tmp_path, change):
     gate = Gate(tmp_path)
     for i in range(4):
-        gate.send(f"r{i}", lambda: [release()])
+        gate.send(f"r{i}", i, lambda: [release()])
     path = tmp_path / "ledger.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     if change == "edit":
@@ -87,12 +95,12 @@ def test_a_changed_ledger_is_refused_and_the_entry_named(tmp_path, change):
 
 def test_a_torn_last_line_was_never_sent_and_is_dropped(tmp_path):
     gate = Gate(tmp_path)
-    gate.send("r0", lambda: [release()])
+    gate.send("r0", 0, lambda: [release()])
     path = tmp_path / "ledger.jsonl"
     with path.open("a") as file:
         file.write('{"entry": {"requ')
     assert len(Ledger(path).entries) == 1
-    Gate(tmp_path).send("r1", lambda: [release()])
+    Gate(tmp_path).send("r1", 1, lambda: [release()])
     assert len(Ledger(path).entries) == 2
 
 
@@ -115,7 +123,7 @@ KILLED = """
         os.kill(os.getpid(), signal.SIGKILL)
 
     Ledger.append = append
-    Gate(home).send("r1", lambda: [Release("card", {"x": np.ones(3, np.float32)}, GaussianSum(1.0, 2.0))])
+    Gate(home).send("r1", 1, lambda: [Release("card", {"x": np.ones(3, np.float32)}, GaussianSum(1.0, 2.0))])
 """
 
 
@@ -126,13 +134,13 @@ def test_killed_around_the_write_nothing_spent_is_forgotten(tmp_path, moment, sp
     )
     assert done.returncode == -signal.SIGKILL
     assert len(Gate(tmp_path).ledger.entries) == spent
-    sent = Gate(tmp_path).send("r1", lambda: [release(value=5.0)])
+    sent = Gate(tmp_path).send("r1", 1, lambda: [release(value=5.0)])
     assert len(Gate(tmp_path).ledger.entries) == 1
     assert sent.arrays["card"]["x"][0] == (1.0 if spent else 5.0)
 
 
 def test_the_ledger_says_what_each_release_cost(tmp_path):
-    Gate(tmp_path).send("r1", lambda: [release()])
+    Gate(tmp_path).send("r1", 1, lambda: [release()])
     line = json.loads((tmp_path / "ledger.jsonl").read_text())
     assert line["entry"]["events"] == [{"noise_multiplier": 2.0, "sampling_rate": 1.0, "steps": 1}]
     assert line["entry"]["sensitivity"] == 1.0
