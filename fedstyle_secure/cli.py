@@ -283,8 +283,8 @@ def _show(run: Run, as_json: bool) -> None:
     )
     if found["artist_top1"] is not None and found["artist_top1"] <= found["baseline_top1"]:
         _say(
-            f"Private training did not help: top-1 {found['artist_top1']:.3f}, and "
-            f"{found['baseline_top1']:.3f} with the same cards before it."
+            f"Private training did not help: top-1 is {found['artist_top1']:.3f} after it and was "
+            f"{found['baseline_top1']:.3f} before, with the same cards."
         )
     _say(f"The run lies in {_short(run.folder.path)}")
 

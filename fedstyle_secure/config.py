@@ -116,7 +116,7 @@ class TrainingSection(_Section):
     local_steps: int = Field(1, ge=0, le=1000, description="DP-SGD steps of an artist in a round.")
     sampling_rate: float = Field(1.0, gt=0, le=1, description="Poisson sampling rate of a step.")
     expected_pictures: int = Field(45, ge=1, description="Public guess of a portfolio's size; scales steps.")
-    learning_rate: float = Field(0.3, gt=0, description="Step size of an artist.")
+    learning_rate: float = Field(0.6, gt=0, description="Step size of an artist.")
     realign_steps: int = Field(0, ge=0, le=1000, description="Public steps of the platform after a round.")
     realign_rate: float = Field(0.1, gt=0, description="Step size of those.")
 

@@ -68,7 +68,7 @@ def run_rounds(
         config=config,
         plan=plan,
         state=state,
-        trained=frozenset(encoder.trainable_arrays()),
+        trained=list(encoder.trainable_arrays()),
         realign=_realigner(config, encoder, public),
         after_round=after_round,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from fedstyle_secure.errors import FederationError
 from fedstyle_secure.federation.protocol import Instruction, Reply
 from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.privacy.plan import Plan
+from fedstyle_secure.privacy.shrinkage import signal_share
 from fedstyle_secure.style.prototypes import refresh, unit
 
 Realign = Callable[[PlatformState], PlatformState]
@@ -26,7 +28,8 @@ Realign = Callable[[PlatformState], PlatformState]
 class FedStyle(Strategy):
     """FedStyle's rounds as a Flower strategy: average the updates, keep the cards, refresh the prototypes.
 
-    All artists weigh the same: a weight by portfolio size would be another release.
+    All artists weigh the same: a weight by portfolio size would be another release. The averaged update
+    is taken only as far as it stands out of the noise that the plan says is in it.
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class FedStyle(Strategy):
         config: Config,
         plan: Plan,
         state: PlatformState,
-        trained: frozenset[str],
+        trained: Sequence[str],
         realign: Realign,
         after_round: Callable[[PlatformState, dict[str, Any]], None],
     ) -> None:
@@ -51,7 +54,8 @@ class FedStyle(Strategy):
         self._config = config
         self._plan = plan
         self.state = state
-        self._trained = trained
+        self._trained = sorted(trained)
+        self._kept = 1.0
         self._realign = realign
         self._after_round = after_round
         self._artist_of: dict[int, str] = {}
@@ -160,11 +164,20 @@ class FedStyle(Strategy):
         state = PlatformState(state.round + 1, state.encoder, styles, cards)
         updates = [reply.arrays["update"] for reply in replies if "update" in reply.arrays]
         if updates:
-            moved = dict(state.encoder)
-            for name in self._trained:
-                moved[name] = state.encoder[name] + np.mean([update[name] for update in updates], axis=0)
-            state = self._realign(replace(state, encoder=moved))
+            mean = {n: np.mean([u[n] for u in updates], axis=0, dtype=np.float64) for n in self._trained}
+            flat = np.concatenate([mean[name].ravel() for name in self._trained])
+            self._kept = float(signal_share(flat, self._update_noise() / np.sqrt(len(updates))))
+            moved = {n: (state.encoder[n] + self._kept * mean[n]).astype(np.float32) for n in self._trained}
+            state = self._realign(replace(state, encoder=state.encoder | moved))
         return state
+
+    def _update_noise(self) -> float:
+        """Deviation of the noise in each value of one artist's update."""
+        sgd = self._plan.sgd
+        if sgd.noise_multiplier == 0:
+            return 0.0
+        step = self._config.training.learning_rate / sgd.expected_batch_size
+        return step * sgd.noise_multiplier * sgd.clip_norm * math.sqrt(sgd.steps)
 
     def _report(self, before: PlatformState, replies: list[Reply], declined: list[str]) -> dict[str, Any]:
         moved = [self.state.encoder[name] - before.encoder[name] for name in self._trained]
@@ -173,6 +186,7 @@ class FedStyle(Strategy):
             "releases": sorted({kind for reply in replies for kind in reply.arrays}),
             "replies": len(replies),
             "declined": declined,
+            "update_kept": self._kept,
             "encoder_moved": float(np.sqrt(sum(np.square(m, dtype=np.float64).sum() for m in moved))),
             "seconds": time.perf_counter() - self._began,
         }

@@ -75,7 +75,8 @@ class Gate:
             make: Computes the releases; called only if they were not made before.
 
         Raises:
-            PrivacyError: The round was answered to another request, a kind was released twice, or a kept release does not match its entry.
+            PrivacyError: The round was answered to another request, a kind occurs twice, or a kept
+                release does not match its entry.
         """
         if any(entry.round == number and entry.request != request for entry in self.ledger.entries):
             raise PrivacyError(f"round {number} was answered before, to another request")

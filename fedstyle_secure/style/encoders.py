@@ -70,7 +70,7 @@ def _whitening(arrays: Mapping[str, np.ndarray]) -> Whitening:
 def _check_texture(style: StyleSection) -> None:
     if style.train != "head":
         raise ConfigError(
-            f"style.train = {style.train!r} needs style.encoder = 'cnn'; of the texture encoder only the head trains"
+            f"style.train = {style.train!r} needs style.encoder = 'cnn'; the texture encoder trains its head"
         )
 
 

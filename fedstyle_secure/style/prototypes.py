@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedstyle_secure.errors import ConfigError, GalleryError
+from fedstyle_secure.privacy.shrinkage import signal_share
 
 COUNT_SCALE = 0.5
 """Weight of the count beside the unit embedding in a picture's row; the row's L2 norm is sqrt(1.25)."""
@@ -104,8 +105,7 @@ def refresh(styles: Styles, sums: np.ndarray, noise_std: float, min_contributors
     """Move the prototypes toward the artists' sums, as far as the noise allows.
 
     A style moves only if at least `min_contributors` artists contribute to it: artists whose count
-    stands out of the noise by two deviations. How far follows from the known noise alone
-    (James and Stein 1961, positive part), which is post-processing and costs nothing.
+    stands out of the noise by two deviations. How far follows from the known noise (`signal_share`).
 
     Args:
         styles: Current styles.
@@ -118,8 +118,7 @@ def refresh(styles: Styles, sums: np.ndarray, noise_std: float, min_contributors
     counts = blocks[:, :, d] / COUNT_SCALE
     present = counts > max(0.5, 2 * noise_std / COUNT_SCALE)
     total = blocks[:, :, :d].sum(axis=0)
-    energy = np.square(total).sum(axis=1)
-    kept = np.clip(1 - d * len(sums) * noise_std**2 / np.maximum(energy, 1e-12), 0, 1)
+    kept = signal_share(total, noise_std * np.sqrt(len(sums)))
     kept = np.where(present.sum(axis=0) >= min_contributors, kept, 0.0)[:, None]
     moved = (1 - kept) * styles.prototypes + kept * unit(total)
     return Styles(styles.names, unit(moved), styles.by_label)

@@ -158,7 +158,8 @@ def test_bytes_that_are_no_array_are_refused_without_allocating_what_they_claim(
 def test_no_flipped_byte_crashes_the_platform(position, value):
     data = bytearray(GOOD)
     data[position] = value
-    try:
-        Reply.from_record(raw(bytes(data)), SHAPES)
-    except FederationError as error:
-        assert "'ann'" in str(error)
+    if bytes(data[:-16]) == GOOD[:-16]:
+        assert Reply.from_record(raw(bytes(data)), SHAPES).arrays["card"]["card"].shape == (4,)
+    else:
+        with pytest.raises(FederationError, match="'ann'"):
+            Reply.from_record(raw(bytes(data)), SHAPES)

@@ -16,7 +16,7 @@ from fedstyle_secure.runs import RunFolder, read_arrays
 pytest.importorskip("ray", reason="needs the extra `simulation`")
 
 # A proxy that nobody answers: a look-up or an installation at run time would fail.
-OFFLINE = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")} | {
+OFFLINE = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9") | {
     "NO_PROXY": "127.0.0.1,localhost",
     "PIP_NO_INDEX": "1",
     "UV_OFFLINE": "1",
@@ -77,7 +77,7 @@ def test_the_ray_engine_equals_the_local_engine_and_leaves_no_process(tiny, tmp_
 
 @pytest.mark.slow
 def test_a_run_that_fails_in_flower_is_an_error_here(tiny, tmp_path):
-    with pytest.raises(FederationError, match="flower.log"):
+    with pytest.raises(FederationError, match=r"flower\.log"):
         fedstyle_secure.train(tiny.override(["run.min_artists=5"]), tmp_path / "ray", engine="ray")
 
 
