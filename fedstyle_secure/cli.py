@@ -198,7 +198,7 @@ def gallery_show(
         _say(f"left out: {item.artist}: {item.name}: {item.reason}")
     for pair in found.shared:
         _say(f"shared: {pair.name} of {pair.artist} is also {pair.also_name} of {pair.also_artist}")
-    _say(f"Contact sheet: {out}")
+    _say(f"Contact sheet: {out} (a dot marks pictures that are held out for testing)")
 
 
 def main() -> None:

@@ -1,0 +1,142 @@
+"""The command line: what it prints, what it writes, and the exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fedstyle_secure import cli
+from fedstyle_secure.runs import RunFolder
+
+HEAVY = ("torch", "opacus", "flwr", "tenseal", "sklearn", "scipy", "numpy", "pydantic")
+
+
+@pytest.fixture
+def tiny_file(tiny, tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(tiny.to_toml())
+    return path
+
+
+def call(capsys, monkeypatch, *arguments):
+    """Run the entry point; returns exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["fedstyle", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    return ended.value.code or 0, out, err
+
+
+@pytest.mark.parametrize("what", ["import fedstyle_secure", "import fedstyle_secure.cli"])
+def test_importing_loads_nothing_heavy(what):
+    code = f"{what}; import sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_names_every_command_and_the_exit_codes(capsys, monkeypatch):
+    code, out, _ = call(capsys, monkeypatch, "--help")
+    assert code == 0
+    for word in ("train", "demo", "search", "runs", "settings", "gallery", "Exit codes"):
+        assert word in out
+
+
+def test_train_search_and_list(capsys, monkeypatch, tiny_file, tiny, tmp_path):
+    run = tmp_path / "run"
+    code, out, _ = call(capsys, monkeypatch, "train", tiny_file, "--out", run, "--json")
+    assert code == 0
+    assert json.loads(out)["run"] == str(run)
+    assert json.loads(out)["utility"] == RunFolder(run).summary()["utility"]
+
+    from fedstyle_secure import open_gallery
+
+    picture = tmp_path / "picture.png"
+    Image.fromarray(open_gallery(tiny.gallery).portfolio("mosaic-1").test_pictures[0]).save(picture)
+    code, out, _ = call(capsys, monkeypatch, "search", run, picture, "--top", "3", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert [m["rank"] for m in found] == [1, 2, 3]
+    assert found[0]["score"] >= found[1]["score"] >= found[2]["score"]
+    assert len({m["artist"] for m in found}) == 3
+
+    code, out, _ = call(capsys, monkeypatch, "runs", tmp_path, "--json")
+    assert code == 0
+    assert [(r["run"], r["state"]) for r in json.loads(out)] == [(str(run), "finished")]
+
+    code, out, err = call(capsys, monkeypatch, "train", tiny_file, "--out", run)
+    assert (code, out) == (4, "")
+    assert "--force" in err
+    code, out, _ = call(capsys, monkeypatch, "train", tiny_file, "--out", run, "--resume")
+    assert code == 0
+    assert "epsilon_artwork_max" in out
+
+
+def test_a_run_without_privacy_is_said_loudly(capsys, monkeypatch, tiny_file, tmp_path):
+    arguments = ("train", tiny_file, "-s", "privacy.dp=off", "--out", tmp_path / "run")
+    code, out, err = call(capsys, monkeypatch, *arguments)
+    assert code == 0
+    assert "nothing in this run protects the artists" in err
+    assert "none" in next(line for line in out.splitlines() if "epsilon_artwork_max" in line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("train", "nowhere.toml"), 2, "nowhere.toml"),
+        (("train", "TINY", "-s", "style.dmi=3"), 2, "'dim'"),
+        (("train", "TINY", "-s", "gallery.source=folder", "-s", "gallery.path=missing"), 3, "missing"),
+        (("train", "TINY", "-s", "privacy.target_epsilon=0"), 2, "> 0"),
+        (("train", "TINY", "-s", "styles.count=4000"), 2, "styles.count"),
+        (("train", "TINY", "-s", "run.min_artists=5"), 6, "run.min_artists = 5"),
+        (("train", "TINY", "-s", "cards.releases=9"), 2, "9 releases"),
+        (("search", "no-run", "x.png"), 4, "no-run"),
+        (("search", "TINY"), 2, "PICTURE"),
+    ],
+)
+def test_errors_are_one_line_with_a_code(capsys, monkeypatch, tiny_file, tmp_path, arguments, code, expected):
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(tiny_file) if a == "TINY" else a for a in arguments]
+    got, _, err = call(capsys, monkeypatch, *arguments)
+    assert got == code
+    assert expected in err
+    assert "Traceback" not in err
+
+
+def test_gallery_show_writes_a_sheet_and_counts(capsys, monkeypatch, tiny_file, tmp_path):
+    sheet = tmp_path / "out" / "sheet.png"
+    code, out, _ = call(capsys, monkeypatch, "gallery", "show", tiny_file, "--out", sheet, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert [(a["train"], a["test"]) for a in found["artists"] if not a["public"]] == [(9, 3)] * 4
+    with Image.open(sheet) as image:
+        assert image.width > 400
+        assert image.height > 7 * 32
+
+
+def test_settings_lists_all(capsys, monkeypatch):
+    code, out, _ = call(capsys, monkeypatch, "settings", "--json")
+    assert code == 0
+    keys = {row["key"] for row in json.loads(out)}
+    assert {"privacy.target_epsilon", "gallery.path", "share.sgd"} <= keys
+
+
+@pytest.mark.slow
+def test_the_demo_finds_the_right_artist_more_often_than_not(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = call(capsys, monkeypatch, "demo")
+    assert code == 0
+    assert str(Path("runs/demo")) in out
+    pictures = sorted((tmp_path / "runs" / "demo" / "test_pictures").glob("*.png"))
+    assert len(pictures) == 16
+    right = 0
+    for picture in pictures:
+        _, out, _ = call(capsys, monkeypatch, "search", "runs/demo", picture, "--top", "1", "--json")
+        right += json.loads(out)[0]["artist"] == picture.stem
+    assert right > len(pictures) / 2
+    code, out, _ = call(capsys, monkeypatch, "demo")
+    assert code == 0
+    assert "there already" in out
