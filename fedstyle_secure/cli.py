@@ -328,11 +328,12 @@ def _print_json(value: Any) -> None:
 
 def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in head:
         table.add_column(column)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(escape(cell) for cell in row))
     Console().print(table)

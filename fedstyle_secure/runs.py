@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -66,8 +67,8 @@ class RunFolder:
         return self.path / "summary.json"
 
     def artist_home(self, artist: str) -> Path:
-        """The folder that stands for the artist's own machine."""
-        return self.path / "artists" / artist
+        """The folder that stands for the artist's own machine, inside the run whatever the name is."""
+        return self.path / "artists" / folder_name(artist)
 
     @property
     def finished(self) -> bool:
@@ -162,6 +163,14 @@ class RunFolder:
         kept = [line for line in self.metrics() if line["round"] < rounds]
         if self.metrics_file.exists():
             write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def folder_name(artist: str) -> str:
+    """An artist's name as the name of a folder: readable, never a path, different for different names."""
+    quoted = quote(artist, safe=" ")
+    if not quoted or len(quoted) > 100 or quoted.startswith(".") or quoted != quoted.strip():
+        return f"{quoted[:80].strip(' .')}-{hashlib.sha256(artist.encode()).hexdigest()[:16]}"
+    return quoted
 
 
 def list_runs(root: Path) -> list[RunFolder]:

@@ -116,25 +116,12 @@ def _train_here(config: Config, on_round: OnRound | None) -> None:
     from fedstyle_secure.galleries.opening import open_gallery
 
     nodes = len(open_gallery(config.gallery).artists)
-    with one_thread(), _quiet_flower():
+    with _quiet_flower():
         grid = LocalGrid(make_client_app(), nodes, config.to_flat())
         context = Context(
             run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=dict(config.to_flat())
         )
         make_server_app(on_round)(grid, context)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread inside: small steps on several threads are many times slower on busy cores."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

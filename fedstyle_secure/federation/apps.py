@@ -23,6 +23,7 @@ from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.plan import Plan, solve
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.threads import one_thread
 
 
 def run_folder(config: Config, run_id: int) -> RunFolder:
@@ -88,7 +89,7 @@ def make_server_app(on_round: Callable[[dict[str, Any], int], None] | None = Non
         config = Config.from_flat(context.run_config)
         run = run_folder(config, context.run_id)
         run.begin(config, resume=True, force=False)
-        with run.lock():
+        with run.lock(), one_thread():
             _run(grid, config, run, on_round)
 
     return app

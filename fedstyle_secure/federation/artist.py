@@ -27,6 +27,7 @@ from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
 from fedstyle_secure.style.losses import PrototypeContrast
 from fedstyle_secure.style.prototypes import picture_rows
+from fedstyle_secure.threads import one_thread
 
 
 class Studio:
@@ -150,9 +151,11 @@ def build_client_app(studio_of: Callable[[Context], Studio], home_of: Callable[[
     @app.train()
     def train(message: Message, context: Context) -> Message:
         try:
-            studio = studio_of(context)
-            instruction = Instruction.from_record(message.content)
-            return Message(reply_record(studio.artist, studio.answer(instruction)), reply_to=message)
+            with one_thread():
+                studio = studio_of(context)
+                instruction = Instruction.from_record(message.content)
+                sealed = studio.answer(instruction)
+            return Message(reply_record(studio.artist, sealed), reply_to=message)
         except Exception as error:
             code = _code(error)
             # A folder that cannot even be named must not turn into an exception with its name in it.

@@ -1,0 +1,70 @@
+"""A run's folder: names that cannot leave it, files that are whole or absent, locks."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedstyle_secure.errors import RunError
+from fedstyle_secure.runs import RunFolder, folder_name, list_runs, read_arrays, write_arrays, write_json
+
+NAMES = ["../x", "..", ".", "/etc", "a/b", "a\\b", "", ".hidden", " x", "n" * 400, "\0"]
+
+
+@pytest.mark.parametrize("artist", NAMES)
+def test_an_artists_folder_lies_directly_in_the_run(tmp_path, artist):
+    home = RunFolder(tmp_path).artist_home(artist)
+    home.mkdir(parents=True)
+    assert home.resolve().parent == (tmp_path / "artists").resolve()
+
+
+@given(st.lists(st.text(max_size=120), min_size=2, max_size=2, unique=True))
+def test_different_artists_have_different_folders(names):
+    assert folder_name(names[0]) != folder_name(names[1])
+
+
+def test_plain_names_stay_readable():
+    assert folder_name("walter_crane") == "walter_crane"
+    assert folder_name("Käthe Kollwitz") == "K%C3%A4the Kollwitz"
+
+
+def test_lines_of_rounds_that_will_come_again_are_dropped(tmp_path):
+    run = RunFolder(tmp_path)
+    for i in range(4):
+        run.append_metrics({"round": i})
+    with run.metrics_file.open("a") as file:
+        file.write('{"round": 4, "sec')
+    assert [line["round"] for line in run.metrics()] == [0, 1, 2, 3]
+    run.keep_metrics(2)
+    assert run.metrics_file.read_text() == '{"round": 0}\n{"round": 1}\n'
+
+
+def test_arrays_survive_and_damage_is_named(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write_arrays(path, {"a": np.arange(6, dtype=np.float32).reshape(2, 3)}, {"k": "v"})
+    arrays, metadata = read_arrays(path)
+    assert np.array_equal(arrays["a"], np.arange(6).reshape(2, 3))
+    assert metadata == {"k": "v"}
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(RunError, match=r"x\.safetensors"):
+        read_arrays(path)
+    with pytest.raises(RunError, match=r"none\.safetensors"):
+        read_arrays(tmp_path / "none.safetensors")
+
+
+def test_json_with_infinity_is_refused_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("inf")})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_folders_without_a_run_are_not_listed(tmp_path):
+    (tmp_path / "other").mkdir()
+    assert list_runs(tmp_path) == []
+    assert list_runs(tmp_path / "none") == []
+    with pytest.raises(RunError, match="no run here"):
+        RunFolder(tmp_path / "other").summary()
