@@ -50,21 +50,24 @@ def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -
     """
     encoder: StyleEncoder
     if style.encoder == "texture":
-        encoder = TextureEncoder(_whitening(arrays))
+        encoder = TextureEncoder(_whitening(arrays, style.dim))
     else:
         encoder = CnnEncoder(style.dim, style.train)
     encoder.load(arrays)
     return encoder
 
 
-def _whitening(arrays: Mapping[str, np.ndarray]) -> Whitening:
-    missing = sorted({"mean", "scale", "limit", "projection"} - set(arrays))
-    if missing:
-        raise FederationError(f"encoder: tensor {missing[0]!r} is missing or foreign")
+def _whitening(arrays: Mapping[str, np.ndarray], dim: int) -> Whitening:
+    """The whitening among a peer's arrays, which also says how many dimensions there are, at most `dim`."""
     width = sum(part.stop - part.start for part in feature_groups().values())
-    if arrays["projection"].ndim != 2 or arrays["projection"].shape[1] != width:
-        raise FederationError(f"encoder: tensor 'projection' must have {width} columns")
-    return Whitening(arrays["mean"], arrays["scale"], arrays["limit"], arrays["projection"])
+    rows = len(arrays["projection"]) if arrays.get("projection", np.zeros(())).ndim == 2 else 0
+    if not 1 <= rows <= dim:
+        raise FederationError(f"encoder: tensor 'projection' is missing or has not 1 to {dim} rows")
+    shapes = {"mean": (width,), "scale": (width,), "limit": (width,), "projection": (rows, width)}
+    for name, shape in shapes.items():
+        if name not in arrays or arrays[name].shape != shape:
+            raise FederationError(f"encoder: tensor {name!r} is missing or not of shape {shape}")
+    return Whitening(**{name: arrays[name] for name in shapes})
 
 
 def _check_texture(style: StyleSection) -> None:

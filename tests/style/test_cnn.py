@@ -1,0 +1,110 @@
+"""The convolutional encoder: small, without batch statistics, and better after public learning."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fedstyle_secure.config import StyleSection
+from fedstyle_secure.errors import ConfigError, FederationError
+from fedstyle_secure.galleries.atelier import Atelier
+from fedstyle_secure.style.cnn import CnnEncoder, CnnTrunk, image_tensor, pretrain
+from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder, prepare_views
+
+PUBLIC = [
+    Atelier(artists=1, pictures=12, public=4, size=32).portfolio(f"public-{s}-1")
+    for s in ("impasto", "woodcut")
+]
+
+
+def test_it_is_light_and_knows_no_batch():
+    encoder = CnnEncoder(dim=128, train="all")
+    assert sum(p.numel() for p in encoder.parameters()) < 300_000
+    assert not [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+    together = encoder.embed_pictures(pictures)
+    alone = np.concatenate([encoder.embed_pictures(p[None]) for p in pictures])
+    assert np.allclose(together, alone, atol=1e-5)
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("train", "trained"),
+    [("head", {"head.weight"}), ("norms", None), ("all", None)],
+)
+def test_only_what_is_set_trains(train, trained):
+    names = set(CnnEncoder(dim=8, train=train).trainable_arrays())
+    if train == "norms":
+        trained = {"head.weight"} | {
+            n for n in dict(CnnTrunk().named_parameters(prefix="trunk")) if "norm" in n
+        }
+    if train == "all":
+        trained = set(dict(CnnEncoder(dim=8, train=train).named_parameters()))
+    assert names == trained
+
+
+def test_the_frozen_trunk_gives_what_the_whole_network_gives():
+    torch.manual_seed(0)
+    whole, frozen = CnnEncoder(8, "all"), CnnEncoder(8, "head")
+    frozen.load_state_dict(whole.state_dict())
+    pictures = PUBLIC[0].pictures
+    assert np.allclose(whole.embed_pictures(pictures), frozen.embed_pictures(pictures), atol=1e-5)
+
+
+def test_image_tensor_maps_bytes_to_the_unit_range():
+    pictures = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, axis=3)
+    assert image_tensor(pictures).flatten().tolist() == [-1, -1, -1, 1, 1, 1]
+
+
+def separation(encoder):
+    """Cosine to the own artist's other pictures minus cosine to the other artist's."""
+    z = np.concatenate([encoder.embed_pictures(p.pictures) for p in PUBLIC])
+    owner = np.repeat([0, 1], 12)
+    cosines, same = z @ z.T, owner[:, None] == owner
+    return cosines[same & ~np.eye(24, dtype=bool)].mean() - cosines[~same].mean()
+
+
+def test_public_learning_separates_public_artists_and_keeps_what_trains():
+    torch.manual_seed(0)
+    encoder = CnnEncoder(16, "head")
+    before = separation(encoder)
+    pretrain(encoder, [p.pictures for p in PUBLIC], steps=30, temperature=0.1, seed=0)
+    assert separation(encoder) > before + 0.3
+    assert set(encoder.trainable_arrays()) == {"head.weight"}
+
+
+def test_public_learning_follows_from_the_seed_alone():
+    style = StyleSection(encoder="cnn", dim=8, pretrain_steps=2)
+    a, b, c = (fit_encoder(style, PUBLIC, seed).arrays() for seed in (1, 1, 2))
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert not np.array_equal(a["head.weight"], c["head.weight"])
+
+
+def test_the_first_view_is_the_picture_itself():
+    encoder = CnnEncoder(8, "head")
+    views = prepare_views(encoder, PUBLIC[0].pictures, 3, np.random.default_rng(0))
+    assert views.shape == (12, 3, CnnTrunk.width)
+    assert torch.equal(views[:, 0], encoder.prepare(PUBLIC[0].pictures))
+    assert not torch.allclose(views[:, 0], views[:, 1], atol=1e-3)
+
+
+def test_weights_from_a_peer_are_checked_by_name_and_shape():
+    style = StyleSection(encoder="cnn", dim=8)
+    good = CnnEncoder(8, "head").arrays()
+    assert np.array_equal(encoder_from_arrays(style, good).arrays()["head.weight"], good["head.weight"])
+    for bad, text in [
+        ({k: v for k, v in good.items() if k != "head.weight"}, "'head.weight' is missing"),
+        (good | {"extra": np.zeros(1, np.float32)}, "'extra' is missing or foreign"),
+        (good | {"head.weight": np.zeros((8, 3), np.float32)}, "'head.weight' is \\(8, 3\\)"),
+        (
+            good | {"head.weight": np.full((8, CnnTrunk.width), np.nan, np.float32)},
+            "'head.weight' is not finite",
+        ),
+    ]:
+        with pytest.raises(FederationError, match=text):
+            encoder_from_arrays(style, bad)
+
+
+def test_without_public_pictures_there_is_no_encoder():
+    with pytest.raises(ConfigError, match="public pictures"):
+        fit_encoder(StyleSection(), [], 0)
