@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -58,9 +59,7 @@ def rdp_epsilon(events: Sequence[Event], delta: float) -> float:
         )
         for event in events
     )
-    with warnings.catch_warnings():
-        # Opacus warns where the best order lies at the end of the list; the bound is true all the same.
-        warnings.simplefilter("ignore", UserWarning)
+    with _quiet():
         bound, _ = rdp.get_privacy_spent(orders=orders, rdp=total, delta=delta)
     return float(bound)
 
@@ -70,9 +69,17 @@ def _prv_epsilon(events: Sequence[Event], delta: float) -> float:
 
     accountant = PRVAccountant()
     accountant.history = [(event.noise_multiplier, event.sampling_rate, event.steps) for event in events]
-    # Without sampling the loss is bounded below by log(0), which is right and needs no warning.
-    with np.errstate(divide="ignore"):
+    with _quiet():
         return float(accountant.get_epsilon(delta, eps_error=_PRV_ERROR))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence two warnings about bounds that are true all the same: the best order lies at the end of
+    Opacus' list, and without sampling the privacy loss is bounded below by log(0)."""
+    with warnings.catch_warnings(), np.errstate(divide="ignore"):
+        warnings.filterwarnings("ignore", "Optimal order is the", UserWarning)
+        yield
 
 
 def calibrate(
