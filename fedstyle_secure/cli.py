@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -203,6 +204,8 @@ def gallery_show(
 
 def main() -> None:
     """Entry point of the `fedstyle` script: one line for an error a person can act on, and its code."""
+    # Ended by another process, the engines still end what they started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()
     except FedStyleError as error:
@@ -230,6 +233,8 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
         console.print("[bold red]privacy.dp = off: nothing in this run protects the artists.[/]")
     elif config.privacy.noise_multiplier == 0:
         console.print("[bold red]privacy.noise_multiplier = 0: clipping without noise protects nobody.[/]")
+    elif config.privacy.noise_multiplier != "auto":
+        console.print("[bold]privacy.noise_multiplier is set, so privacy.target_epsilon is not used.[/]")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+)
 
 from fedstyle_secure.errors import ConfigError
 
@@ -105,6 +113,14 @@ class CardsSection(_Section):
     """Style cards of artists who want to be found."""
 
     consent: Names = Field(("all",), description='Artists who publish a card: "all", "none" or names.')
+
+    @field_validator("consent")
+    @classmethod
+    def _all_none_or_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names or (len(names) > 1 and {"all", "none"} & set(names)):
+            raise ValueError("all, none or names")
+        return names
+
     releases: int = Field(
         1, ge=1, le=1000, description="Releases of a card: one before training, the last at the end."
     )
@@ -126,7 +142,7 @@ class PrivacySection(_Section):
 
     dp: Literal["on", "off"] = Field("on", description="Differential privacy of every release.")
     unit: Literal["artwork"] = Field("artwork", description="Neighbours differ in one artwork.")
-    target_epsilon: float = Field(8.0, gt=0, le=1000, description="Total over all releases of an artist.")
+    target_epsilon: float = Field(8.0, ge=0.05, le=1000, description="Total over all releases of an artist.")
     delta: float = Field(1e-5, gt=0, lt=0.1, description="Failure probability of the guarantee.")
     noise_multiplier: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="Noise of a DP-SGD step in units of the clip norm; auto: from target_epsilon."

@@ -101,6 +101,13 @@ class RunFolder:
             raise RunError(f"{self.path}: the run is not finished; go on with `fedstyle train --resume`")
         return json.loads(self.summary_file.read_text(encoding="utf-8"))
 
+    def manifest(self) -> dict[str, Any]:
+        """What was written when the run began. Raises RunError if it is missing or damaged."""
+        try:
+            return json.loads(self.manifest_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.manifest_file}: cannot be read: {error}") from None
+
     def begin(self, config: Config, *, resume: bool, force: bool) -> None:
         """Make the folder ready for `config`.
 
@@ -120,7 +127,8 @@ class RunFolder:
                 raise RunError(
                     f"{self.path}: holds a run ({what}); `--force` deletes it, `--out` names another"
                 )
-            shutil.rmtree(self.path)
+            with self.lock():
+                shutil.rmtree(self.path)
         if self.begun:
             old, new = self.config().to_flat(), placeless.to_flat()
             changed = [key for key in new if old[key] != new[key]]

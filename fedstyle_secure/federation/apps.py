@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import FederationError
+from fedstyle_secure.errors import ConfigError, FederationError, RunError
 from fedstyle_secure.federation.artist import Studio, build_client_app
 from fedstyle_secure.federation.measure import Meter
 from fedstyle_secure.federation.platform import run_rounds
@@ -88,6 +88,8 @@ def make_server_app(on_round: Callable[[dict[str, Any], int], None] | None = Non
     def main(grid: Grid, context: Context) -> None:
         config = Config.from_flat(context.run_config)
         run = run_folder(config, context.run_id)
+        if run.finished:
+            raise RunError(f"{run.path}: the run is finished")
         run.begin(config, resume=True, force=False)
         with run.lock(), one_thread():
             _run(grid, config, run, on_round)
@@ -99,7 +101,13 @@ def _run(
     grid: Grid, config: Config, run: RunFolder, on_round: Callable[[dict[str, Any], int], None] | None
 ) -> None:
     gallery = open_gallery(config.gallery)
-    write_manifest(run, config, survey(gallery, config.gallery.on_bad))
+    strangers = sorted(set(config.cards.consent) - {"all", "none"} - set(gallery.artists))
+    if strangers:
+        raise ConfigError(f"cards.consent: {strangers[0]!r} is no artist of the gallery")
+    found = survey(gallery, config.gallery.on_bad)
+    if run.manifest_file.exists() and run.manifest()["gallery"]["digest"] != found.digest:
+        raise RunError(f"{run.path}: the gallery has changed since the run began")
+    write_manifest(run, config, found)
     plan = solve(config, ROW_NORM)
     meter = Meter(config.style, [gallery.portfolio(artist) for artist in gallery.artists])
 
@@ -112,7 +120,7 @@ def _run(
             on_round(line, plan.schedule.rounds)
 
     public = [gallery.portfolio(artist) for artist in gallery.public_artists]
-    state = run_rounds(grid, config, run, plan, public, look, report)
+    state = run_rounds(grid, config, run, plan, gallery.artists, public, look, report)
     write_results(run, config, plan, gallery.artists, state, meter.measure(state))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import traceback
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from fedstyle_secure.federation.protocol import Instruction, reply_record
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.privacy.dp_sgd import DPTrainer
 from fedstyle_secure.privacy.gate import Gate, Release, Sealed
+from fedstyle_secure.privacy.ledger import sync_folder
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
@@ -41,9 +43,6 @@ class Studio:
             config: The run's settings.
             plan: Solved by the artist itself from those settings.
             portfolio: The artist's pictures; only the training ones are used.
-
-        Raises:
-            PrivacyError: The ledger is damaged.
         """
         self.artist = portfolio.artist
         self._home = home
@@ -58,13 +57,14 @@ class Studio:
         """What the plan has for this round, made and entered in the ledger.
 
         Raises:
-            FederationError: The instruction does not fit the encoder or the plan.
+            FederationError: The instruction does not fit the encoder, the plan or the settings.
             PrivacyError: Answering would break the guarantee.
-            GalleryError: A picture's label is unknown.
         """
         schedule = self._plan.schedule
         if instruction.round not in range(schedule.rounds):
             raise FederationError(f"round {instruction.round} is not in the plan's {schedule.rounds}")
+        if instruction.styles.by_label != (self._config.styles.source == "labels"):
+            raise FederationError("the instruction's styles are not of the kind that the settings say")
         request = hashlib.sha256(f"{self.artist}\n{instruction.digest()}".encode()).hexdigest()
         return self._gate.send(request, instruction.round, lambda: self._releases(instruction))
 
@@ -73,6 +73,8 @@ class Studio:
         inputs = self._inputs(encoder)
         schedule, plan, releases = self._plan.schedule, self._plan, []
         vectors = encoder.released(inputs[:, 0])
+        if vectors.shape != (len(self._pictures), instruction.styles.prototypes.shape[1]):
+            raise FederationError("the instruction's prototypes are not as wide as what the encoder gives")
         assigned = instruction.styles.assign(vectors, self._labels)
         if instruction.round in schedule.cards and self._publishes_card():
             releases.append(Release("card", {"card": plan.card.apply(vectors)}, plan.card))
@@ -114,7 +116,9 @@ class Studio:
         """The prepared pictures and their views, kept while the encoder's fixed part stays the same."""
         key = encoder.fixed_digest()
         if self._prepared is None or self._prepared[0] != key:
-            views = prepare_views(encoder, self._pictures, self._config.style.views, self._rng("views"))
+            views = prepare_views(
+                encoder, self._pictures, self._config.style.views, str(self._config.run.seed)
+            )
             self._prepared = (key, views)
         return self._prepared[1]
 
@@ -132,11 +136,24 @@ class Studio:
         return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "little"))
 
     def _sampling_key(self) -> str:
+        """64 hex digits that never leave the artist, made once and whole on the disk before they are used."""
         path = self._home / "sampling.key"
         if not path.exists():
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            partial = self._home / f"sampling.key.{secrets.token_hex(8)}"
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_hex(32))
-        return path.read_text()
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(partial, path)
+            partial.unlink()
+            sync_folder(self._home)
+        key = path.read_text()
+        if re.fullmatch("[0-9a-f]{64}", key) is None:
+            raise PrivacyError(
+                "sampling.key is damaged; a key that others know would void the sampling's part"
+            )
+        return key
 
 
 def build_client_app(studio_of: Callable[[Context], Studio], home_of: Callable[[Context], Path]) -> ClientApp:

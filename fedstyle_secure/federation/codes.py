@@ -26,3 +26,9 @@ _PHRASES = {
     Decline.INTERNAL: "the artist's program failed",
 }
 """Fixed phrases: an exception's text could carry a path, a file name or a value."""
+
+
+def decline_text(code: int) -> str:
+    """What the platform notes of an error: the number and our own words, nothing that a peer wrote."""
+    known = {decline.value: decline.phrase for decline in Decline}
+    return f"code {code}: {known.get(code, 'an error of Flower')}"

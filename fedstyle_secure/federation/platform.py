@@ -29,6 +29,7 @@ def run_rounds(
     config: Config,
     run: RunFolder,
     plan: Plan,
+    roster: Sequence[str],
     public: Sequence[Portfolio],
     look: Look,
     on_round: Callable[[dict[str, Any]], None],
@@ -40,6 +41,7 @@ def run_rounds(
         config: The settings.
         run: Where checkpoints and metrics go; a checkpoint that is there is gone on from.
         plan: What is released in which round.
+        roster: The private artists.
         public: The platform's own pictures.
         look: Adds figures to a round's line of metrics.
         on_round: Called with each line.
@@ -69,6 +71,7 @@ def run_rounds(
         plan=plan,
         state=state,
         trained=list(encoder.trainable_arrays()),
+        roster=roster,
         realign=_realigner(config, encoder, public),
         after_round=after_round,
     )

@@ -23,6 +23,9 @@ from fedstyle_secure.style.prototypes import Styles
 
 VERSION = 1
 _DTYPES = ("float32", "int64")
+_MAX_NDIM = 8
+_PLAUSIBLE = 1e6
+"""No honest value of a reply comes near this; larger ones would overflow what they are added to."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +152,10 @@ class Reply:
                         f"artist {artist!r}: {kind}: tensor {name!r} is {array.dtype} {array.shape}, "
                         f"not float32 {shapes[kind][name]}"
                     )
-                if not np.isfinite(array).all():
-                    raise FederationError(f"artist {artist!r}: {kind}: tensor {name!r} is not finite")
+                if not (np.abs(array) < _PLAUSIBLE).all():
+                    raise FederationError(
+                        f"artist {artist!r}: {kind}: tensor {name!r} is not finite or beyond {_PLAUSIBLE:g}"
+                    )
         return cls(artist, arrays)
 
 
@@ -175,8 +180,10 @@ def _numpy(record: RecordDict, name: str) -> dict[str, np.ndarray]:
 def _parse(array: Array, name: str) -> np.ndarray:
     """An array from a peer's bytes: never interpreted, only compared with what its shape must look like."""
     shape, kind = tuple(array.shape), array.dtype
-    if kind not in _DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise FederationError(f"tensor {name!r} has the type {kind!r} or a shape that is not allowed")
+    if kind not in _DTYPES:
+        raise FederationError(f"tensor {name!r} has the type {str(kind)[:20]!r}, not one of {_DTYPES}")
+    if len(shape) > _MAX_NDIM or not all(isinstance(n, int) and 0 <= n < 2**31 for n in shape):
+        raise FederationError(f"tensor {name!r} has a shape that its bytes cannot have")
     dtype = np.dtype(kind)
     header = io.BytesIO()
     npy.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": shape})

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from fedstyle_secure.runs import RunFolder
 
 _POLL_S = 0.5
 _ASK_EVERY_S = 5.0
+_LONGEST_RAY_PATH = 40
 
 
 def train_with_ray(
@@ -61,15 +61,21 @@ def train_with_ray(
 def _environment(home: Path) -> dict[str, str]:
     """Variables of every process: own Flower home, no telemetry, no look-ups, no installation."""
     home.mkdir()
-    return os.environ | {
-        "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "OMP_NUM_THREADS": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-    }
+    # Ray's files go with ours, unless the path is longer than a socket's name may be.
+    place = {"RAY_TMPDIR": str(home.parent)} if len(str(home.parent)) <= _LONGEST_RAY_PATH else {}
+    return (
+        os.environ
+        | place
+        | {
+            "FLWR_HOME": str(home),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+    )
 
 
 def _write_app(folder: Path, config: Config) -> Path:
@@ -124,7 +130,8 @@ def _superlink(folder: Path, environment: Mapping[str, str], log: Path) -> Itera
         _wait_for_port(process, port, log)
         yield
     finally:
-        _end_group(process)
+        _end_tree(process.pid)
+        process.wait(timeout=20)
 
 
 def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -137,13 +144,22 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> No
     raise FederationError(f"Flower's SuperLink does not answer; see {log}")
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the SuperLink and everything that it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=20)
+def _end_tree(root: int) -> None:
+    """End a process and everything that it started, sessions of their own included."""
+    import psutil
+
+    try:
+        processes = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=10)
 
 
 def _follow(

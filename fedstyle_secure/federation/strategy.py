@@ -15,6 +15,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import FederationError
+from fedstyle_secure.federation.codes import decline_text
 from fedstyle_secure.federation.protocol import Instruction, Reply
 from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.privacy.plan import Plan
@@ -38,6 +39,7 @@ class FedStyle(Strategy):
         plan: Plan,
         state: PlatformState,
         trained: Sequence[str],
+        roster: Sequence[str],
         realign: Realign,
         after_round: Callable[[PlatformState, dict[str, Any]], None],
     ) -> None:
@@ -48,6 +50,7 @@ class FedStyle(Strategy):
             plan: What artists release in which round.
             state: Where to begin.
             trained: Names of the tensors that train privately.
+            roster: Artists who may take part.
             realign: Public re-alignment, after each update.
             after_round: Called after each round with the new state and what happened.
         """
@@ -56,6 +59,7 @@ class FedStyle(Strategy):
         self.state = state
         self._trained = sorted(trained)
         self._kept = 1.0
+        self._roster = frozenset(roster)
         self._realign = realign
         self._after_round = after_round
         self._artist_of: dict[int, str] = {}
@@ -91,7 +95,7 @@ class FedStyle(Strategy):
         declined: list[str] = []
         for message in replies:
             if message.has_error():
-                declined.append(f"code {message.error.code}: {message.error.reason}")
+                declined.append(decline_text(message.error.code))
                 continue
             try:
                 reply = Reply.from_record(message.content, self._shapes())
@@ -125,7 +129,9 @@ class FedStyle(Strategy):
         return None
 
     def _check_identity(self, node: int, artist: str) -> None:
-        """One node speaks for one artist, and one artist through one node, as long as this process runs."""
+        """One node speaks for one artist of the roster, and one artist through one node, while this runs."""
+        if artist not in self._roster:
+            raise FederationError("a reply names an artist who is not on the roster")
         if self._artist_of.setdefault(node, artist) != artist:
             raise FederationError(f"artist {artist!r}: the node spoke for {self._artist_of[node]!r} before")
         if self._node_of.setdefault(artist, node) != node:

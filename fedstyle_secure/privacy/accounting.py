@@ -6,7 +6,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -42,9 +42,11 @@ def epsilon(events: Sequence[Event], delta: float) -> float:
         return math.inf
     bound = rdp_epsilon(merged, delta)
     # PRV's grid grows with epsilon; beyond this the figure is no guarantee anyone would act on.
-    if bound > 200:
-        return bound
-    return min(bound, _prv_epsilon(merged, delta))
+    if bound <= 200:
+        # At extreme deltas PRV's arithmetic refuses; then RDP's bound stands alone.
+        with suppress(ValueError, RuntimeError):
+            bound = min(bound, _prv_epsilon(merged, delta))
+    return max(bound, 0.0)
 
 
 def rdp_epsilon(events: Sequence[Event], delta: float) -> float:

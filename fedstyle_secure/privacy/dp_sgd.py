@@ -23,6 +23,9 @@ from fedstyle_secure.privacy.noise import ByteSource, gaussian
 _ROWS = "grad_sample"
 """The attribute of a parameter where Opacus keeps per-picture gradients."""
 
+_ROUNDING = 1e-3
+"""What another order of float32 sums may change in a unit embedding."""
+
 
 class PictureLoss(Protocol):
     """A loss that splits over pictures."""
@@ -53,7 +56,9 @@ class _NoisyOptimizer(DPOptimizer):
         else:
             std = self.noise_multiplier * self.max_grad_norm
         for p in self.params:
-            p.grad = p.summed_grad + torch.from_numpy(gaussian(tuple(p.shape), std, self._read)).to(p.dtype)
+            # Added in float64: noise that was rounded first would leave gaps that show what it was added to.
+            noise = torch.from_numpy(gaussian(tuple(p.shape), std, self._read))
+            p.grad = (p.summed_grad.double() + noise).to(p.dtype)
 
 
 class DPTrainer:
@@ -164,16 +169,23 @@ def refuse_mixing(module: nn.Module, loss: PictureLoss, inputs: Tensor, targets:
     if len(inputs) < 2:
         return
     probe, labels = inputs[:4].detach().clone().requires_grad_(True), targets[:4]
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     embeddings = module(probe)
+    others = torch.cat([probe[:1], -2 * probe[1:]]).detach()
+    with torch.no_grad():
+        moved = (module(others)[0] - embeddings[0]).abs().max()
     (gradient,) = torch.autograd.grad(embeddings[0].square().sum() + embeddings[0].sum(), probe)
-    if gradient[1:].abs().max() > 0:
+    changed = any(not torch.equal(before[name], buffer) for name, buffer in module.named_buffers())
+    if moved > _ROUNDING or gradient[1:].abs().max() > 0 or changed:
         raise PrivacyError(f"module {type(module).__name__} mixes the pictures of a batch")
     leaf = embeddings.detach().requires_grad_(True)
     losses = loss(leaf, labels)
     if losses.shape != (len(leaf),):
         raise PrivacyError(f"loss {loss.name!r} gives shape {tuple(losses.shape)}, not one value a picture")
-    (gradient,) = torch.autograd.grad(losses[0], leaf)
-    if gradient[1:].abs().max() > 0:
+    (gradient,) = torch.autograd.grad(losses[0], leaf, retain_graph=True)
+    with torch.no_grad():
+        alone = loss(torch.cat([leaf[:1], -leaf[1:]]), labels)[0]
+    if gradient[1:].abs().max() > 0 or (alone - losses[0]).abs() > _ROUNDING * (1 + losses[0].abs()):
         raise PrivacyError(
             f"loss {loss.name!r} contrasts the pictures of a batch with each other, so a clip bounds "
             "nothing; contrast against released prototypes and cards"
@@ -203,11 +215,16 @@ def _fill_grad_samples(wrapped: GradSampleModule, loss: PictureLoss, inputs: Ten
         for p in parameters:
             setattr(p, _ROWS, torch.zeros((0, *p.shape), dtype=p.dtype))
         return
+    flat, wanted = inputs.flatten(0, 1), targets.repeat_interleave(views, dim=0)
+    count = len(flat)
+    if count == 1:
+        # One row alone takes another path through BLAS, whose rounding a crafted head could blow up.
+        flat, wanted = torch.cat([flat, flat]), torch.cat([wanted, wanted])
     # Opacus' backward hooks warn where a module's inputs carry no gradient.
-    embeddings = wrapped(inputs.flatten(0, 1).detach().requires_grad_(True))
-    (loss(embeddings, targets.repeat_interleave(views, dim=0)).sum() / views).backward()
+    embeddings = wrapped(flat.detach().requires_grad_(True))
+    (loss(embeddings, wanted).sum() / views).backward()
     # Opacus' rows come one a view, each already divided by `views`; their sum is the picture's gradient.
-    rows = [getattr(p, _ROWS).reshape(pictures, views, *p.shape).sum(1) for p in parameters]
+    rows = [getattr(p, _ROWS)[:count].reshape(pictures, views, *p.shape).sum(1) for p in parameters]
     finite = torch.stack([row.flatten(1).isfinite().all(1) for row in rows]).all(0)
     for p, row in zip(parameters, rows, strict=True):
         row[~finite] = 0

@@ -7,6 +7,7 @@ it, it finds the same bytes again and sends them, which costs nothing more.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
@@ -53,81 +54,103 @@ _GATE_KEY = object()
 
 
 class Gate:
-    """An artist's way out."""
+    """An artist's way out, safe against being killed and against a second process on the same folder."""
 
     def __init__(self, home: Path) -> None:
-        """Open the artist's folder, which holds `ledger.jsonl` and the last releases.
-
-        Raises:
-            PrivacyError: The ledger is damaged.
-        """
+        """Open the artist's folder, which holds `ledger.jsonl` and the last releases."""
+        self._home = home
         self._outbox = home / "outbox"
-        self.ledger = Ledger(home / "ledger.jsonl")
 
     def send(self, request: str, number: int, make: Callable[[], Sequence[Release]]) -> Sealed:
         """Return the releases that answer `request`, all of them in the ledger.
 
+        A round is answered once. Asked again with the same request, it gets the same bytes while they are
+        kept; any other request for it is refused. So nobody draws more releases out of an artist than its
+        plan has rounds for, whatever is asked in whatever order.
+
         Args:
-            request: Digest of everything the answer depends on. Asked again while the bytes are kept,
-                it gets the same bytes.
-            number: The round. A round is answered once: another request for it is refused, so that
-                nobody can draw more releases out of an artist than were planned.
-            make: Computes the releases; called only if they were not made before.
+            request: Digest of everything the answer depends on.
+            number: The round.
+            make: Computes the releases; called only if the round was not answered before.
 
         Raises:
-            PrivacyError: The round was answered to another request, a kind occurs twice, or a kept
-                release does not match its entry.
+            PrivacyError: The ledger is damaged, the round was answered before and its bytes are gone or
+                the request is another one, a kind occurs twice, or a value is not finite.
         """
-        if any(entry.round == number and entry.request != request for entry in self.ledger.entries):
-            raise PrivacyError(f"round {number} was answered before, to another request")
-        spent = {entry.digest for entry in self.ledger.entries if entry.request == request}
-        path = self._outbox / f"{request}.safetensors"
-        if spent and path.exists():
-            kept = _load(path)
-            if not {_digest(arrays) for arrays in kept.values()} <= spent:
-                raise PrivacyError(f"the kept release for request {request[:12]} does not match its entry")
-            return Sealed(_GATE_KEY, kept)
-        # Without the kept bytes the same request costs again: other noise is another release.
-        releases = make()
-        kinds = [release.kind for release in releases]
-        if len(set(kinds)) != len(kinds):
-            raise PrivacyError(f"a kind of release occurs twice: {', '.join(kinds)}")
-        arrays: dict[str, dict[str, np.ndarray]] = {
-            release.kind: {name: np.ascontiguousarray(a, np.float32) for name, a in release.arrays.items()}
-            for release in releases
-        }
-        for kind, group in arrays.items():
-            for name, array in group.items():
-                if not np.isfinite(array).all():
-                    raise PrivacyError(f"{kind}: tensor {name!r} holds NaN or infinity; nothing was sent")
-        self._keep(path, arrays)
-        self.ledger.append(
-            Entry(
-                request=request,
-                round=number,
-                kind=release.kind,
-                events=release.mechanism.events(),
-                sensitivity=_finite(release.mechanism.sensitivity("add-remove")),
-                digest=_digest(arrays[release.kind]),
-            )
-            for release in releases
+        self._outbox.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self._home / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            ledger = Ledger(self._home / "ledger.jsonl")
+            path = self._outbox / f"{request}.safetensors"
+            answered = [entry for entry in ledger.entries if entry.round == number]
+            if answered:
+                return Sealed(_GATE_KEY, _again(answered, request, path))
+            releases = make()
+            arrays = _checked(releases)
+            if releases:
+                _keep(path, arrays)
+                ledger.append([_entry_of(release, request, number, arrays) for release in releases])
+            return Sealed(_GATE_KEY, arrays)
+
+
+def _again(answered: Sequence[Entry], request: str, path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """The kept bytes of a round that was answered before."""
+    number = answered[0].round
+    if any(entry.request != request for entry in answered):
+        raise PrivacyError(f"round {number} was answered before, to another request")
+    if not path.exists():
+        raise PrivacyError(
+            f"round {number} was answered before and its bytes are gone; other noise would cost again"
         )
-        return Sealed(_GATE_KEY, arrays)
+    kept = _load(path)
+    if {kind: _digest(arrays) for kind, arrays in kept.items()} != {e.kind: e.digest for e in answered}:
+        raise PrivacyError(f"the kept release of round {number} does not match its entry")
+    return kept
 
-    def _keep(self, path: Path, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-        """Write the releases of this request and forget those of earlier ones."""
-        from safetensors.numpy import save_file
 
-        self._outbox.mkdir(parents=True, exist_ok=True)
-        for old in self._outbox.iterdir():
+def _checked(releases: Sequence[Release]) -> dict[str, dict[str, np.ndarray]]:
+    kinds = [release.kind for release in releases]
+    if len(set(kinds)) != len(kinds):
+        raise PrivacyError(f"a kind of release occurs twice: {', '.join(kinds)}")
+    arrays: dict[str, dict[str, np.ndarray]] = {
+        release.kind: {name: np.ascontiguousarray(a, np.float32) for name, a in release.arrays.items()}
+        for release in releases
+    }
+    for kind, group in arrays.items():
+        for name, array in group.items():
+            if not np.isfinite(array).all():
+                raise PrivacyError(f"{kind}: tensor {name!r} holds NaN or infinity; nothing was sent")
+    return arrays
+
+
+def _entry_of(
+    release: Release, request: str, number: int, arrays: Mapping[str, Mapping[str, np.ndarray]]
+) -> Entry:
+    sensitivity = release.mechanism.sensitivity("add-remove")
+    return Entry(
+        request=request,
+        round=number,
+        kind=release.kind,
+        events=release.mechanism.events(),
+        sensitivity=sensitivity if math.isfinite(sensitivity) else None,
+        digest=_digest(arrays[release.kind]),
+    )
+
+
+def _keep(path: Path, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Write the releases of this request and forget those of earlier ones."""
+    from safetensors.numpy import save_file
+
+    flat = {json.dumps([kind, name]): a for kind, group in arrays.items() for name, a in group.items()}
+    partial = path.with_suffix(".partial")
+    save_file(flat, partial)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+    for old in path.parent.iterdir():
+        if old != path:
             old.unlink()
-        flat = {json.dumps([kind, name]): a for kind, group in arrays.items() for name, a in group.items()}
-        partial = path.with_suffix(".partial")
-        save_file(flat, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_folder(self._outbox)
+    sync_folder(path.parent)
 
 
 def _load(path: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -147,7 +170,3 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
         h.update(repr((name, array.shape)).encode())
         h.update(array.tobytes())
     return h.hexdigest()
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

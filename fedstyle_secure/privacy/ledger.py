@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,10 +41,11 @@ class Entry:
 
 
 class Ledger:
-    """The append-only file, a JSON object a line, each bound to the one before by its hash."""
+    """The append-only file. A line holds the entries of one request, bound to the line before by its hash,
+    so that a request is in the ledger as a whole or not at all."""
 
     def __init__(self, path: Path) -> None:
-        """Open or begin a ledger.
+        """Read a ledger; a file that is not there is an empty one. Reading changes nothing.
 
         Raises:
             PrivacyError: A line was edited, removed or reordered; names the line.
@@ -52,6 +53,7 @@ class Ledger:
         self.path = path
         self._entries: list[Entry] = []
         self._head = _GENESIS
+        self._size = 0
         if path.exists():
             self._read()
 
@@ -60,48 +62,46 @@ class Ledger:
         """Every release so far, oldest first."""
         return tuple(self._entries)
 
-    def events(self) -> tuple[Event, ...]:
-        """Every event of every release."""
-        return tuple(event for entry in self._entries for event in entry.events)
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Write the entries of one request and return only once they are on the disk.
 
-    def append(self, entries: Iterable[Entry]) -> None:
-        """Write entries and return only once they are on the disk."""
-        lines = []
-        head = self._head
-        added = list(entries)
-        for entry in added:
-            body = json.dumps(asdict(entry), sort_keys=True)
-            head = _chain(head, body)
-            lines.append(json.dumps({"entry": json.loads(body), "hash": head}, sort_keys=True) + "\n")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(lines))
-            file.flush()
-            os.fsync(file.fileno())
+        The caller keeps other writers out. If writing fails, the file is as it was before.
+        """
+        body = json.dumps([asdict(entry) for entry in entries], sort_keys=True)
+        head = _chain(self._head, body)
+        line = json.dumps({"entries": json.loads(body), "hash": head}, sort_keys=True) + "\n"
+        with self.path.open("ab") as file:
+            try:
+                # A torn last line was never sent: sending waits for the whole line.
+                file.truncate(self._size)
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(self._size)
+                raise
         sync_folder(self.path.parent)
-        self._entries += added
+        self._entries += entries
         self._head = head
+        self._size += len(line.encode())
 
     def _read(self) -> None:
-        text = self.path.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
-            # The process died while writing, so that release never left: sending waits for the write.
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole))
-        for number, line in enumerate(whole.decode("utf-8", errors="replace").splitlines(), start=1):
+        data = self.path.read_bytes()
+        self._size = data.rfind(b"\n") + 1
+        lines = data[: self._size].decode("utf-8", errors="replace").split("\n")[:-1]
+        for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
-                body = json.dumps(record["entry"], sort_keys=True)
-                entry = _entry(record["entry"])
+                body = json.dumps(record["entries"], sort_keys=True)
+                entries = [_entry(values) for values in record["entries"]]
             except (ValueError, KeyError, TypeError, PrivacyError):
-                raise PrivacyError(f"{self.path.name}: entry {number} is damaged") from None
+                raise PrivacyError(f"{self.path.name}: line {number} is damaged") from None
             self._head = _chain(self._head, body)
             if record.get("hash") != self._head:
                 raise PrivacyError(
-                    f"{self.path.name}: entry {number} was edited, or an entry before it was removed"
+                    f"{self.path.name}: line {number} was edited, or a line before it was removed"
                 )
-            self._entries.append(entry)
+            self._entries += entries
 
 
 def _chain(head: str, body: str) -> str:

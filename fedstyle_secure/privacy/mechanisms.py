@@ -112,6 +112,8 @@ class GaussianSum:
     def exact(self, rows: np.ndarray) -> np.ndarray:
         """Sum of clipped rows without noise: float64 (d,) from (n, d). Rows with NaN or inf count as zero."""
         rows = np.asarray(rows, dtype=np.float64)
+        if rows.ndim != 2:
+            raise PrivacyError(f"a sum takes one row a picture, shape (n, d), not {rows.shape}")
         rows = np.where(np.isfinite(rows).all(axis=1, keepdims=True), rows, 0.0)
         if math.isinf(self.clip_norm):
             return rows.sum(axis=0)

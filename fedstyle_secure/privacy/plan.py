@@ -1,6 +1,7 @@
 """Which release happens in which round, and with which noise: solved once from the settings.
 
-Every artist solves the plan itself; nothing that the platform sends can lower its noise.
+Every artist solves the plan itself from the settings of its run; nothing in a message of the platform can
+lower its noise.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
+from fedstyle_secure import __version__
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.privacy.accounting import calibrate
@@ -112,18 +116,21 @@ def solve(config: Config, row_norm: float, kept: Path | None = None) -> Plan:
 
 
 def _calibrated(config: Config, schedule: Schedule, row_norm: float, kept: Path | None) -> float:
-    key = hashlib.sha256(f"{config.to_flat()}\n{row_norm}".encode()).hexdigest()
+    # Another version may account otherwise, so what it solved does not count.
+    text = f"{__version__}\n{metadata.version('opacus')}\n{config.to_flat()}\n{row_norm}"
+    key = hashlib.sha256(text.encode()).hexdigest()
     if kept and kept.exists():
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        if found["settings"] == key:
-            return float(found["scale"])
+        with suppress(ValueError, KeyError, TypeError):
+            found = json.loads(kept.read_text(encoding="utf-8"))
+            if found["settings"] == key:
+                return float(found["scale"])
     scale = calibrate(
         lambda s: _plan(config, schedule, s, config.privacy.clip_norm, row_norm).events(),
         config.privacy.target_epsilon,
         config.privacy.delta,
     )
     if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = kept.with_name(kept.name + ".partial")
         partial.write_text(json.dumps({"settings": key, "scale": scale}), encoding="utf-8")
         partial.replace(kept)

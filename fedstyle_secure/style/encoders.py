@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -77,16 +78,25 @@ def _check_texture(style: StyleSection) -> None:
         )
 
 
-def prepare_views(
-    encoder: StyleEncoder, pictures: np.ndarray, views: int, rng: np.random.Generator
-) -> Tensor:
+def prepare_views(encoder: StyleEncoder, pictures: np.ndarray, views: int, purpose: str) -> Tensor:
     """The pictures and `views` - 1 augmented versions of each, prepared.
+
+    A picture's versions follow from the picture and `purpose` alone, so that removing one picture changes
+    no other one's versions: a record stays a record.
 
     Returns:
         float32, shape (n, views, ...); view 0 is the picture as it is.
     """
-    versions = [pictures, *(augment(pictures, rng) for _ in range(views - 1))]
+    versions = [pictures]
+    for view in range(1, views):
+        made = [augment(picture[None], _own_rng(picture, f"{purpose}\n{view}")) for picture in pictures]
+        versions.append(np.concatenate(made))
     return torch.stack([encoder.prepare(version) for version in versions], dim=1)
+
+
+def _own_rng(picture: np.ndarray, purpose: str) -> np.random.Generator:
+    digest = hashlib.sha256(purpose.encode() + b"\n" + picture.tobytes()).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
 def realign(

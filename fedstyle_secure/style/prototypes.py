@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedstyle_secure.errors import ConfigError, GalleryError
+from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.privacy.shrinkage import signal_share
 
 COUNT_SCALE = 0.5
@@ -32,23 +32,20 @@ class Styles:
     def assign(self, embeddings: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
         """Style index of each picture: int64 (n,).
 
+        A picture whose label is not among the styles counts for the nearest prototype, as one without a
+        label does: to decline instead would tell the platform which labels an artist has.
+
         Args:
             embeddings: Unit vectors, shape (n, d).
             labels: n labels; used where styles are labels.
-
-        Raises:
-            GalleryError: A label is not among the styles.
         """
+        nearest = np.asarray((embeddings @ self.prototypes.T).argmax(axis=1), dtype=np.int64)
         if not self.by_label:
-            return np.asarray((embeddings @ self.prototypes.T).argmax(axis=1), dtype=np.int64)
+            return nearest
         index = {name: i for i, name in enumerate(self.names)}
-        unknown = sorted(set(labels) - set(index))
-        if unknown:
-            raise GalleryError(
-                f"style label {unknown[0]!r} does not occur in the public set, which has: "
-                f"{', '.join(self.names)}"
-            )
-        return np.array([index[label] for label in labels], dtype=np.int64)
+        return np.array(
+            [index.get(label, near) for label, near in zip(labels, nearest, strict=True)], np.int64
+        )
 
 
 def styles_from_labels(embeddings: np.ndarray, labels: tuple[str, ...]) -> Styles:

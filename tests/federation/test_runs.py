@@ -9,14 +9,18 @@ import textwrap
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import fedstyle_secure
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import FederationError, RunError
+from fedstyle_secure.errors import FederationError, PrivacyError, RunError
+from fedstyle_secure.federation.artist import Studio
+from fedstyle_secure.federation.platform import _learn_public
+from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.runs import RunFolder, read_arrays
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.style.prototypes import ROW_NORM, Styles
 
 NO_NOISE = ["privacy.noise_multiplier=0"]
 
@@ -150,7 +154,7 @@ def test_an_artist_that_fails_declines_with_a_number_and_the_round_goes_on(tiny,
         assert line["replies"] == 3
         assert line["declined"] == ["code 103: answering would break the artist's guarantee"]
     log = (broken.parent / "artist.log").read_text()
-    assert "entry 1 is damaged" in log
+    assert "line 1 is damaged" in log
 
 
 def test_too_few_artists_stop_the_run(tiny, tmp_path):
@@ -196,6 +200,21 @@ def test_two_processes_cannot_write_one_run(tiny, tmp_path):
         fedstyle_secure.train(tiny, folder.path)
 
 
+def folder_of(tiny, root):
+    """A folder gallery whose private artists have 5, 9 and 14 training pictures."""
+    source = fedstyle_secure.open_gallery(tiny.override(["gallery.pictures=24"]).gallery)
+    rows = ["path,artist,split"]
+    counts = {"ann": 5, "bo": 9, "cy secretname": 14, "open": 20}
+    for (artist, count), name in zip(counts.items(), (*source.artists[:3], "public-impasto-1"), strict=True):
+        (root / artist).mkdir(parents=True)
+        for i, picture in enumerate(source.portfolio(name).pictures[: count + 3]):
+            Image.fromarray(picture).save(root / artist / f"sketch-{i}.png")
+            rows.append(f"{artist}/sketch-{i}.png,{artist},{'train' if i < count else 'test'}")
+    (root / "split.csv").write_text("\n".join(rows) + "\n")
+    settings = ["gallery.source=folder", f"gallery.path={root}", "gallery.public=open"]
+    return tiny.override([*settings, "styles.source=vocabulary"])
+
+
 def test_the_wire_carries_no_picture_count_or_file_name(tiny, tmp_path, monkeypatch):
     from fedstyle_secure.federation import local
 
@@ -208,19 +227,100 @@ def test_the_wire_carries_no_picture_count_or_file_name(tiny, tmp_path, monkeypa
         return reply
 
     monkeypatch.setattr(local.LocalGrid, "_handle", tap)
-    run = fedstyle_secure.train(tiny, tmp_path / "run")
-    kinds = set()
+    config = folder_of(tiny, tmp_path / "art")
+    fedstyle_secure.train(config, tmp_path / "run")
+    kinds, sizes = set(), {}
     for reply in seen:
         kinds |= set(reply.content)
         assert set(reply.content.config_records["reply"]) == {"artist"}
         assert not reply.content.metric_records
-    assert kinds == {"reply", "card", "prototypes", "update"}
-    sizes = {}
-    for reply in seen:
         for kind, arrays in reply.content.array_records.items():
-            sizes.setdefault(kind, set()).add(sum(len(a.data) for a in arrays.values()))
-    assert all(len(group) == 1 for group in sizes.values()), "sizes must not depend on the artist"
-    assert run.folder.finished
+            sizes.setdefault(kind, set()).add(tuple((n, len(a.data)) for n, a in arrays.items()))
+            for array in arrays.values():
+                assert b"sketch" not in array.data
+                assert str(tmp_path).encode() not in array.data
+                values = array.numpy()
+                assert not np.isin(values, [5, 9, 14, 5 / 45, 9 / 45, 14 / 45]).any()
+    assert kinds == {"reply", "card", "prototypes", "update"}
+    assert all(len(group) == 1 for group in sizes.values()), "names and sizes must not depend on the artist"
+
+
+def test_resuming_with_other_pictures_is_refused(tiny, tmp_path):
+    config = folder_of(tiny, tmp_path / "art")
+    file = tmp_path / "run.toml"
+    file.write_text(config.to_toml())
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(KILLER),
+        str(file),
+        str(tmp_path / "run"),
+        "between rounds",
+    ]
+    subprocess.run(command, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    Image.fromarray(np.full((32, 32, 3), 7, np.uint8)).save(tmp_path / "art" / "ann" / "sketch-0.png")
+    with pytest.raises(RunError, match="gallery has changed"):
+        fedstyle_secure.train(config, tmp_path / "run", resume=True)
+
+
+def instruction_for(tiny, tmp_path, **changes):
+    """A studio, and the opening instruction of its run with something changed."""
+    public = [fedstyle_secure.open_gallery(tiny.gallery).portfolio("public-impasto-1")]
+    state = _learn_public(tiny, public)
+    portfolio = fedstyle_secure.open_gallery(tiny.gallery).portfolio("impasto-1")
+    studio = Studio(tmp_path / "home", tiny, solve(tiny, ROW_NORM), portfolio)
+    wide = np.zeros((0, state.styles.prototypes.shape[1]), np.float32)
+    whole = {"round": 0, "encoder": state.encoder, "styles": state.styles, "card_artists": (), "cards": wide}
+    return studio, Instruction(**(whole | changes)), state
+
+
+def test_an_artist_refuses_what_its_settings_do_not_say(tiny, tmp_path):
+    studio, _, state = instruction_for(tiny, tmp_path)
+    labelled = Styles(("mosaic",), state.styles.prototypes[:1], by_label=True)
+    narrow = Styles(state.styles.names, state.styles.prototypes[:, :-1], by_label=False)
+    for changes, text in [
+        ({"styles": labelled}, "not of the kind"),
+        ({"styles": narrow}, "not as wide"),
+        ({"round": 99}, "not in the plan"),
+        ({"encoder": state.encoder | {"head.weight": np.zeros((2, 2), np.float32)}}, "'head.weight'"),
+    ]:
+        _, instruction, _ = instruction_for(tiny, tmp_path, **changes)
+        with pytest.raises(FederationError, match=text):
+            studio.answer(instruction)
+    assert not (tmp_path / "home" / "ledger.jsonl").exists()
+
+
+def test_labels_outside_the_public_set_do_not_make_an_artist_decline(tiny, tmp_path):
+    config = tiny.override(["styles.source=labels"])
+    run = fedstyle_secure.train(config, tmp_path / "run")
+    assert all(line["declined"] == [] for line in run.folder.metrics())
+    with np.load(run.folder.prototypes_file) as stored:
+        public = fedstyle_secure.open_gallery(config.gallery)
+        labels = {s for a in public.public_artists for s in public.portfolio(a).styles}
+        assert set(stored["styles"].tolist()) == labels
+
+
+def test_a_damaged_sampling_key_is_refused(tiny, tmp_path):
+    config = tiny.override(["training.sampling_rate=0.5"])
+    _, instruction, _ = instruction_for(config, tmp_path, round=1)
+    studio, _, _ = instruction_for(config, tmp_path)
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    (home / "sampling.key").write_text("")
+    with pytest.raises(PrivacyError, match=r"sampling\.key is damaged"):
+        studio.answer(instruction)
+    (home / "sampling.key").unlink()
+    studio.answer(instruction)
+    assert len((home / "sampling.key").read_text()) == 64
+    assert (home / "sampling.key").stat().st_mode & 0o077 == 0
+
+
+def test_force_does_not_delete_a_run_that_is_being_written(tiny, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(tiny, resume=False, force=False)
+    with folder.lock(), pytest.raises(RunError, match="another process"):
+        folder.begin(tiny, resume=False, force=True)
+    assert folder.begun
 
 
 @pytest.mark.parametrize("train", ["norms", "all"])

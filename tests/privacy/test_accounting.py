@@ -41,6 +41,8 @@ def test_agrees_with_dp_accounting(events):
 def test_ends_of_the_range():
     assert epsilon((), DELTA) == 0.0
     assert epsilon((Event(0.0, 0.5, 1), Event(1.0, 1.0, 1)), DELTA) == math.inf
+    assert epsilon((Event(5.0, 1.0, 1),), 0.09) >= 0.0
+    assert 1.0 < epsilon((Event(5.0, 1.0, 1),), 1e-15) < 5.0
 
 
 events = st.builds(
@@ -64,7 +66,7 @@ def test_merging_keeps_the_steps_of_each_mechanism(history):
     assert merge(merged) == merged
 
 
-@pytest.mark.parametrize("target", [1.0, 8.0])
+@pytest.mark.parametrize("target", [0.05, 1.0, 8.0])
 def test_calibration_lands_just_below_the_target(target):
     def events_at(scale):
         return (Event(2 * scale, 1.0, 2), Event(1.5 * scale, 0.5, 16))

@@ -144,6 +144,30 @@ class Plain(nn.Module):
         return F.normalize(self.head(x), dim=1)
 
 
+class Detached(nn.Module):
+    """Subtracts the batch's mean without a gradient through it."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(6, 8, bias=False)
+
+    def forward(self, x):
+        return F.normalize(self.head(x - x.mean(0).detach()), dim=1)
+
+
+class Remembering(nn.Module):
+    """Keeps a running mean of what it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(6, 8, bias=False)
+        self.register_buffer("seen", torch.zeros(6))
+
+    def forward(self, x):
+        self.seen = 0.9 * self.seen + 0.1 * x.detach().mean(0)
+        return F.normalize(self.head(x), dim=1)
+
+
 PLAN = DpSgd(1.0, 1.0, 0.5, 1, 4.0)
 
 
@@ -159,6 +183,8 @@ class Classes(InBatchContrast):
     [
         (Normed(), prototype_loss(), "'norm' \\(BatchNorm1d\\)"),
         (Centred(), prototype_loss(), "Centred mixes"),
+        (Detached(), prototype_loss(), "Detached mixes"),
+        (Remembering(), prototype_loss(), "Remembering mixes"),
         (Plain(), Classes(0.1), "'in-batch contrast' contrasts"),
     ],
 )

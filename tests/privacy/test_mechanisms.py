@@ -30,6 +30,12 @@ def test_a_row_that_is_not_finite_counts_as_zero():
     assert np.allclose(mechanism.exact(np.concatenate([good, bad])), mechanism.exact(good))
 
 
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), ()])
+def test_a_sum_takes_one_row_a_picture(shape):
+    with pytest.raises(PrivacyError, match="one row a picture"):
+        GaussianSum(1.0, 1.0).exact(np.zeros(shape))
+
+
 def test_the_noise_has_the_stated_deviation():
     rng = np.random.default_rng(0)
     mechanism = GaussianSum(2.0, 1.5)

@@ -5,11 +5,14 @@ import pytest
 import torch
 from torch import nn
 
+from attacks.sensitivity import probe_sensitivity
 from fedstyle_secure.config import StyleSection
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.atelier import Atelier
+from fedstyle_secure.privacy.dp_sgd import clipped_gradient_sum
 from fedstyle_secure.style.cnn import CnnEncoder, CnnTrunk, image_tensor, pretrain
 from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder, prepare_views
+from fedstyle_secure.style.losses import PrototypeContrast
 
 PUBLIC = [
     Atelier(artists=1, pictures=12, public=4, size=32).portfolio(f"public-{s}-1")
@@ -82,10 +85,28 @@ def test_public_learning_follows_from_the_seed_alone():
 
 def test_the_first_view_is_the_picture_itself():
     encoder = CnnEncoder(8, "head")
-    views = prepare_views(encoder, PUBLIC[0].pictures, 3, np.random.default_rng(0))
+    views = prepare_views(encoder, PUBLIC[0].pictures, 3, "seed 0")
     assert views.shape == (12, 3, CnnTrunk.width)
     assert torch.equal(views[:, 0], encoder.prepare(PUBLIC[0].pictures))
     assert not torch.allclose(views[:, 0], views[:, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("adjacency", ["add-remove", "replace"])
+def test_with_views_one_picture_still_moves_the_clipped_sum_by_the_bound_at_most(adjacency):
+    encoder = CnnEncoder(8, "head").train()
+    anchors = torch.nn.functional.normalize(torch.randn(3, 8), dim=1)
+    loss = PrototypeContrast(lambda: anchors, 0.1, 0.1)
+
+    def clipped_sum(batch):
+        pictures = np.clip(batch, 0, 255).astype(np.uint8)
+        inputs = prepare_views(encoder, pictures, 3, "seed 0")
+        targets = torch.tensor([[0, -1]]).repeat(len(pictures), 1)
+        return clipped_gradient_sum(encoder, loss, inputs, targets, 1.0).numpy()
+
+    pool = np.concatenate([p.pictures for p in PUBLIC]).astype(np.float32)
+    bound = 1.0 if adjacency == "add-remove" else 2.0
+    report = probe_sensitivity(clipped_sum, pool, bound, adjacency, np.random.default_rng(0), 20, 4)
+    assert report.holds, report
 
 
 def test_weights_from_a_peer_are_checked_by_name_and_shape():
