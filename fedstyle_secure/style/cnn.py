@@ -16,6 +16,7 @@ from fedstyle_secure.style.losses import InBatchContrast
 
 _WIDTHS = (32, 64, 128, 192)
 _GROUP = 8
+_LARGEST = 64
 
 
 class _Separable(nn.Module):
@@ -42,13 +43,13 @@ class CnnTrunk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, _WIDTHS[0], 3, padding=1, bias=False)
+        self.stem = nn.Conv2d(3, _WIDTHS[0], 5, stride=2, padding=2, bias=False)
         self.stem_norm = nn.GroupNorm(_WIDTHS[0] // _GROUP, _WIDTHS[0])
         pairs = zip(_WIDTHS, (*_WIDTHS[1:], _WIDTHS[-1]), strict=True)
         self.blocks = nn.Sequential(*(_Separable(a, b) for a, b in pairs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 (b, 3, s, s) in [-1, 1] to (b, width)."""
+        """float32 (b, 3, s, s) in [-1, 1], s from 32, to (b, width)."""
         x = self.blocks(F.gelu(self.stem_norm(self.stem(x))))
         mean = x.mean(dim=(2, 3))
         # The small constant keeps the gradient of the root finite on flat pictures.
@@ -57,8 +58,11 @@ class CnnTrunk(nn.Module):
 
 
 def image_tensor(pictures: np.ndarray) -> Tensor:
-    """uint8 (n, s, s, 3) to float32 (n, 3, s, s) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float() / 127.5 - 1
+    """uint8 (n, s, s, 3) to float32 (n, 3, t, t) in [-1, 1], t = s but at most 64."""
+    images = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float() / 127.5 - 1
+    if images.shape[-1] > _LARGEST:
+        images = F.interpolate(images, (_LARGEST, _LARGEST), mode="area")
+    return images
 
 
 class CnnEncoder(StyleEncoder):
