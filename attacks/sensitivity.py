@@ -65,9 +65,16 @@ def probe_sensitivity(
 
     Returns:
         The report; `holds` is False as soon as one pair moved further than the bound.
+
+    Raises:
+        ValueError: The pool is too small, the adjacency unknown, or there is nothing to try.
     """
     if len(pool) <= batch_size or batch_size < 2:
         raise ValueError(f"pool of {len(pool)} is too small for batches of {batch_size}")
+    if adjacency not in ("add-remove", "replace"):
+        raise ValueError(f"adjacency must be 'add-remove' or 'replace', not {adjacency!r}")
+    if trials < 1:
+        raise ValueError(f"no trial is no evidence: trials must be >= 1, not {trials}")
     worst, worst_batch = 0.0, pool[:batch_size]
     for trial in range(trials):
         drawn = rng.choice(len(pool), size=batch_size + 1, replace=False)

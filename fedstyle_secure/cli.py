@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Train a style-search model over artists who never share their pictures.",
-    epilog="Exit codes: 0 done, 1 failed, 2 setting or usage, 3 gallery, 4 run, 5 privacy, 6 federation.",
+    epilog="Exit codes: 0 done, 1 failed, 2 setting or usage, 3 gallery, 4 run, 5 privacy, 6 federation, "
+    "130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,6 +28,20 @@ app = typer.Typer(
 )
 gallery_app = typer.Typer(help="Look at the pictures that a run would use.", no_args_is_help=True)
 app.add_typer(gallery_app, name="gallery")
+
+
+@app.callback(invoke_without_command=True)
+def version_option(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    ] = False,
+) -> None:
+    """Train a style-search model over artists who never share their pictures."""
+    if version:
+        from fedstyle_secure import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 class EngineName(StrEnum):
@@ -121,9 +136,7 @@ def runs(
         rows.append(
             {
                 "run": str(folder.path),
-                "state": "finished"
-                if folder.finished
-                else f"interrupted after {len(folder.metrics())} rounds",
+                "state": folder.state,
                 "artist_top1": summary.get("utility", {}).get("artist_top1"),
                 "epsilon_artwork_max": summary.get("privacy", {}).get("epsilon_artwork_max"),
             }
@@ -213,6 +226,9 @@ def main() -> None:
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         raise SystemExit(0) from None
+    except OSError as error:
+        print(f"fedstyle: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bool, as_json: bool) -> Run:
@@ -221,6 +237,7 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
@@ -236,6 +253,7 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
     elif config.privacy.noise_multiplier != "auto":
         console.print("[bold]privacy.noise_multiplier is set, so privacy.target_epsilon is not used.[/]")
     columns = (
+        SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -243,7 +261,7 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("learning from the public set", total=None)
 
         def on_round(line: dict[str, Any], rounds: int) -> None:
@@ -251,7 +269,12 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
             note = "" if found is None else f", top-1 {found:.2f}"
             progress.update(task, description=f"rounds{note}", total=rounds, completed=line["round"] + 1)
 
-        run = train(config, out, engine, resume=resume, force=force, on_round=on_round)
+        try:
+            run = train(config, out, engine, resume=resume, force=force, on_round=on_round)
+        except KeyboardInterrupt:
+            progress.stop()
+            print("fedstyle: interrupted; the same command with --resume goes on", file=sys.stderr)
+            raise SystemExit(130) from None
     _show(run, as_json)
     return run
 
@@ -261,6 +284,7 @@ def _show(run: Run, as_json: bool) -> None:
         _print_json(run.summary | {"run": str(run.folder.path)})
         return
     found, privacy, time = run.summary["utility"], run.summary["privacy"], run.summary["time"]
+    among = f"{found['queries'] or 0} test pictures: own artist first among {found['candidates'] or 0}"
     _table(
         "Run",
         ("what", "value", "in words"),
@@ -268,7 +292,7 @@ def _show(run: Run, as_json: bool) -> None:
             (
                 "utility.artist_top1",
                 _number(found["artist_top1"]),
-                "test pictures whose own artist ranks first",
+                among,
             ),
             (
                 "utility.artist_macro_f1",
@@ -320,7 +344,7 @@ def _number(value: float | None) -> str:
 
 
 def _epsilon(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
+    return "no guarantee" if value is None else f"{value:.2f}"
 
 
 def _say(text: str) -> None:
@@ -337,8 +361,9 @@ def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> No
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", title_style="bold")
-    for column in head:
-        table.add_column(column)
+    table.add_column(head[0], no_wrap=True, overflow="ignore", min_width=max(len(row[0]) for row in rows))
+    for column in head[1:]:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     Console().print(table)

@@ -90,9 +90,9 @@ class StyleSection(_Section):
     alignment: float = Field(0.1, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
     views: int = Field(1, ge=1, le=16, description="Augmented views of a picture; they count as one record.")
     practice_artists: int = Field(
-        56, ge=0, le=1000, description="texture: procedural artists that help to whiten; 0: none."
+        56, ge=0, le=1000, description="Procedural artists to practise on beside the public set; 0: none."
     )
-    pretrain_steps: int = Field(300, ge=0, le=100_000, description="cnn: steps on the public set.")
+    pretrain_steps: int = Field(300, ge=0, le=100_000, description="cnn: steps of public learning.")
 
 
 class StylesSection(_Section):
@@ -132,7 +132,7 @@ class TrainingSection(_Section):
     local_steps: int = Field(1, ge=0, le=1000, description="DP-SGD steps of an artist in a round.")
     sampling_rate: float = Field(1.0, gt=0, le=1, description="Poisson sampling rate of a step.")
     expected_pictures: int = Field(45, ge=1, description="Public guess of a portfolio's size; scales steps.")
-    learning_rate: float = Field(0.6, gt=0, description="Step size of an artist.")
+    learning_rate: float = Field(0.6, gt=0, le=100, description="Step size of an artist.")
     realign_steps: int = Field(0, ge=0, le=1000, description="Public steps of the platform after a round.")
     realign_rate: float = Field(0.1, gt=0, description="Step size of those.")
 
@@ -145,7 +145,7 @@ class PrivacySection(_Section):
     target_epsilon: float = Field(8.0, ge=0.05, le=1000, description="Total over all releases of an artist.")
     delta: float = Field(1e-5, gt=0, lt=0.1, description="Failure probability of the guarantee.")
     noise_multiplier: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="Noise of a DP-SGD step in units of the clip norm; auto: from target_epsilon."
+        "auto", description="Noise of a step in clip norms; auto: by target_epsilon, a number: instead of it."
     )
     clip_norm: float = Field(1.0, gt=0, description="Bound on a picture's gradient, L2.")
 
@@ -153,9 +153,9 @@ class PrivacySection(_Section):
 class ShareSection(_Section):
     """How the budget is split over the kinds of release (relative weights)."""
 
-    sgd: float = Field(0.25, gt=0, description="Weight of DP-SGD.")
-    cards: float = Field(0.65, gt=0, description="Weight of the style cards.")
-    prototypes: float = Field(0.1, gt=0, description="Weight of the prototype sums.")
+    sgd: float = Field(0.25, gt=0, description="Share of DP-SGD in the budget, relative to the others.")
+    cards: float = Field(0.65, gt=0, description="Share of the style cards.")
+    prototypes: float = Field(0.1, gt=0, description="Share of the prototype sums.")
 
 
 class Config(_Section):
@@ -201,6 +201,8 @@ class Config(_Section):
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such configuration file") from None
+        except IsADirectoryError:
+            raise ConfigError(f"{path}: is a folder, not a configuration file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not a TOML file: {error}") from None
         return cls.from_dict(values, str(path)).override(settings)
@@ -262,7 +264,7 @@ def _describe(schema: Mapping[str, Any]) -> str:
         schema["type"]
     ]
     bounds = [
-        f"{sign} {schema[name]:g}"
+        f"{sign} {schema[name]:.10g}"
         for name, sign in (
             ("minimum", ">="),
             ("exclusiveMinimum", ">"),

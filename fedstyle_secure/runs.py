@@ -19,6 +19,24 @@ import numpy as np
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import RunError
 
+_MARK = ".fedstyle-run"
+_FILES = (
+    "config.toml",
+    "manifest.json",
+    "metrics.jsonl",
+    "checkpoint.safetensors",
+    "encoder.safetensors",
+    "prototypes.npz",
+    "ledger.json",
+    "summary.json",
+    "flower.log",
+    "artists",
+    "test_pictures",
+    ".lock",
+    _MARK,
+)
+"""Everything that a run writes; deleting one deletes nothing else."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -77,8 +95,24 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to resume."""
-        return self.config_file.exists()
+        """Whether a run was begun here."""
+        return (self.path / _MARK).exists()
+
+    @property
+    def state(self) -> str:
+        """`finished`, `running` in some process, or `interrupted after N rounds`."""
+        if self.finished:
+            return "finished"
+        try:
+            with self.lock():
+                return f"interrupted after {len(self.metrics())} rounds"
+        except RunError:
+            return "running"
+
+    @property
+    def spent_nothing(self) -> bool:
+        """Whether no artist has released anything yet."""
+        return not any((self.path / "artists").glob("*/ledger.jsonl"))
 
     def config(self) -> Config:
         """The settings that the run was started with.
@@ -117,27 +151,48 @@ class RunFolder:
             force: Delete what is there.
 
         Raises:
-            RunError: A run is there and neither was asked for, or its settings differ.
+            RunError: A run is there and neither was asked for, its settings differ, or the folder holds
+                something else.
         """
-        # Where a run lies is no setting of it: a folder may be moved.
-        placeless = Config.from_flat(config.to_flat() | {"run.folder": ""})
         if self.begun and not resume:
             if not force:
-                what = "finished" if self.finished else "interrupted; `--resume` goes on"
                 raise RunError(
-                    f"{self.path}: holds a run ({what}); `--force` deletes it, `--out` names another"
+                    f"{self.path}: holds a run ({self.state}); `--resume` goes on with it, "
+                    "`--force` deletes it, `--out` names another folder"
                 )
-            with self.lock():
-                shutil.rmtree(self.path)
+            self.remove()
         if self.begun:
-            old, new = self.config().to_flat(), placeless.to_flat()
-            changed = [key for key in new if old[key] != new[key]]
-            if changed:
-                key = changed[0]
-                raise RunError(f"{self.path}: was started with {key} = {old[key]!r}, not {new[key]!r}")
+            self.require(config)
             return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunError(f"{self.path}: is there already and holds no run; name a new or empty folder")
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.config_file, placeless.to_toml())
+        (self.path / _MARK).touch()
+        write_text(self.config_file, _placeless(config).to_toml())
+
+    def require(self, config: Config) -> None:
+        """Check that this run has these settings. Raises RunError naming the first that differs."""
+        old, new = self.config().to_flat(), _placeless(config).to_flat()
+        changed = [key for key in new if old[key] != new[key]]
+        if changed:
+            key = changed[0]
+            raise RunError(f"{self.path}: was started with {key} = {old[key]!r}, not {new[key]!r}")
+
+    def remove(self) -> None:
+        """Delete the run: its own files, and the folder if nothing else is in it.
+
+        Raises:
+            RunError: Another process is writing it.
+        """
+        with self.lock():
+            for name in _FILES:
+                path = self.path / name
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -146,7 +201,6 @@ class RunFolder:
         Raises:
             RunError: Another process is writing it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -171,6 +225,11 @@ class RunFolder:
         kept = [line for line in self.metrics() if line["round"] < rounds]
         if self.metrics_file.exists():
             write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _placeless(config: Config) -> Config:
+    """Where a run lies is no setting of it: a folder may be moved."""
+    return Config.from_flat(config.to_flat() | {"run.folder": ""})
 
 
 def folder_name(artist: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import RunError
+from fedstyle_secure.errors import ConfigError, GalleryError, RunError
 from fedstyle_secure.runs import RunFolder, read_arrays
 from fedstyle_secure.style.retrieval import Match, rank_artists
 
@@ -57,7 +57,10 @@ class Run:
         if not artists:
             raise RunError(f"{self.folder.path}: no artist published a card, so nobody can be found by name")
         config = self.folder.config()
-        pixels = decode_picture(read_picture_bytes(Path(picture)), config.gallery.size)
+        try:
+            pixels = decode_picture(read_picture_bytes(Path(picture)), config.gallery.size)
+        except GalleryError as error:
+            raise GalleryError(f"{picture}: {error}") from None
         arrays, _ = read_arrays(self.folder.encoder_file)
         encoder = encoder_from_arrays(config.style, arrays)
         return rank_artists(
@@ -96,15 +99,27 @@ def train(
     if config.gallery.path:
         paths["gallery.path"] = str(Path(config.gallery.path).resolve())
     config = Config.from_flat(config.to_flat() | paths)
-    if folder.finished and resume:
+    if resume and force:
+        raise ConfigError("--resume goes on with a run and --force deletes it: choose one")
+    if resume and not folder.begun:
+        raise RunError(f"{folder.path}: no run here to go on with")
+    if resume and folder.finished:
+        folder.require(config)
         return Run.open(folder.path)
+    fresh = not resume
     folder.begin(config, resume=resume, force=force)
-    if engine == "local":
-        _train_here(config, on_round)
-    else:
-        from fedstyle_secure.federation.ray import train_with_ray
+    try:
+        if engine == "local":
+            _train_here(config, on_round)
+        else:
+            from fedstyle_secure.federation.ray import train_with_ray
 
-        train_with_ray(config, folder, on_round)
+            train_with_ray(config, folder, on_round)
+    except Exception:
+        # A run that failed before any release left nothing worth keeping, and would block the next try.
+        if fresh and folder.spent_nothing and not (folder.path / "flower.log").exists():
+            folder.remove()
+        raise
     return Run.open(folder.path)
 
 

@@ -20,6 +20,7 @@ def tiny(tmp_path_factory, monkeypatch) -> Config:
             "style.encoder=cnn",
             "style.dim=8",
             "style.pretrain_steps=3",
+            "style.practice_artists=0",
             "style.views=2",
             "styles.count=3",
             "run.rounds=2",

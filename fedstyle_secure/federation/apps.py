@@ -104,6 +104,10 @@ def _run(
     strangers = sorted(set(config.cards.consent) - {"all", "none"} - set(gallery.artists))
     if strangers:
         raise ConfigError(f"cards.consent: {strangers[0]!r} is no artist of the gallery")
+    if config.run.min_artists > len(gallery.artists):
+        raise ConfigError(
+            f"run.min_artists = {config.run.min_artists}, but the gallery has {len(gallery.artists)} artists"
+        )
     found = survey(gallery, config.gallery.on_bad)
     if run.manifest_file.exists() and run.manifest()["gallery"]["digest"] != found.digest:
         raise RunError(f"{run.path}: the gallery has changed since the run began")

@@ -109,7 +109,8 @@ class FedStyle(Strategy):
         if len(good) < self._config.run.min_artists:
             raise FederationError(
                 f"round {self.state.round}: {len(good)} of {self._sent} artists answered, "
-                f"run.min_artists = {self._config.run.min_artists}; first reason: {(declined or ['none'])[0]}"
+                f"run.min_artists = {self._config.run.min_artists}"
+                + (f"; first reason: {declined[0]}, details in the artist's own log" if declined else "")
             )
         # Engines deliver in any order; the same order of summation gives the same bits.
         good.sort(key=lambda reply: reply.artist)
@@ -190,9 +191,10 @@ class FedStyle(Strategy):
         return {
             "round": before.round,
             "releases": sorted({kind for reply in replies for kind in reply.arrays}),
+            "asked": self._sent,
             "replies": len(replies),
             "declined": declined,
-            "update_kept": self._kept,
+            "update_kept": self._kept if "update" in replies[0].arrays else None,
             "encoder_moved": float(np.sqrt(sum(np.square(m, dtype=np.float64).sum() for m in moved))),
             "seconds": time.perf_counter() - self._began,
         }

@@ -16,6 +16,7 @@ from fedstyle_secure.style.augment import augment
 from fedstyle_secure.style.cnn import CnnEncoder, pretrain
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.losses import InBatchContrast
+from fedstyle_secure.style.practice import practice_portfolios
 from fedstyle_secure.style.texture import Whitening, feature_groups
 from fedstyle_secure.style.texture_encoder import TextureEncoder, fit_texture
 
@@ -33,13 +34,15 @@ def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> 
     """
     if not public:
         raise ConfigError("an encoder is learned from public pictures, and this gallery has none")
+    practice = practice_portfolios(style.practice_artists)
     if style.encoder == "texture":
         _check_texture(style)
-        return fit_texture(public, style.dim, style.practice_artists)
+        return fit_texture(public, practice, style.dim)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = CnnEncoder(style.dim, style.train)
-        pretrain(encoder, [p.pictures for p in public], style.pretrain_steps, style.temperature, seed)
+        pictures = [p.pictures for p in (*public, *practice)]
+        pretrain(encoder, pictures, style.pretrain_steps, style.temperature, seed)
     return encoder
 
 

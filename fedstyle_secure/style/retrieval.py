@@ -25,12 +25,14 @@ class Utility:
         artist_macro_f1: F1 of the first rank, averaged over artists.
         artist_map: Mean average precision; a query has one right artist, so it is the mean of 1 / rank.
         queries: Number of pictures.
+        candidates: Number of artists to choose from.
     """
 
     artist_top1: float
     artist_macro_f1: float
     artist_map: float
     queries: int
+    candidates: int
 
 
 def rank_artists(embedding: np.ndarray, artists: tuple[str, ...], cards: np.ndarray, top: int) -> list[Match]:
@@ -55,4 +57,5 @@ def utility(embeddings: np.ndarray, owners: np.ndarray, cards: np.ndarray) -> Ut
         artist_macro_f1=float(f1_score(owners, scores.argmax(axis=1), average="macro")),
         artist_map=float((1 / ranks).mean()),
         queries=len(owners),
+        candidates=len(cards),
     )

@@ -9,13 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.style.encoder import StyleEncoder
-from fedstyle_secure.style.texture import WORKING_SIZE, Whitening, fit_whitening, texture_features
-
-_PRACTICE_PICTURES = 10
-_PRACTICE_SEED = 7
+from fedstyle_secure.style.texture import Whitening, fit_whitening, texture_features
 
 _PARTS = ("mean", "scale", "limit", "projection")
 
@@ -51,30 +47,20 @@ class TextureEncoder(StyleEncoder):
             return self(torch.from_numpy(np.asarray(released, np.float32)))
 
 
-def fit_texture(public: Sequence[Portfolio], dim: int, practice_artists: int) -> TextureEncoder:
+def fit_texture(public: Sequence[Portfolio], practice: Sequence[Portfolio], dim: int) -> TextureEncoder:
     """The texture encoder before any private training.
 
     Args:
         public: Public portfolios; all their pictures are used.
+        practice: Procedural portfolios that show, beside the public ones, what varies within an artist.
         dim: Largest number of dimensions; fewer where there are fewer pictures.
-        practice_artists: Procedural artists whose pictures show, beside the public ones, what varies
-            within an artist; 0 uses none.
     """
     features, artists = _measured(public)
-    if not practice_artists:
+    if not practice:
         return TextureEncoder(fit_whitening(features, artists, dims=dim))
-    atelier = Atelier(
-        artists=1,
-        pictures=_PRACTICE_PICTURES,
-        public=practice_artists,
-        size=WORKING_SIZE,
-        seed=_PRACTICE_SEED,
-    )
-    practice, practice_of = _measured([atelier.portfolio(name) for name in atelier.public_artists])
-    return TextureEncoder(fit_whitening(features, artists, practice, practice_of, dims=dim))
+    return TextureEncoder(fit_whitening(features, artists, *_measured(practice), dims=dim))
 
 
 def _measured(portfolios: Sequence[Portfolio]) -> tuple[np.ndarray, np.ndarray]:
-    pictures = np.concatenate([p.pictures for p in portfolios])
     owners = np.repeat(np.arange(len(portfolios)), [len(p.pictures) for p in portfolios])
-    return texture_features(pictures), owners
+    return texture_features(np.concatenate([p.pictures for p in portfolios])), owners

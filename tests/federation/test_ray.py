@@ -1,6 +1,8 @@
 """Flower's simulation: the same apps give the same weights as the local engine, offline."""
 
+import tempfile
 import tomllib
+from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -23,14 +25,14 @@ OFFLINE = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.
 }
 
 
-def flower_processes():
-    """Ids of everything on this machine that Flower or Ray started."""
-    names = ("flower-superlink", "flower-superexec", "flwr-simulation", "raylet", "gcs_server", "ray::")
-    return {
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if any(name in " ".join(process.info["cmdline"] or ()) for name in names)
-    }
+def processes_below(folder):
+    """Processes on this machine whose Flower home lies in `folder`."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if str(folder) in process.environ().get("FLWR_HOME", ""):
+                found.append(process.name())
+    return found
 
 
 def largest_difference(a, b):
@@ -68,23 +70,27 @@ def test_flwr_run_of_this_project_equals_the_local_engine(tiny, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_the_ray_engine_equals_the_local_engine_and_leaves_no_process(tiny, tmp_path):
-    before = flower_processes()
+def test_the_ray_engine_equals_the_local_engine_and_leaves_no_process(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     quiet = tiny.override(["privacy.noise_multiplier=0"])
     here = fedstyle_secure.train(quiet, tmp_path / "local")
-    rounds = []
-    there = fedstyle_secure.train(
-        quiet, tmp_path / "ray", engine="ray", on_round=lambda line, n: rounds.append(line["round"])
-    )
+    rounds, during = [], []
+
+    def on_round(line, n):
+        rounds.append(line["round"])
+        during.extend(processes_below(tmp_path))
+
+    there = fedstyle_secure.train(quiet, tmp_path / "ray", engine="ray", on_round=on_round)
     assert largest_difference(here.folder.encoder_file, there.folder.encoder_file) <= 1e-5
     assert rounds == [line["round"] for line in here.folder.metrics()]
-    assert flower_processes() <= before
+    assert during
+    assert processes_below(tmp_path) == []
 
 
 @pytest.mark.slow
 def test_a_run_that_fails_in_flower_is_an_error_here(tiny, tmp_path):
     with pytest.raises(FederationError, match=r"flower\.log"):
-        fedstyle_secure.train(tiny.override(["run.min_artists=5"]), tmp_path / "ray", engine="ray")
+        fedstyle_secure.train(tiny.override(["styles.count=999"]), tmp_path / "ray", engine="ray")
 
 
 def test_the_thin_app_carries_every_setting(tiny, tmp_path):

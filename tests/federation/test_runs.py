@@ -13,7 +13,7 @@ from PIL import Image
 
 import fedstyle_secure
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import FederationError, PrivacyError, RunError
+from fedstyle_secure.errors import ConfigError, FederationError, PrivacyError, RunError
 from fedstyle_secure.federation.artist import Studio
 from fedstyle_secure.federation.platform import _learn_public
 from fedstyle_secure.federation.protocol import Instruction
@@ -146,10 +146,12 @@ def test_killed_and_resumed(tiny, tmp_path, moment, noise):
 
 def test_an_artist_that_fails_declines_with_a_number_and_the_round_goes_on(tiny, tmp_path):
     out = tmp_path / "run"
+    config = tiny.override(["run.min_artists=3"])
+    RunFolder(out).begin(config, resume=False, force=False)
     broken = RunFolder(out).artist_home("mosaic-1") / "ledger.jsonl"
     broken.parent.mkdir(parents=True)
     broken.write_text("this is no ledger\n")
-    run = fedstyle_secure.train(tiny.override(["run.min_artists=3"]), out, resume=True)
+    run = fedstyle_secure.train(config, out, resume=True)
     for line in run.folder.metrics():
         assert line["replies"] == 3
         assert line["declined"] == ["code 103: answering would break the artist's guarantee"]
@@ -159,11 +161,13 @@ def test_an_artist_that_fails_declines_with_a_number_and_the_round_goes_on(tiny,
 
 def test_too_few_artists_stop_the_run(tiny, tmp_path):
     out = tmp_path / "run"
+    config = tiny.override(["run.min_artists=4"])
+    RunFolder(out).begin(config, resume=False, force=False)
     broken = RunFolder(out).artist_home("mosaic-1") / "ledger.jsonl"
     broken.parent.mkdir(parents=True)
     broken.write_text("this is no ledger\n")
     with pytest.raises(FederationError, match=r"round 0: 3 of 4 artists answered, run\.min_artists = 4"):
-        fedstyle_secure.train(tiny.override(["run.min_artists=4"]), out, resume=True)
+        fedstyle_secure.train(config, out, resume=True)
 
 
 def test_who_does_not_consent_has_no_card_and_is_not_found(tiny, tmp_path):
@@ -196,8 +200,43 @@ def test_a_run_without_privacy_says_so(tiny, tmp_path):
 
 def test_two_processes_cannot_write_one_run(tiny, tmp_path):
     folder = RunFolder(tmp_path / "run")
-    with folder.lock(), pytest.raises(RunError, match="another process"):
-        fedstyle_secure.train(tiny, folder.path)
+    folder.begin(tiny, resume=False, force=False)
+    with folder.lock():
+        assert folder.state == "running"
+        with pytest.raises(RunError, match="another process"):
+            fedstyle_secure.train(tiny, folder.path, resume=True)
+    assert folder.state == "interrupted after 0 rounds"
+
+
+def test_deleting_a_run_deletes_nothing_else(tiny, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(tiny, resume=False, force=False)
+    (folder.path / "sketch.png").write_text("precious")
+    folder.remove()
+    assert [p.name for p in folder.path.iterdir()] == ["sketch.png"]
+    for force in (False, True):
+        with pytest.raises(RunError, match="holds no run"):
+            folder.begin(tiny, resume=False, force=force)
+    assert (folder.path / "sketch.png").read_text() == "precious"
+
+
+def test_a_start_that_fails_leaves_nothing_in_the_way(tiny, tmp_path):
+    with pytest.raises(ConfigError, match=r"run\.min_artists = 5, but the gallery has 4"):
+        fedstyle_secure.train(tiny.override(["run.min_artists=5"]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match=r"cards\.consent: 'nobody' is no artist"):
+        fedstyle_secure.train(tiny.override(["cards.consent=nobody"]), tmp_path / "run")
+    assert fedstyle_secure.train(tiny, tmp_path / "run").folder.finished
+
+
+def test_resuming_needs_a_run_of_the_same_settings(tiny, tmp_path):
+    with pytest.raises(RunError, match="no run here"):
+        fedstyle_secure.train(tiny, tmp_path / "run", resume=True)
+    fedstyle_secure.train(tiny, tmp_path / "run")
+    with pytest.raises(RunError, match=r"run\.seed = 0, not 1"):
+        fedstyle_secure.train(tiny.override(["run.seed=1"]), tmp_path / "run", resume=True)
+    with pytest.raises(ConfigError, match="choose one"):
+        fedstyle_secure.train(tiny, tmp_path / "run", resume=True, force=True)
 
 
 def folder_of(tiny, root):
