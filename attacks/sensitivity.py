@@ -86,7 +86,7 @@ def probe_sensitivity(
             batch = worst_batch.copy()
             batch[rng.integers(1, batch_size)] = pool[drawn[0]]
             if rng.random() < 0.5:
-                batch[0] = _exaggerated(batch[0], rng)
+                batch[0] = _exaggerated(pool[drawn[1]], rng)
         neighbour = batch[1:] if adjacency == "add-remove" else np.concatenate([other[None], batch[1:]])
         moved = float(np.linalg.norm(clipped_sum(batch) - clipped_sum(neighbour)))
         if not np.isfinite(moved):
