@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from enum import StrEnum
@@ -315,6 +316,11 @@ def _show(run: Run, as_json: bool) -> None:
             f"Private training did not help: top-1 is {found['artist_top1']:.3f} after it and was "
             f"{found['baseline_top1']:.3f} before, with the same cards."
         )
+        kept = [line["update_kept"] for line in run.folder.metrics() if line["update_kept"] is not None]
+        if kept and max(kept) < 0.1:
+            _say(
+                f"The updates' noise hides their signal: at most {max(kept):.0%} of a round's update was kept."
+            )
     _say(f"The run lies in {_short(run.folder.path)}")
 
 
@@ -332,7 +338,8 @@ def _demo_search(run: Run, as_json: bool) -> None:
     if not as_json:
         example = folder / f"{gallery.artists[0]}.png"
         _say("Search it with a picture that it has never seen:")
-        _say(f"  fedstyle search {_short(run.folder.path)} {_short(example)}")
+        program = "fedstyle" if shutil.which("fedstyle") else _short(Path(sys.argv[0]).absolute())
+        _say(f"  {program} search {_short(run.folder.path)} {_short(example)}")
 
 
 def _short(path: Path) -> Path:
