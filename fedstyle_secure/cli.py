@@ -318,9 +318,7 @@ def _show(run: Run, as_json: bool) -> None:
         )
         kept = [line["update_kept"] for line in run.folder.metrics() if line["update_kept"] is not None]
         if kept and max(kept) < 0.1:
-            _say(
-                f"The updates' noise hides their signal: at most {max(kept):.0%} of a round's update was kept."
-            )
+            _say(f"The updates' noise hides their signal: at most {max(kept):.0%} of an update was kept.")
     _say(f"The run lies in {_short(run.folder.path)}")
 
 
