@@ -18,6 +18,7 @@ from fedstyle_secure.federation.measure import Meter
 from fedstyle_secure.federation.platform import run_rounds
 from fedstyle_secure.federation.results import write_manifest, write_results
 from fedstyle_secure.federation.state import PlatformState
+from fedstyle_secure.galleries.base import Gallery
 from fedstyle_secure.galleries.checks import survey
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.plan import Plan, solve
@@ -101,13 +102,7 @@ def _run(
     grid: Grid, config: Config, run: RunFolder, on_round: Callable[[dict[str, Any], int], None] | None
 ) -> None:
     gallery = open_gallery(config.gallery)
-    strangers = sorted(set(config.cards.consent) - {"all", "none"} - set(gallery.artists))
-    if strangers:
-        raise ConfigError(f"cards.consent: {strangers[0]!r} is no artist of the gallery")
-    if config.run.min_artists > len(gallery.artists):
-        raise ConfigError(
-            f"run.min_artists = {config.run.min_artists}, but the gallery has {len(gallery.artists)} artists"
-        )
+    _check(config, gallery)
     found = survey(gallery, config.gallery.on_bad)
     if run.manifest_file.exists() and run.manifest()["gallery"]["digest"] != found.digest:
         raise RunError(f"{run.path}: the gallery has changed since the run began")
@@ -126,6 +121,26 @@ def _run(
     public = [gallery.portfolio(artist) for artist in gallery.public_artists]
     state = run_rounds(grid, config, run, plan, gallery.artists, public, look, report)
     write_results(run, config, plan, gallery.artists, state, meter.measure(state))
+
+
+def _check(config: Config, gallery: Gallery) -> None:
+    """Settings that only make sense together, or with this gallery, before anything is released.
+
+    Raises:
+        ConfigError: Names the setting.
+    """
+    strangers = sorted(set(config.cards.consent) - {"all", "none"} - set(gallery.artists))
+    if strangers:
+        raise ConfigError(f"cards.consent: {strangers[0]!r} is no artist of the gallery")
+    if config.run.min_artists > len(gallery.artists):
+        raise ConfigError(
+            f"run.min_artists = {config.run.min_artists}, but the gallery has {len(gallery.artists)} artists"
+        )
+    if config.style.train != "head" and config.training.local_steps and config.cards.releases == 1:
+        raise ConfigError(
+            f"style.train = {config.style.train!r} moves the space that cards lie in, so one release before "
+            "training is not enough; set cards.releases to 2 or more"
+        )
 
 
 client_app = make_client_app()

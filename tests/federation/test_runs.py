@@ -20,8 +20,10 @@ from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.style.encoders import encoder_from_arrays
 from fedstyle_secure.style.prototypes import ROW_NORM, Styles
 
+PUBLIC_NAMES = ("public-impasto-1", "public-woodcut-1", "public-pixel-art-1")
 NO_NOISE = ["privacy.noise_multiplier=0"]
 
 
@@ -364,10 +366,19 @@ def test_force_does_not_delete_a_run_that_is_being_written(tiny, tmp_path):
 
 @pytest.mark.parametrize("train", ["norms", "all"])
 def test_other_weights_may_train_privately(tiny, tmp_path, train):
-    run = fedstyle_secure.train(tiny.override([f"style.train={train}"]), tmp_path / "run")
-    before = read_arrays(run.folder.checkpoint_file)[0]
-    assert run.summary["privacy"]["epsilon_artwork_max"] > 0
-    assert before
+    config = tiny.override([f"style.train={train}"])
+    with pytest.raises(ConfigError, match=r"cards\.releases to 2 or more"):
+        fedstyle_secure.train(config, tmp_path / "run")
+    config = config.override(["cards.releases=2", "privacy.noise_multiplier=0"])
+    run = fedstyle_secure.train(config, tmp_path / "run")
+    start = encoder_from_arrays(config.style, weights(run))
+    trained = set(start.trainable_arrays())
+    assert "trunk.stem_norm.weight" in trained
+    assert ("trunk.stem.weight" in trained) == (train == "all")
+    public = [fedstyle_secure.open_gallery(config.gallery).portfolio(a) for a in PUBLIC_NAMES]
+    before = _learn_public(config, public).encoder
+    moved = {name for name, array in weights(run).items() if not np.array_equal(array, before[name])}
+    assert moved == trained
 
 
 def test_config_type_is_exported():
