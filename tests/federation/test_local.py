@@ -55,7 +55,7 @@ def test_the_text_of_an_apps_exception_does_not_come_back():
 
     @app.train()
     def train(message, context):
-        raise OSError("/home/artist/secret-sketch.png")
+        raise OSError("portfolio/secret-sketch.png")
 
     grid = LocalGrid(app, 1, {})
     (reply,) = grid.send_and_receive([Message(RecordDict(), next(iter(grid.get_node_ids())), "train")])

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from attacks.sensitivity import probe_sensitivity
 from fedstyle_secure.config import StyleSection
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.atelier import Atelier
+from fedstyle_secure.privacy.dp_sgd import clipped_gradient_sum
 from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder, realign
+from fedstyle_secure.style.losses import PrototypeContrast
 
 STYLE = StyleSection(dim=24, practice_artists=0)
 
@@ -75,3 +78,24 @@ def test_weights_from_a_peer_are_checked(encoder):
     ]:
         with pytest.raises(FederationError, match=text):
             encoder_from_arrays(STYLE, bad)
+
+
+@pytest.mark.parametrize(("adjacency", "bound"), [("add-remove", 1.0), ("replace", 2.0)])
+def test_one_picture_never_moves_the_clipped_sum_of_the_real_loss_beyond_the_bound(
+    encoder, gallery, adjacency, bound
+):
+    pool = np.concatenate([encoder.prepare(gallery.portfolio(a).pictures).numpy() for a in gallery.artists])
+    anchors = pool[::6]
+    loss = PrototypeContrast(lambda: encoder.place(anchors), temperature=0.1, alignment=0.1)
+    encoder.train()
+
+    def clipped_sum(batch):
+        inputs = torch.from_numpy(batch[:, None].astype(np.float32))
+        # The picture's target follows from the picture alone, as its style does.
+        own = torch.from_numpy((batch @ anchors.T).argmax(1))
+        targets = torch.stack([own, torch.full_like(own, -1)], dim=1)
+        return clipped_gradient_sum(encoder, loss, inputs, targets, 1.0).numpy()
+
+    report = probe_sensitivity(clipped_sum, pool, bound, adjacency, np.random.default_rng(0), trials=300)
+    assert report.holds, report
+    assert report.worst > 0.5 * bound
