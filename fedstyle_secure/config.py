@@ -76,7 +76,9 @@ class GallerySection(_Section):
     artist_column: str = Field("artist", description="hub: column that names the artist.")
     image_column: str = Field("image", description="hub: column that holds the picture.")
     style_column: str = Field("", description="hub: column that names the style; empty: none.")
-    max_artists: int = Field(0, ge=0, description="hub: keep the artists with most pictures; 0 keeps all.")
+    max_artists: int = Field(
+        0, ge=0, description="hub: private artists kept, those with most pictures; 0 keeps all."
+    )
     max_pictures: int = Field(0, ge=0, description="hub: pictures kept of an artist; 0 keeps all.")
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fedstyle_secure.config import GallerySection
 from fedstyle_secure.errors import ConfigError, GalleryError
 from fedstyle_secure.galleries.hub import HubGallery
+from fedstyle_secure.galleries.opening import open_gallery
 
 REASON = "the extra `hub` (flwr-datasets) is not installed"
 
@@ -275,3 +277,23 @@ def test_importing_the_module_loads_neither_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_settings_of_a_run_reach_the_data_set(offline: None, tmp_path: Path) -> None:
+    dataset = write(tmp_path / "set", rows_for(ann=9, bo=12, cy=8, few=1))
+    section = GallerySection.model_validate(
+        {
+            "source": "hub",
+            "dataset": dataset,
+            "size": 32,
+            "public": "cy",
+            "max_artists": 2,
+            "max_pictures": 8,
+            "test_fraction": 0.5,
+        }
+    )
+    gallery = open_gallery(section)
+    assert (gallery.artists, gallery.public_artists) == (("ann", "bo"), ("cy",))
+    portfolio = gallery.portfolio("bo")
+    assert portfolio.pictures.shape == (8, 32, 32, 3)
+    assert int(portfolio.test.sum()) == 4
