@@ -98,7 +98,7 @@ def demo(
             _say(f"{out} is there already; `--force` trains it again.")
         _show(run, as_json)
     else:
-        run = _train(config, out, "local", resume=folder.begun, force=force, as_json=as_json)
+        run = _train(config, out, "local", resume=folder.begun and not force, force=force, as_json=as_json)
     _demo_search(run, as_json)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fedstyle_secure import cli
+from fedstyle_secure import cli, config
 from fedstyle_secure.runs import RunFolder
 
 HEAVY = ("torch", "opacus", "flwr", "tenseal", "sklearn", "scipy", "numpy", "pydantic")
@@ -126,6 +126,20 @@ def test_settings_lists_all(capsys, monkeypatch):
     assert code == 0
     keys = {row["key"] for row in json.loads(out)}
     assert {"privacy.target_epsilon", "gallery.path", "share.sgd"} <= keys
+
+
+def test_the_demo_shows_a_run_that_is_there_and_trains_again_with_force(capsys, monkeypatch, tiny, tmp_path):
+    class Tiny(config.Config):
+        def __init__(self):
+            super().__init__(**{section: getattr(tiny, section) for section in config.Config.model_fields})
+
+    monkeypatch.setattr(config, "Config", Tiny)
+    out = tmp_path / "demo"
+    for arguments, there in ((), False), ((), True), (("--force",), False), ((), True):
+        code, text, _ = call(capsys, monkeypatch, "demo", "--out", out, *arguments)
+        assert code == 0
+        assert ("is there already" in text) == there
+    assert len(list((out / "test_pictures").glob("*.png"))) == 4
 
 
 @pytest.mark.slow

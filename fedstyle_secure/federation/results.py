@@ -103,11 +103,14 @@ def _utility(run: RunFolder, found: Utility | None) -> dict[str, Any]:
 
 
 def _entries(run: RunFolder, artist: str) -> tuple[Entry, ...] | None:
-    """An artist's ledger; None where it cannot be read, so that no figure stands on it."""
+    """An artist's ledger; None where no figure can stand on it: it cannot be read, or it lacks a round in
+    which the platform did get a release."""
     try:
-        return Ledger(run.artist_home(artist) / "ledger.jsonl").entries
+        entries = Ledger(run.artist_home(artist) / "ledger.jsonl").entries
     except PrivacyError:
         return None
+    seen = {line["round"] for line in run.metrics() if artist in line["released_by"]}
+    return entries if seen <= {entry.round for entry in entries} else None
 
 
 def _privacy(config: Config, plan: Plan, spent: dict[str, tuple[Entry, ...] | None]) -> dict[str, Any]:

@@ -191,6 +191,7 @@ class FedStyle(Strategy):
         return {
             "round": before.round,
             "releases": sorted({kind for reply in replies for kind in reply.arrays}),
+            "released_by": [reply.artist for reply in replies if reply.arrays],
             "asked": self._sent,
             "replies": len(replies),
             "declined": declined,

@@ -77,7 +77,8 @@ class Gate:
             PrivacyError: The ledger is damaged, the round was answered before and its bytes are gone or
                 the request is another one, a kind occurs twice, or a value is not finite.
         """
-        self._outbox.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._outbox.mkdir(exist_ok=True, mode=0o700)
         with (self._home / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             ledger = Ledger(self._home / "ledger.jsonl")

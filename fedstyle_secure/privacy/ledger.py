@@ -69,13 +69,15 @@ class Ledger:
         """
         body = json.dumps([asdict(entry) for entry in entries], sort_keys=True)
         head = _chain(self._head, body)
-        line = json.dumps({"entries": json.loads(body), "hash": head}, sort_keys=True) + "\n"
-        with self.path.open("ab") as file:
+        record = json.dumps({"entries": json.loads(body), "hash": head}, sort_keys=True)
+        line = f"{record}\n".encode()
+        # Unbuffered, so that nothing is written later that failed to be written now.
+        with self.path.open("ab", buffering=0) as file:
             try:
                 # A torn last line was never sent: sending waits for the whole line.
                 file.truncate(self._size)
-                file.write(line.encode())
-                file.flush()
+                if file.write(line) != len(line):
+                    raise OSError(f"{self.path.name}: the disk took only a part of an entry")
                 os.fsync(file.fileno())
             except OSError:
                 file.truncate(self._size)
@@ -83,7 +85,7 @@ class Ledger:
         sync_folder(self.path.parent)
         self._entries += entries
         self._head = head
-        self._size += len(line.encode())
+        self._size += len(line)
 
     def _read(self) -> None:
         data = self.path.read_bytes()

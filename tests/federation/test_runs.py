@@ -146,30 +146,47 @@ def test_killed_and_resumed(tiny, tmp_path, moment, noise):
         )
 
 
-def test_an_artist_that_fails_declines_with_a_number_and_the_round_goes_on(tiny, tmp_path):
-    out = tmp_path / "run"
-    config = tiny.override(["run.min_artists=3"])
-    RunFolder(out).begin(config, resume=False, force=False)
-    broken = RunFolder(out).artist_home("mosaic-1") / "ledger.jsonl"
+def with_broken_ledger(config, out):
+    """A run that was begun, with a ledger that is none in the home of one artist."""
+    run = RunFolder(out)
+    run.begin(config, resume=False, force=False)
+    broken = run.artist_home("mosaic-1") / "ledger.jsonl"
     broken.parent.mkdir(parents=True)
     broken.write_text("this is no ledger\n")
-    run = fedstyle_secure.train(config, out, resume=True)
+    return broken.parent
+
+
+def test_an_artist_that_fails_declines_with_a_number_and_the_round_goes_on(tiny, tmp_path):
+    config = tiny.override(["run.min_artists=3"])
+    home = with_broken_ledger(config, tmp_path / "run")
+    run = fedstyle_secure.train(config, tmp_path / "run", resume=True)
     for line in run.folder.metrics():
         assert line["replies"] == 3
         assert line["declined"] == ["code 103: answering would break the artist's guarantee"]
-    log = (broken.parent / "artist.log").read_text()
-    assert "line 1 is damaged" in log
+    assert "line 1 is damaged" in (home / "artist.log").read_text()
 
 
 def test_too_few_artists_stop_the_run(tiny, tmp_path):
-    out = tmp_path / "run"
     config = tiny.override(["run.min_artists=4"])
-    RunFolder(out).begin(config, resume=False, force=False)
-    broken = RunFolder(out).artist_home("mosaic-1") / "ledger.jsonl"
-    broken.parent.mkdir(parents=True)
-    broken.write_text("this is no ledger\n")
+    with_broken_ledger(config, tmp_path / "run")
     with pytest.raises(FederationError, match=r"round 0: 3 of 4 artists answered, run\.min_artists = 4"):
-        fedstyle_secure.train(config, out, resume=True)
+        fedstyle_secure.train(config, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("loss", ["all of it", "its last line"])
+def test_a_ledger_that_lost_a_release_the_platform_got_carries_no_figure(tiny, tmp_path, loss):
+    ledger = RunFolder(tmp_path / "run").artist_home("mosaic-1") / "ledger.jsonl"
+
+    def on_round(line, rounds):
+        if line["round"] == rounds - 1:
+            lines = ledger.read_text().splitlines(keepends=True)
+            ledger.write_text("" if loss == "all of it" else "".join(lines[:-1]))
+
+    privacy = fedstyle_secure.train(tiny, tmp_path / "run", on_round=on_round).summary["privacy"]
+    by_artist = {entry["artist"]: entry["epsilon_artwork"] for entry in privacy["per_artist"]}
+    assert by_artist["mosaic-1"] is None
+    assert by_artist["impasto-1"] > 0
+    assert privacy["epsilon_artwork_max"] is None
 
 
 def test_who_does_not_consent_has_no_card_and_is_not_found(tiny, tmp_path):
