@@ -25,7 +25,8 @@ Method = Literal["signed-adam", "adam", "lbfgs"]
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 _MEMORY = 30
 _SUFFICIENT = 1e-4
-_HALVINGS = 12
+_HALVINGS = 22
+"""From a first move of `rate` down to what float32 can still tell from none."""
 _WINDOW = 0.1
 """A run is at rest where this last share of its steps improved the objective by less than _REST of it."""
 _REST = 0.01

@@ -231,6 +231,16 @@ def _starts(attack, seen, restarts):
     return [attack.canvas.start((1, *seen.picture_shape), draws) for _ in range(restarts)]
 
 
+def test_a_valley_too_narrow_for_the_first_move_is_still_gone_down():
+    """A stage begins without a history, where the way down may be a ten-thousandth of the usual first move."""
+
+    def valley(points):
+        return 5e8 * points[:, 0].square() + points[:, 1].square()
+
+    found = Descent().minimise(valley, torch.tensor([[1e-6, 1.0]]), Budget(60))
+    assert found.values.item() < 1e-6
+
+
 def test_more_restarts_are_never_worse(convnet, watch, smooth_pictures):
     seen = watch(convnet(), smooth_pictures(1), ONE)
     one, four = (inverting_gradients().run(seen, Budget(30, r), 0).objective for r in (1, 4))
