@@ -54,3 +54,15 @@ class SecureSumError(FedStyleError):
     """An encrypted sum was refused: parameters, a signature, a cohort or a bound do not hold. Exit code 7."""
 
     exit_code = 7
+
+
+class AuditError(FedStyleError):
+    """An audit, sweep or report cannot be made: its input is missing, edited or does not fit. Exit code 8."""
+
+    exit_code = 8
+
+
+class PolicyError(FedStyleError):
+    """A run does not meet a policy. Exit code 9."""
+
+    exit_code = 9

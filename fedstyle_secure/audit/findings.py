@@ -1,0 +1,167 @@
+"""What an audit found: one row an attack under a view, with what it stands on, and its file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from fedstyle_secure.errors import AuditError
+
+Verdict = Literal["leaks", "not broken by this attack", "inconclusive", "not run"]
+
+Level = Literal["L0", "L1", "L2", "L3", "L4", "L5"]
+
+LEVELS: Mapping[Level, str] = {
+    "L0": "participation of the artist",
+    "L1": "membership of an artwork",
+    "L2": "the artist is recognisable",
+    "L3": "style attributes",
+    "L4": "a recognisable artwork",
+    "L5": "a near copy of an artwork",
+}
+
+Category = Literal[
+    "membership inference",
+    "attribute inference",
+    "exfiltration",
+    "regurgitation",
+    "model inversion",
+    "reconstruction",
+]
+"""The attacks that EDPB Opinion 28/2024, paragraph 55, names."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One measurement, or the place where one is missing.
+
+    Attributes:
+        view: The adversary view's key.
+        attack: The attack's name.
+        target: An artist, or `all`.
+        unit: What the attack is after: an artwork or an artist.
+        metric: What was measured, for example `identification rate`.
+        value: The figure; None where nothing was run.
+        low: Lower end of the interval, or None.
+        high: Upper end of the interval, or None.
+        confidence: Of the interval, or None.
+        n: How many trials the figure stands on.
+        baseline: What one gets without looking: the larger of chance and the blind baseline; or None.
+        bound: The most that the guarantee allows, on the metric's scale; None where there is no guarantee.
+        verdict: See `judge`.
+        seconds: Wall time.
+        seed: Of the attack.
+        level: How much artwork this would leak.
+        category: The class of attack.
+        reason: Why it was not run or is inconclusive, or what the verdict stands on, in one sentence.
+        method: How the figure and its interval were made.
+        control: The positive control's figure: the same attack where nothing is defended; or None.
+        budget: What the attack could spend, in words.
+        pictures: Files in the audit's folder: contact sheets.
+        curve: File in the audit's folder with the ROC, or "".
+        details: Further figures by name.
+    """
+
+    view: str
+    attack: str
+    target: str
+    unit: Literal["artwork", "artist"]
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    confidence: float | None
+    n: int
+    baseline: float | None
+    bound: float | None
+    verdict: Verdict
+    seconds: float
+    seed: int
+    level: Level
+    category: Category
+    reason: str = ""
+    method: str = ""
+    control: float | None = None
+    budget: str = ""
+    pictures: tuple[str, ...] = ()
+    curve: str = ""
+    details: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.verdict not in get_args(Verdict) or self.level not in LEVELS:
+            raise AuditError(f"finding {self.attack!r}: verdict {self.verdict!r}, level {self.level!r}")
+        if self.verdict == "not run" and not self.reason:
+            raise AuditError(f"finding {self.attack!r}: say why it was not run")
+        if (self.verdict == "not run") != (self.value is None):
+            raise AuditError(f"finding {self.attack!r}: a figure exactly where something was run")
+        numbers = (self.value, self.low, self.high, self.baseline, self.bound, self.control)
+        if not all(math.isfinite(x) for x in (*numbers, *self.details.values()) if x is not None):
+            raise AuditError(f"finding {self.attack!r}: a figure is not finite")
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the measurement lies above what the guarantee allows, beyond its interval.
+
+        Then the defence or the attack has a bug.
+        """
+        return self.bound is not None and self.low is not None and self.low > self.bound
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read back what `to_dict` gave. Raises AuditError naming a key that is missing or unknown."""
+        known = {f.name for f in fields(cls)}
+        if strange := sorted(set(values) ^ known):
+            raise AuditError(f"finding: key {strange[0]!r} is unknown or missing")
+        return cls(**{**values, "pictures": tuple(values["pictures"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def not_run(template: Finding, reason: str) -> Finding:
+    """The same row without a figure."""
+    return replace(
+        template, value=None, low=None, high=None, confidence=None, n=0, baseline=None, bound=None,
+        verdict="not run", seconds=0.0, reason=reason, control=None, pictures=(), curve="", details={},
+    )  # fmt: skip
+
+
+def judge(low: float | None, baseline: float, control_won: bool) -> Verdict:
+    """The verdict on an attack that was run.
+
+    Args:
+        low: Lower end of the figure's interval; larger is worse.
+        baseline: What one gets without looking.
+        control_won: Whether the attack wins where nothing is defended.
+
+    Returns:
+        `leaks` where the whole interval lies above the baseline, whatever the control did; else
+        `inconclusive` where the control failed or there is no interval.
+    """
+    if low is not None and low > baseline:
+        return "leaks"
+    return "not broken by this attack" if control_won and low is not None else "inconclusive"
+
+
+def write_findings(path: Path, findings: Sequence[Finding]) -> None:
+    """Write a JSON list."""
+    text = json.dumps([finding.to_dict() for finding in findings], indent=1, allow_nan=False)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """Read a JSON list. Raises AuditError naming the file."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [Finding.from_dict(row) for row in rows]
+    except FileNotFoundError:
+        raise AuditError(f"{path}: no findings; run `fedstyle audit` first") from None
+    except (OSError, ValueError, TypeError, AttributeError, AuditError) as error:
+        raise AuditError(f"{path}: cannot be read: {error}") from None
