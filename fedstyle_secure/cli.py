@@ -119,7 +119,10 @@ def search(
     """Rank the artists of a run by style, nearest first."""
     from fedstyle_secure.training import Run
 
-    matches = Run.open(run).search(picture, top)
+    opened = Run.open(run)
+    matches = opened.search(picture, top)
+    if note := _canary_note(opened.summary):
+        typer.echo(note, err=True)
     if as_json:
         _print_json([{"rank": m.rank, "artist": m.artist, "score": m.score} for m in matches])
         return
@@ -216,9 +219,18 @@ def verify(
     from fedstyle_secure.runs import RunFolder
     from fedstyle_secure.transcripts import check
 
-    found = check(RunFolder(run), opener)
+    folder = RunFolder(run)
+    found = check(folder, opener)
+    planted = folder.manifest().get("audit", {}).get("canaries", {}).get("number", 0)
     if as_json:
-        _print_json({"openings": found.openings, "opener": found.opener, "problems": found.problems})
+        _print_json(
+            {
+                "openings": found.openings,
+                "opener": found.opener,
+                "problems": found.problems,
+                "canaries": planted,
+            }
+        )
     else:
         for problem in found.problems:
             _say(problem)
@@ -230,6 +242,8 @@ def verify(
         if opener is None:
             _say("That key came from beside the run; ask the opener for it, and pass it with --opener.")
         _say("Each opening is a line of transcript.jsonl: manifest, cohort, digests, styles kept.")
+        if note := _canary_note(folder.manifest()):
+            _say(note)
     if found.problems:
         raise typer.Exit(7)
 
@@ -345,6 +359,8 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
         console.print("[bold red]privacy.noise_multiplier = 0: clipping without noise protects nobody.[/]")
     elif config.privacy.noise_multiplier != "auto":
         console.print("[bold]privacy.noise_multiplier is set, so privacy.target_epsilon is not used.[/]")
+    if config.audit.canaries and config.audit.record == ("none",):
+        console.print("[bold]audit.record = none: nothing will be kept to look for canaries in.[/]")
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -431,7 +447,20 @@ def _show(run: Run, as_json: bool) -> None:
         kept = [line["update_kept"] for line in run.folder.metrics() if line["update_kept"] is not None]
         if kept and max(kept) < 0.1:
             _say(f"The updates' noise hides their signal: at most {max(kept):.0%} of an update was kept.")
+    if note := _canary_note(run.summary):
+        _say(note)
     _say(f"The run lies in {_short(run.folder.path)}")
+
+
+def _canary_note(told: dict[str, Any]) -> str:
+    """What a summary or manifest says of planted canaries, as a sentence; "" where there are none."""
+    canaries = told.get("audit", {}).get("canaries", {})
+    if not canaries.get("number"):
+        return ""
+    return (
+        f"This run holds canaries: {canaries['number']} of the kind {canaries['kind']} were planted for an "
+        "audit, each in with probability one half. Its model is not of the artists' works alone."
+    )
 
 
 def _style_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:

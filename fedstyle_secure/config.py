@@ -42,6 +42,12 @@ Names = Annotated[
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+def _all_none_or_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or (len(names) > 1 and {"all", "none"} & set(names)):
+        raise ValueError("all, none or names")
+    return names
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -119,12 +125,7 @@ class CardsSection(_Section):
 
     consent: Names = Field(("all",), description='Artists who publish a card: "all", "none" or names.')
 
-    @field_validator("consent")
-    @classmethod
-    def _all_none_or_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names or (len(names) > 1 and {"all", "none"} & set(names)):
-            raise ValueError("all, none or names")
-        return names
+    _allowed = field_validator("consent")(_all_none_or_names)
 
     releases: int = Field(
         1, ge=1, le=1000, description="Releases of a card: one before training, the last at the end."
@@ -199,6 +200,27 @@ class ShareSection(_Section):
     metrics: float = Field(0.05, gt=0, description="Share of the noisy counts, where they are released.")
 
 
+class AuditSection(_Section):
+    """What a run leaves for an auditor."""
+
+    record: Names = Field(
+        ("none",),
+        description='Artists whose messages are kept, as sensitive as those are: "all", "none" or names.',
+    )
+    record_limit_mb: float = Field(
+        256.0, gt=0, description="Most that a record may take, in MB of 10^6 bytes; told before the run."
+    )
+    canaries: int = Field(
+        0, ge=0, le=100_000, description="Records planted to be looked for, each in by a fair coin."
+    )
+    canary_kind: Literal["auto", "gradient", "mislabelled", "foreign", "artist"] = Field(
+        "auto",
+        description="What is planted; auto: a gradient, or a whole artist where that is the unit of privacy.",
+    )
+
+    _allowed = field_validator("record")(_all_none_or_names)
+
+
 class Config(_Section):
     """All settings of a run."""
 
@@ -213,6 +235,7 @@ class Config(_Section):
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
     share: ShareSection = ShareSection()
+    audit: AuditSection = AuditSection()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], origin: str = "configuration") -> Self:

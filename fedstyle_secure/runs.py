@@ -32,6 +32,10 @@ _FILES = (
     "prototypes.npz",
     "ledger.json",
     "summary.json",
+    "record",
+    "canaries.json",
+    "audit",
+    "report",
     "flower.log",
     "test_pictures",
     ".lock",
@@ -95,6 +99,26 @@ class RunFolder:
     def summary_file(self) -> Path:
         """Utility, privacy and cost, JSON. It exists exactly if the run is finished."""
         return self.path / "summary.json"
+
+    @property
+    def record_folder(self) -> Path:
+        """What the platform saw of the artists that are audited, a file a round."""
+        return self.path / "record"
+
+    @property
+    def audit_folder(self) -> Path:
+        """What attacks found, with pictures and curves."""
+        return self.path / "audit"
+
+    @property
+    def report_folder(self) -> Path:
+        """Pages for people, made of everything else."""
+        return self.path / "report"
+
+    @property
+    def canaries_file(self) -> Path:
+        """Which canaries are in, JSON; for the auditor and the artists, not for the platform."""
+        return self.path / "canaries.json"
 
     @property
     def finished(self) -> bool:
@@ -263,10 +287,11 @@ def list_runs(root: Path) -> list[RunFolder]:
     return [RunFolder(p) for p in sorted(root.iterdir()) if RunFolder(p).begun]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+def write_text(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write a file whole or not at all; `mode` less the process' mask says who may read it."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

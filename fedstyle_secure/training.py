@@ -137,9 +137,10 @@ def _train_here(config: Config, on_round: OnRound | None) -> None:
 
     from fedstyle_secure.federation.apps import make_client_app, make_server_app
     from fedstyle_secure.federation.local import LocalGrid
+    from fedstyle_secure.galleries.canaries import roster
     from fedstyle_secure.galleries.opening import open_gallery
 
-    nodes = len(open_gallery(config.gallery).artists) + config.secure_sum.enabled
+    nodes = len(roster(config, open_gallery(config.gallery))) + config.secure_sum.enabled
     with _quiet_flower():
         grid = LocalGrid(make_client_app(), nodes, config.to_flat())
         context = Context(

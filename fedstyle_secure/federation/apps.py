@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,16 +16,26 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, FederationError, PrivacyError, RunError
-from fedstyle_secure.federation.artist import Studio, build_client_app
+from fedstyle_secure.federation.artist import CanaryStudio, Studio, build_client_app
 from fedstyle_secure.federation.desk import Desk, add_desk
 from fedstyle_secure.federation.forecast import warn_of_budgets
 from fedstyle_secure.federation.measure import Meter
 from fedstyle_secure.federation.platform import run_rounds
+from fedstyle_secure.federation.record import Recorder, recorder
+from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.results import write_manifest, write_results
 from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.federation.summing import Counter
-from fedstyle_secure.federation.sums import RoundSum, round_sum
 from fedstyle_secure.galleries.base import Gallery
+from fedstyle_secure.galleries.canaries import (
+    Canaries,
+    CanaryNote,
+    CanaryPictures,
+    PlantedGallery,
+    canary_kind,
+    coordinates,
+    roster,
+)
 from fedstyle_secure.galleries.checks import survey
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.budget import budget_of
@@ -32,6 +43,7 @@ from fedstyle_secure.privacy.ledger import Entry, Ledger
 from fedstyle_secure.privacy.plan import Plan, solve
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import IDENTITY, claim, opener_home, studio_home, studios_root
+from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.encoders import encoder_from_arrays
 from fedstyle_secure.style.prototypes import ROW_NORM
 from fedstyle_secure.threads import one_thread
@@ -64,9 +76,8 @@ class Studios:
             home = self.home(context)
             if config not in self._plans:
                 self._plans[config] = solve(config, ROW_NORM, artists, kept=home / "plan.json")
-            portfolio = open_gallery(config.gallery).portfolio(artist)
-            run = run_folder(config, context.run_id).identity
-            self._studios[key] = Studio(home, run, config, self._plans[config], artists, portfolio)
+            run = run_folder(config, context.run_id)
+            self._studios[key] = _open_studio(home, run, config, self._plans[config], artists, artist)
         return self._studios[key]
 
     def desk(self, context: Context) -> Desk:
@@ -78,7 +89,7 @@ class Studios:
         key = (context.run_id, int(context.node_config["partition-id"]))
         if key not in self._desks:
             config = Config.from_flat(context.run_config)
-            artists = open_gallery(config.gallery).artists
+            artists = roster(config, open_gallery(config.gallery))
             if not config.secure_sum.enabled or key[1] != len(artists):
                 raise FederationError("this node is no opener")
             root = studios_root(config, run_folder(config, context.run_id))
@@ -97,11 +108,33 @@ def _whose(context: Context) -> tuple[Config, int, str]:
         FederationError: There are more nodes than artists.
     """
     config = Config.from_flat(context.run_config)
-    artists = open_gallery(config.gallery).artists
+    artists = roster(config, open_gallery(config.gallery))
     partition = int(context.node_config["partition-id"])
     if partition >= len(artists):
-        raise FederationError(f"node {partition} has no artist; the gallery has {len(artists)}")
+        raise FederationError(f"node {partition} has no artist; the roster has {len(artists)}")
     return config, len(artists), artists[partition]
+
+
+def _open_studio(home: Path, run: RunFolder, config: Config, plan: Plan, artists: int, artist: str) -> Studio:
+    """An artist's studio, with those of its canaries that are in.
+
+    Raises:
+        RunError: Which ones are in cannot be read.
+    """
+    gallery = open_gallery(config.gallery)
+    kind = canary_kind(config)
+    if kind is None:
+        return Studio(home, run.identity, config, plan, artists, gallery.portfolio(artist))
+    canaries = Canaries.load(run.canaries_file, config, gallery)
+    portfolio = PlantedGallery(config, gallery, canaries).portfolio(artist)
+    inside = canaries.of(artist, inside_only=True)
+    if kind == "artist" and artist not in gallery.artists:
+        (index,) = canaries.of(artist, inside_only=False)
+        return CanaryStudio(
+            home, run.identity, config, plan, artists, portfolio, index=index, inside=bool(inside)
+        )
+    gradients = inside if kind == "gradient" else ()
+    return Studio(home, run.identity, config, plan, artists, portfolio, gradients)
 
 
 def make_client_app() -> ClientApp:
@@ -138,19 +171,24 @@ def _run(
     grid: Grid, config: Config, run: RunFolder, on_round: Callable[[dict[str, Any], int], None] | None
 ) -> None:
     gallery = open_gallery(config.gallery)
-    _check(config, gallery)
+    artists = roster(config, gallery)
+    _check(config, gallery, artists)
     found = survey(gallery, config.gallery.on_bad)
     if run.manifest_file.exists() and run.manifest()["gallery"]["digest"] != found.digest:
         raise RunError(f"{run.path}: the gallery has changed since the run began")
-    write_manifest(run, config, found)
-    plan = solve(config, ROW_NORM, len(gallery.artists))
+    note = CanaryNote.of(config, len(gallery.artists))
+    write_manifest(run, config, found, note)
+    _plant(config, run, gallery)
+    plan = solve(config, ROW_NORM, len(artists))
     root = studios_root(config, run)
+    # Of those who have something to lose: canary artists have ledgers too, which count in no figure.
     homes = {artist: studio_home(root, config.gallery, artist) for artist in gallery.artists}
     warn_of_budgets(
         budget_of(config.privacy),
         plan.events(),
         {artist: _released_elsewhere(home, run.identity) for artist, home in homes.items()},
     )
+    # Without canaries, which are no pictures of anybody's.
     meter = Meter(config.style, [gallery.portfolio(artist) for artist in gallery.artists])
 
     def look(before: PlatformState, now: PlatformState, sums: np.ndarray | None) -> dict[str, Any]:
@@ -163,18 +201,56 @@ def _run(
             on_round(line, plan.schedule.rounds)
 
     public = [gallery.portfolio(artist) for artist in gallery.public_artists]
-    counter_of = partial(_counter, config, run, root, gallery.artists) if config.secure_sum.enabled else None
-    state = run_rounds(grid, config, run, plan, gallery.artists, public, look, counter_of, report)
-    write_results(run, config, plan, homes, state, meter.measure(state), _example(config, plan, state, homes))
+    counter_of = partial(_counter, config, run, root, artists) if config.secure_sum.enabled else None
+
+    def opening(state: PlatformState, encoder: StyleEncoder) -> Recorder | None:
+        layouts = _layouts(config, plan, state, encoder, len(artists))
+        _check_room(layouts)
+        fixed = sum(array.nbytes for array in (*state.encoder.values(), state.styles.prototypes))
+        return recorder(run, layouts, artists, fixed)
+
+    state = run_rounds(grid, config, run, plan, artists, public, look, opening, counter_of, report)
+    layouts = _layouts(config, plan, state, encoder_from_arrays(config.style, state.encoder), len(artists))
+    sums = (layouts.summed(number) for number in range(plan.schedule.rounds))
+    example = next((found for found in sums if found is not None), None)
+    write_results(run, config, plan, homes, state, meter.measure(state), example, note)
 
 
-def _example(config: Config, plan: Plan, state: PlatformState, homes: Mapping[str, Path]) -> RoundSum | None:
-    """The first sum of a run, if it has any."""
-    encoder = encoder_from_arrays(config.style, state.encoder)
+def _plant(config: Config, run: RunFolder, gallery: Gallery) -> None:
+    """Throw the canaries' coins, once a run. Only artists' studios, and an auditor, ever read them.
+
+    Raises:
+        ConfigError: There are not enough pictures to plant.
+        RunError: They were thrown before, and are gone.
+    """
+    kind = canary_kind(config)
+    if kind is None:
+        return
+    if run.canaries_file.exists():
+        return
+    if run.checkpoint_file.exists():
+        raise RunError(f"{run.canaries_file}: is gone, and other coins would be those of another run")
+    if kind == "mislabelled":
+        CanaryPictures(config, gallery)[0]
+    Canaries.draw(config, gallery).save(run.canaries_file)
+
+
+def _check_room(layouts: Layouts) -> None:
+    """Raise ConfigError where canaries have not a coordinate each."""
+    config, schedule = layouts.config, layouts.plan.schedule
+    kind, number, seed = canary_kind(config), config.audit.canaries, config.run.seed
+    if kind == "gradient":
+        coordinates(seed, number, sum(math.prod(shape) for shape in layouts.trained.values()))
+    elif kind == "artist":
+        coordinates(seed, number, min(layouts.vector(n).size for n in schedule.sums))
+
+
+def _layouts(
+    config: Config, plan: Plan, state: PlatformState, encoder: StyleEncoder, artists: int
+) -> Layouts:
     trained = {name: array.shape for name, array in encoder.trainable_arrays().items()}
     styles, dim = state.styles.prototypes.shape
-    sums = (round_sum(config, plan, n, trained, styles, dim, len(homes)) for n in range(plan.schedule.rounds))
-    return next((found for found in sums if found is not None), None)
+    return Layouts(config, plan, trained, styles, dim, artists)
 
 
 def _counter(config: Config, run: RunFolder, root: Path, roster: tuple[str, ...], grid: Grid) -> Counter:
@@ -190,7 +266,7 @@ def _released_elsewhere(home: Path, run: str) -> list[Entry]:
         return []
 
 
-def _check(config: Config, gallery: Gallery) -> None:
+def _check(config: Config, gallery: Gallery, artists: tuple[str, ...]) -> None:
     """Settings that only make sense together, or with this gallery, before anything is released.
 
     Raises:
@@ -199,6 +275,9 @@ def _check(config: Config, gallery: Gallery) -> None:
     strangers = sorted(set(config.cards.consent) - {"all", "none"} - set(gallery.artists))
     if strangers:
         raise ConfigError(f"cards.consent: {strangers[0]!r} is no artist of the gallery")
+    strangers = sorted(set(config.audit.record) - {"all", "none"} - set(artists))
+    if strangers:
+        raise ConfigError(f"audit.record: {strangers[0]!r} is no artist of the run")
     if config.run.min_artists > len(gallery.artists):
         raise ConfigError(
             f"run.min_artists = {config.run.min_artists}, but the gallery has {len(gallery.artists)} artists"

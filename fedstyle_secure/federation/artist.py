@@ -14,7 +14,7 @@ import torch
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from fedstyle_secure.config import Config
+from fedstyle_secure.config import Config, StyleSection
 from fedstyle_secure.errors import (
     BudgetError,
     FederationError,
@@ -26,11 +26,12 @@ from fedstyle_secure.errors import (
 from fedstyle_secure.federation.codes import Decline
 from fedstyle_secure.federation.offers import Offer, Place, add_upload, announcement_record
 from fedstyle_secure.federation.protocol import Instruction, reply_record, withdrawal_record
-from fedstyle_secure.federation.sums import RoundSum, epoch_of, round_sum
-from fedstyle_secure.federation.vectors import layout_of
+from fedstyle_secure.federation.releases import Layouts
+from fedstyle_secure.federation.sums import RoundSum, epoch_of
 from fedstyle_secure.galleries.base import Portfolio
+from fedstyle_secure.galleries.canaries import coordinates
 from fedstyle_secure.privacy.budget import budget_of
-from fedstyle_secure.privacy.dp_sgd import DPTrainer
+from fedstyle_secure.privacy.dp_sgd import DPTrainer, GradientCanaries
 from fedstyle_secure.privacy.gate import Gate, Release, Sealed
 from fedstyle_secure.privacy.ledger import write_synced
 from fedstyle_secure.privacy.plan import Plan
@@ -49,7 +50,14 @@ class Studio:
     """One artist: its pictures, its ledger and what it answers."""
 
     def __init__(
-        self, home: Path, run: str, config: Config, plan: Plan, artists: int, portfolio: Portfolio
+        self,
+        home: Path,
+        run: str,
+        config: Config,
+        plan: Plan,
+        artists: int,
+        portfolio: Portfolio,
+        gradients: tuple[int, ...] = (),
     ) -> None:
         """Open the studio.
 
@@ -60,6 +68,7 @@ class Studio:
             plan: Solved by the artist itself from those settings.
             artists: Length of the roster.
             portfolio: The artist's pictures; only the training ones are used.
+            gradients: Gradient canaries that train with them, by their index in the run.
         """
         self.artist = portfolio.artist
         self._home = home
@@ -69,6 +78,8 @@ class Studio:
         self._plan = plan
         self._pictures = portfolio.train_pictures
         self._labels = portfolio.train_styles
+        self._canaries = portfolio.canaries
+        self._gradients = gradients
         self._gate = Gate(home, run, budget_of(config.privacy))
         self._prepared: tuple[str, torch.Tensor] | None = None
 
@@ -114,10 +125,13 @@ class Studio:
         return frozenset(part.kind for part in summed.parts) if summed else frozenset()
 
     def _summed(self, instruction: Instruction) -> RoundSum | None:
+        return self._layouts(instruction).summed(instruction.round)
+
+    def _layouts(self, instruction: Instruction) -> Layouts:
         encoder = encoder_from_arrays(self._config.style, instruction.encoder)
         trained = {name: array.shape for name, array in encoder.trainable_arrays().items()}
         styles, dim = instruction.styles.prototypes.shape
-        return round_sum(self._config, self._plan, instruction.round, trained, styles, dim, self._artists)
+        return Layouts(self._config, self._plan, trained, styles, dim, self._artists)
 
     def _member(self, opener: str) -> Member:
         # What else it insists on is checked against its own terms, which are stricter than any pin.
@@ -158,7 +172,7 @@ class Studio:
         if instruction.round in self._plan.schedule.updates:
             update = self._train(encoder, inputs, assigned, instruction)
         if self._plan.shared is not None:
-            return self._shared_sum(instruction, encoder, update, rows)
+            return self._shared_sum(instruction, update, rows)
         return self._own_releases(instruction, encoder, inputs, vectors, rows, update)
 
     def _own_releases(
@@ -184,21 +198,22 @@ class Studio:
         return releases
 
     def _shared_sum(
-        self, instruction: Instruction, encoder: StyleEncoder, update: dict[str, np.ndarray], rows: np.ndarray
+        self, instruction: Instruction, update: dict[str, np.ndarray], rows: np.ndarray
     ) -> list[Release]:
         """Unit artist: one vector for everything, with this artist's share of the sum's noise."""
         if instruction.round not in self._plan.schedule.sums:
             return []
-        trained = {name: array.shape for name, array in update.items()}
-        row = rows.shape[1] if instruction.round in self._plan.schedule.prototypes else 0
-        share = self._config.share
-        layout = layout_of(trained, row, self._config.privacy.clip_norm, share.sgd, share.prototypes)
-        mechanism = self._plan.shared_for(layout.size)
-        return [Release("sum", {"sum": mechanism.noise.share(layout.join(update, rows))}, mechanism)]
+        layout = self._layouts(instruction).vector(instruction.round)
+        return self._share(layout.join(update, rows))
+
+    def _share(self, vector: np.ndarray) -> list[Release]:
+        mechanism = self._plan.shared_for(len(vector))
+        return [Release("sum", {"sum": mechanism.noise.share(vector)}, mechanism)]
 
     def _found(self, instruction: Instruction, encoder: StyleEncoder, inputs: torch.Tensor) -> np.ndarray:
-        """bool (n, 2), a row a training picture: there, and its artist's card nearest of all."""
-        scores = encoder.embed(inputs[:, 0]) @ encoder.place(instruction.cards).numpy().T
+        """bool (n, 2), a row a training picture that is no canary: there, and its artist's card nearest."""
+        pictures = inputs[: len(inputs) - self._canaries, 0]
+        scores = encoder.embed(pictures) @ encoder.place(instruction.cards).numpy().T
         found = scores.argmax(axis=1) == instruction.card_artists.index(self.artist)
         return np.stack([np.ones_like(found), found], axis=1)
 
@@ -206,24 +221,17 @@ class Studio:
         self, encoder: StyleEncoder, inputs: torch.Tensor, assigned: np.ndarray, instruction: Instruction
     ) -> dict[str, np.ndarray]:
         before = encoder.trainable_arrays()
-        loss, targets = self._loss(encoder, instruction, assigned)
+        loss, targets = training_loss(self._config.style, encoder, instruction, self.artist, assigned)
         trainer = DPTrainer(encoder, loss, self._plan.sgd, self._config.training.learning_rate)
-        trainer.fit(inputs, targets, self._batch_rng(instruction.round))
+        size = sum(array.size for array in before.values())
+        trainer.fit(inputs, targets, self._batch_rng(instruction.round), self._gradient_canaries(size))
         return {name: after - before[name] for name, after in encoder.trainable_arrays().items()}
 
-    def _loss(
-        self, encoder: StyleEncoder, instruction: Instruction, assigned: np.ndarray
-    ) -> tuple[PrototypeContrast, torch.Tensor]:
-        """Contrast against prototypes and cards: an artist with a card trains toward it, one without
-        toward its pictures' prototypes."""
-        style, styles = self._config.style, instruction.styles
-        anchors = np.concatenate([styles.prototypes, instruction.cards])
-        targets = np.stack([assigned, np.full_like(assigned, -1)], axis=1)
-        if self.artist in instruction.card_artists:
-            targets[:, 1] = assigned
-            targets[:, 0] = len(styles.names) + instruction.card_artists.index(self.artist)
-        loss = PrototypeContrast(lambda: encoder.place(anchors), style.temperature, style.alignment)
-        return loss, torch.from_numpy(targets)
+    def _gradient_canaries(self, size: int) -> GradientCanaries:
+        if not self._gradients:
+            return GradientCanaries((), self._config.privacy.clip_norm)
+        places = coordinates(self._config.run.seed, self._config.audit.canaries, size)
+        return GradientCanaries(tuple(places[list(self._gradients)].tolist()), self._config.privacy.clip_norm)
 
     def _publishes_card(self) -> bool:
         consent = self._config.cards.consent
@@ -253,6 +261,67 @@ class Studio:
     def _rng(self, purpose: str) -> np.random.Generator:
         text = f"{self._config.run.seed}\n{self.artist}\n{purpose}"
         return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "little"))
+
+
+def training_loss(
+    style: StyleSection, encoder: StyleEncoder, instruction: Instruction, artist: str, assigned: np.ndarray
+) -> tuple[PrototypeContrast, torch.Tensor]:
+    """What an artist trains on: contrast against prototypes and cards. An artist with a card trains toward
+    it, one without toward its pictures' prototypes.
+
+    Args:
+        style: The encoder's settings.
+        encoder: Trains; cards are placed under its current weights.
+        instruction: Prototypes and cards.
+        artist: Whose pictures they are.
+        assigned: int64 (n,), style of each picture.
+
+    Returns:
+        The loss, and its targets, int64 (n, 2).
+    """
+    styles = instruction.styles
+    anchors = np.concatenate([styles.prototypes, instruction.cards])
+    targets = np.stack([assigned, np.full_like(assigned, -1)], axis=1)
+    if artist in instruction.card_artists:
+        targets[:, 1] = assigned
+        targets[:, 0] = len(styles.names) + instruction.card_artists.index(artist)
+    loss = PrototypeContrast(lambda: encoder.place(anchors), style.temperature, style.alignment)
+    return loss, torch.from_numpy(targets)
+
+
+class CanaryStudio(Studio):
+    """A canary artist: without pictures, to be looked for where the unit of privacy is the artist.
+
+    Inside, its vector has the clip's whole length along one coordinate of its own; outside it is zeros.
+    Either way it sends its share of noise, and its reply looks like any other: "zero-out" neighbours.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        run: str,
+        config: Config,
+        plan: Plan,
+        artists: int,
+        portfolio: Portfolio,
+        *,
+        index: int,
+        inside: bool,
+    ) -> None:
+        """Args: as for Studio. index: Which canary of the run. inside: What its coin says."""
+        super().__init__(home, run, config, plan, artists, portfolio)
+        self._index = index
+        self._inside = inside
+
+    def _releases(self, instruction: Instruction) -> list[Release]:
+        if instruction.round not in self._plan.schedule.sums:
+            return []
+        size = self._layouts(instruction).vector(instruction.round).size
+        vector = np.zeros(size)
+        if self._inside:
+            places = coordinates(self._config.run.seed, self._config.audit.canaries, size)
+            vector[places[self._index]] = self._plan.shared_for(size).noise.clip_norm
+        return self._share(vector)
 
 
 def build_client_app(studio_of: Callable[[Context], Studio], home_of: Callable[[Context], Path]) -> ClientApp:

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.federation.forecast import announce, forecast
+from fedstyle_secure.federation.record import Recorder
 from fedstyle_secure.federation.state import PlatformState, load_opened, save_opened
 from fedstyle_secure.federation.strategy import FedStyle
 from fedstyle_secure.federation.summing import Counter
@@ -23,6 +24,10 @@ from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder, realign
 from fedstyle_secure.style.prototypes import Styles, picture_rows, styles_from_labels, styles_from_vocabulary
+
+Opening = Callable[[PlatformState, StyleEncoder], Recorder | None]
+"""Looks at the public state before anything is released, refuses what cannot be, and gives the rounds'
+recorder, if there is one."""
 
 Look = Callable[[PlatformState, PlatformState, np.ndarray | None], dict[str, Any]]
 """Figures about a round for the run's metrics, from the states before and after it and its decoded style
@@ -37,6 +42,7 @@ def run_rounds(
     roster: Sequence[str],
     public: Sequence[Portfolio],
     look: Look,
+    opening: Opening,
     counter_of: Callable[[Grid], Counter] | None,
     on_round: Callable[[dict[str, Any]], None],
 ) -> PlatformState:
@@ -50,11 +56,13 @@ def run_rounds(
         roster: The private artists.
         public: The platform's own pictures.
         look: Adds figures to a round's line of metrics.
+        opening: Called before the first round.
         counter_of: Makes the platform's side of encrypted sums; None where nothing is summed so.
         on_round: Called with each line.
 
     Raises:
         FederationError: Too few artists answered.
+        ConfigError: From `opening`.
     """
     began = time.perf_counter()
     if run.checkpoint_file.exists():
@@ -65,6 +73,7 @@ def run_rounds(
     run.keep_metrics(state.round)
     earlier = max((line["elapsed_s"] for line in run.metrics()), default=0.0)
     encoder = encoder_from_arrays(config.style, state.encoder)
+    recorder = opening(state, encoder)
     if plan.shared is not None and plan.schedule.prototypes:
         announce(_forecast(config, plan, state, encoder, len(roster), public), len(roster))
 
@@ -87,6 +96,7 @@ def run_rounds(
         after_round=after_round,
         counter_of=counter_of,
         opened=(partial(load_opened, run), partial(save_opened, run)),
+        recorder=recorder,
     )
     if strategy.remaining:
         # The strategy carries its own state; Flower's loop only wants something to hand round.

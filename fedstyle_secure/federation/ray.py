@@ -23,6 +23,7 @@ import tomli_w
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, FederationError
+from fedstyle_secure.galleries.canaries import roster
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
 
@@ -47,7 +48,7 @@ def train_with_ray(
     """
     if find_spec("ray") is None:
         raise ConfigError('the engine "ray" needs an extra: pip install "fedstyle-secure[simulation]"')
-    nodes = len(open_gallery(config.gallery).artists) + config.secure_sum.enabled
+    nodes = len(roster(config, open_gallery(config.gallery))) + config.secure_sum.enabled
     with tempfile.TemporaryDirectory(prefix="fedstyle-ray-") as scratch:
         folder = Path(scratch)
         environment = _environment(folder / "home")

@@ -21,6 +21,7 @@ from fedstyle_secure.federation.measure import StyleUtility
 from fedstyle_secure.federation.probe import Cost, probe
 from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.federation.sums import RoundSum
+from fedstyle_secure.galleries.canaries import CanaryNote
 from fedstyle_secure.galleries.checks import GallerySurvey
 from fedstyle_secure.privacy.budget import Budget, budget_of
 from fedstyle_secure.privacy.ledger import Ledger
@@ -44,7 +45,7 @@ _PACKAGES = (
 )
 
 
-def write_manifest(run: RunFolder, config: Config, survey: GallerySurvey) -> None:
+def write_manifest(run: RunFolder, config: Config, survey: GallerySurvey, canaries: CanaryNote) -> None:
     """Write versions, seeds, hashes, and everything that was left out of the gallery."""
     write_json(
         run.manifest_file,
@@ -54,6 +55,7 @@ def write_manifest(run: RunFolder, config: Config, survey: GallerySurvey) -> Non
             "seed": config.run.seed,
             "config_sha256": file_sha256(run.config_file),
             "gallery": survey.to_dict(),
+            "audit": _audit(config, canaries),
         },
     )
 
@@ -66,6 +68,7 @@ def write_results(
     state: PlatformState,
     found: Utility | None,
     wanted: RoundSum | None,
+    canaries: CanaryNote,
 ) -> dict[str, Any]:
     """Write encoder, prototypes, cards, ledger and, last, the summary that marks the run as finished.
 
@@ -77,12 +80,14 @@ def write_results(
         state: The last state.
         found: Its utility.
         wanted: The sum of some round, to try its cost out; None where nothing is summed under encryption.
+        canaries: What may be known of them.
 
     Returns:
         The summary.
     """
     names, cards = state.card_matrix()
-    write_arrays(run.encoder_file, state.encoder, {"encoder": config.style.encoder})
+    told = {"encoder": config.style.encoder, "canaries": str(canaries.number)}
+    write_arrays(run.encoder_file, state.encoder, told)
     partial = run.prototypes_file.with_name("prototypes.partial.npz")
     np.savez(
         partial,
@@ -102,10 +107,15 @@ def write_results(
         "privacy": _privacy(run, config, plan, ledgers),
         "secure_sum": _secure_sum(config, run, wanted),
         "time": _time(run),
+        "audit": _audit(config, canaries),
         "encoder_sha256": file_sha256(run.encoder_file),
     }
     write_json(run.summary_file, summary)
     return summary
+
+
+def _audit(config: Config, canaries: CanaryNote) -> dict[str, Any]:
+    return {"record": list(config.audit.record), "canaries": canaries.to_dict()}
 
 
 def _utility(run: RunFolder, found: Utility | None) -> dict[str, Any]:

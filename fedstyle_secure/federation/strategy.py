@@ -18,12 +18,13 @@ from fedstyle_secure.errors import FederationError, SecureSumError
 from fedstyle_secure.federation.codes import Decline, decline_text
 from fedstyle_secure.federation.offers import read_upload
 from fedstyle_secure.federation.protocol import Instruction, Reply
+from fedstyle_secure.federation.record import Recorder
+from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.federation.summing import Attempt, Counter, NotOpened, Opened
-from fedstyle_secure.federation.sums import RoundSum, epoch_of, round_sum
-from fedstyle_secure.federation.vectors import VectorLayout, layout_of
+from fedstyle_secure.federation.sums import RoundSum, epoch_of
 from fedstyle_secure.privacy.mechanisms import ArtistSum
-from fedstyle_secure.privacy.plan import METRICS, Plan
+from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.privacy.shrinkage import signal_share
 from fedstyle_secure.style.prototypes import contributes, refresh, unit, weight_stands_out
 
@@ -74,6 +75,7 @@ class FedStyle(Strategy):
         after_round: AfterRound,
         counter_of: Callable[[Grid], Counter] | None,
         opened: OpenedFile,
+        recorder: Recorder | None,
     ) -> None:
         """Begin at `state`.
 
@@ -87,6 +89,7 @@ class FedStyle(Strategy):
             after_round: Called after each round.
             counter_of: Makes the platform's side of encrypted sums; None where nothing is summed so.
             opened: Keeps an opened sum until its round is over, as nothing is opened twice.
+            recorder: Keeps what comes in for an auditor; None: nothing is kept.
         """
         self._config = config
         self._plan = plan
@@ -101,6 +104,10 @@ class FedStyle(Strategy):
         self._counter_of = counter_of
         self._counter: Counter | None = None
         self._load_opened, self._save_opened = opened
+        self._recorder = recorder
+        styles, dim = state.styles.prototypes.shape
+        shapes = {name: state.encoder[name].shape for name in self._trained}
+        self._layouts = Layouts(config, plan, shapes, styles, dim, len(self._roster))
         self._attempt: Attempt | None = None
         self._sum_report: dict[str, Any] = {}
         self._uploaded: set[str] = set()
@@ -125,6 +132,8 @@ class FedStyle(Strategy):
         self._sent = len(nodes)
         self._sum_report = {}
         self._uploaded, self._opened_kinds = set(), set()
+        if self._recorder is not None:
+            self._recorder.begin()
         self._attempt = self._first_attempt(nodes)
         return self._messages(nodes, self._attempt)
 
@@ -154,7 +163,10 @@ class FedStyle(Strategy):
         good.sort(key=lambda reply: reply.artist)
         before = self.state
         self._kept = self._found = self._style_sums = None
-        self.state = self._advance(good, self._opened())
+        opened = self._opened()
+        if self._recorder is not None:
+            self._recorder.keep(self._instruction(), good, opened)
+        self.state = self._advance(good, opened)
         self._after_round(before, self.state, self._style_sums, self._report(before, good, declined))
         return None, None
 
@@ -173,7 +185,7 @@ class FedStyle(Strategy):
         """Replies that can be used, with their uploads in the attempt, and why others cannot."""
         good: list[Reply] = []
         declined: list[str] = []
-        shapes = self._clear_shapes()
+        shapes = self._layouts.in_clear(self.state.round)
         for message in messages:
             if message.has_error():
                 declined.append(decline_text(message.error.code))
@@ -185,6 +197,8 @@ class FedStyle(Strategy):
                 if attempt is not None and upload is not None:
                     attempt.add(upload)
                     self._uploaded.add(upload.artist)
+                    if self._recorder is not None:
+                        self._recorder.upload(upload)
                 good.append(reply)
             except (FederationError, SecureSumError) as error:
                 declined.append(str(error))
@@ -247,10 +261,7 @@ class FedStyle(Strategy):
 
     def _wanted(self) -> RoundSum | None:
         """What this round sums under encryption."""
-        trained = {name: self.state.encoder[name].shape for name in self._trained}
-        styles, dim = self.state.styles.prototypes.shape
-        artists = len(self._roster)
-        return round_sum(self._config, self._plan, self.state.round, trained, styles, dim, artists)
+        return self._layouts.summed(self.state.round)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -291,46 +302,8 @@ class FedStyle(Strategy):
         """Rounds still to go."""
         return self._plan.schedule.rounds - self.state.round
 
-    def _shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        """What an artist may release in this round."""
-        schedule, number = self._plan.schedule, self.state.round
-        styles, dim = self.state.styles.prototypes.shape
-        shapes: dict[str, dict[str, tuple[int, ...]]] = {}
-        if self._plan.shared is not None:
-            if number in schedule.sums:
-                shapes["sum"] = {"sum": (self._mechanism().noise.size,)}
-            return shapes
-        if number in schedule.updates:
-            shapes["update"] = {name: self.state.encoder[name].shape for name in self._trained}
-        if number in schedule.cards:
-            shapes["card"] = {"card": (dim,)}
-        if number in schedule.prototypes:
-            shapes["prototypes"] = {"sums": (styles * (dim + 1),)}
-        if number in schedule.metrics:
-            shapes["metrics"] = {"counts": (len(METRICS),)}
-        return shapes
-
-    def _clear_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        """The part of it that does not leave inside an encrypted sum only."""
-        wanted = self._wanted()
-        summed = {part.kind for part in wanted.parts} if wanted else set()
-        return {kind: tensors for kind, tensors in self._shapes().items() if kind not in summed}
-
-    def _layout(self) -> VectorLayout:
-        """The layout of this round's vectors, where the unit is the artist."""
-        schedule, number = self._plan.schedule, self.state.round
-        styles, dim = self.state.styles.prototypes.shape
-        trained = self._trained if number in schedule.updates else []
-        return layout_of(
-            {name: self.state.encoder[name].shape for name in trained},
-            styles * (dim + 1) if number in schedule.prototypes else 0,
-            self._config.privacy.clip_norm,
-            self._config.share.sgd,
-            self._config.share.prototypes,
-        )
-
     def _mechanism(self) -> ArtistSum:
-        return self._plan.shared_for(self._layout().size)
+        return self._plan.shared_for(self._layouts.vector(self.state.round).size)
 
     def _advance(self, replies: list[Reply], opened: Opened | None) -> PlatformState:
         cards = dict(self.state.cards)
@@ -358,7 +331,7 @@ class FedStyle(Strategy):
         """By kind, what artists released in all: added up here, or opened."""
         found: dict[str, Summed] = {}
         styles = len(self.state.styles.names)
-        for kind in self._shapes():
+        for kind in self._layouts.released(self.state.round):
             given = [reply.arrays[kind] for reply in replies if kind in reply.arrays]
             if given and kind != "card":
                 wide = np.int64 if kind in ("sum", "metrics") else np.float64
@@ -379,7 +352,7 @@ class FedStyle(Strategy):
 
     def _take_sum(self, state: PlatformState, summed: Summed) -> PlatformState:
         """Unit artist: the sum of all shares, and nothing of one share alone."""
-        layout, noise = self._layout(), self._mechanism().noise
+        layout, noise = self._layouts.vector(self.state.round), self._mechanism().noise
         std = noise.deviation(summed.artists)
         update, rows = layout.split(noise.decode(summed.arrays["sum"]))
         update_scale, row_scale = layout.scales()

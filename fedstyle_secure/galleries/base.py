@@ -36,6 +36,8 @@ class Portfolio:
         sha256: n hex digests of the artwork's source bytes (the file, or the pixels where there is no file).
         styles: n style labels, "" where the label is not known.
         skipped: Artworks left out, with reasons.
+        canaries: So many of the last training pictures were planted by an auditor: they train like the
+            others, and count in no figure.
     """
 
     artist: str
@@ -45,6 +47,7 @@ class Portfolio:
     sha256: tuple[str, ...]
     styles: tuple[str, ...]
     skipped: tuple[Skipped, ...] = field(default=())
+    canaries: int = 0
 
     def __post_init__(self) -> None:
         n = len(self.pictures)

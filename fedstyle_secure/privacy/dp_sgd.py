@@ -6,8 +6,10 @@ on that picture alone. What would break it is refused here, by name and by behav
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +36,24 @@ class PictureLoss(Protocol):
 
     def __call__(self, embeddings: Tensor, targets: Tensor) -> Tensor:
         """(b, d) and int64 (b, ...) to losses (b,), the i-th from the i-th embedding alone."""
+
+
+@dataclass(frozen=True)
+class GradientCanaries:
+    """Records without a picture, each with a gradient that is zero but for one coordinate (Nasr et al. 2023).
+
+    They are sampled, clipped and noised like pictures, and cost the ledger nothing more than a picture does.
+
+    Attributes:
+        coordinates: Of each, in the flattened trainable parameters in the module's order.
+        norm: Value of that coordinate before clipping, > 0.
+    """
+
+    coordinates: tuple[int, ...]
+    norm: float
+
+
+_NO_CANARIES = GradientCanaries((), 1.0)
 
 
 class _NoisyOptimizer(DPOptimizer):
@@ -97,27 +117,38 @@ class DPTrainer:
         self._rate = learning_rate
         self._read = read
 
-    def fit(self, inputs: Tensor, targets: Tensor, rng: np.random.Generator) -> None:
+    def fit(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        rng: np.random.Generator,
+        canaries: GradientCanaries = _NO_CANARIES,
+    ) -> None:
         """Take the plan's steps.
 
         Args:
             inputs: float32, shape (n, views, ...).
             targets: int64, shape (n, ...); what the loss wants to know of a picture.
             rng: Draws the Poisson batches. It must be secret where the plan's epsilon counts on it.
+            canaries: More records, planted by an auditor.
 
         Raises:
-            PrivacyError: The loss or the module was seen to mix pictures.
+            PrivacyError: The loss or the module was seen to mix pictures, or a canary lies in no parameter.
         """
         self._module.train()
         refuse_mixing(self._module, self._loss, inputs[:, 0], targets)
         parameters = _trainable(self._module)
+        _check_canaries(parameters, canaries)
         optimizer = _NoisyOptimizer(parameters, self._plan, self._rate, self._read)
         # strict=False admits frozen buffers; layers that mix pictures were refused above.
         wrapped = GradSampleModule(self._module, loss_reduction="sum", strict=False)
         try:
             for _ in range(self._plan.steps):
-                drawn = torch.from_numpy(rng.random(len(inputs)) < self._plan.sampling_rate)
-                _fill_grad_samples(wrapped, self._loss, inputs[drawn], targets[drawn])
+                records = len(inputs) + len(canaries.coordinates)
+                drawn = torch.from_numpy(rng.random(records) < self._plan.sampling_rate)
+                pictures = drawn[: len(inputs)]
+                _fill_grad_samples(wrapped, self._loss, inputs[pictures], targets[pictures])
+                _add_canaries(parameters, canaries, drawn[len(inputs) :])
                 optimizer.step()
                 optimizer.zero_grad()
         finally:
@@ -152,6 +183,35 @@ def clipped_gradient_sum(
     finally:
         wrapped.to_standard_module()
     return total
+
+
+def picture_gradients(
+    module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor, clip_norm: float
+) -> Tensor:
+    """The rows that DP-SGD adds up: each picture's clipped gradient, for an auditor.
+
+    Args:
+        module: As for DPTrainer.
+        loss: As for DPTrainer.
+        inputs: float32, shape (n, views, ...), n >= 1.
+        targets: int64, shape (n, ...).
+        clip_norm: L2 bound on a picture's gradient; infinite: none.
+
+    Returns:
+        float32 (n, p), the flattened trainable parameters in the module's order.
+    """
+    wrapped = GradSampleModule(module, loss_reduction="sum", strict=False)
+    parameters = _trainable(module)
+    try:
+        _fill_grad_samples(wrapped, loss, inputs, targets)
+        rows = torch.cat([getattr(p, _ROWS).flatten(1) for p in parameters], dim=1)
+        for p in parameters:
+            p.grad = None
+            setattr(p, _ROWS, None)
+    finally:
+        wrapped.to_standard_module()
+    lengths = rows.norm(dim=1, keepdim=True)
+    return rows if math.isinf(clip_norm) else rows * (clip_norm / lengths.clamp(min=clip_norm))
 
 
 def refuse_mixing(module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor) -> None:
@@ -205,6 +265,26 @@ def _refuse_batch_layers(module: nn.Module) -> None:
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if p.requires_grad]
+
+
+def _check_canaries(parameters: Sequence[nn.Parameter], canaries: GradientCanaries) -> None:
+    size = sum(p.numel() for p in parameters)
+    if not all(0 <= c < size for c in canaries.coordinates):
+        raise PrivacyError(f"canaries lie in coordinates 0 to {size - 1}, not {canaries.coordinates}")
+
+
+def _add_canaries(parameters: Sequence[nn.Parameter], canaries: GradientCanaries, drawn: Tensor) -> None:
+    """Append the rows of the canaries that were drawn, bool (canaries,), to those of the pictures."""
+    if not drawn.any():
+        return
+    places = torch.tensor(canaries.coordinates)[drawn]
+    start = 0
+    for p in parameters:
+        rows = torch.zeros((len(places), p.numel()), dtype=p.dtype)
+        here = (places >= start) & (places < start + p.numel())
+        rows[here.nonzero()[:, 0], places[here] - start] = canaries.norm
+        setattr(p, _ROWS, torch.cat([getattr(p, _ROWS), rows.reshape(-1, *p.shape)]))
+        start += p.numel()
 
 
 def _fill_grad_samples(wrapped: GradSampleModule, loss: PictureLoss, inputs: Tensor, targets: Tensor) -> None:

@@ -46,7 +46,7 @@ class PrototypeContrast:
         anchors = self._anchors().detach()
         cosines = embeddings @ anchors.T
         own, spared = targets[:, 0], targets[:, 1]
-        ignored = F.one_hot(spared + 1, len(anchors) + 1)[:, 1:].bool()
+        ignored = torch.arange(len(anchors)) == spared[:, None]
         logits = (cosines / self._temperature).masked_fill(ignored, -torch.inf)
         contrast = F.cross_entropy(logits, own, reduction="none")
         return contrast + self._alignment * (1 - cosines.gather(1, own[:, None])[:, 0])

@@ -10,7 +10,12 @@ from torch.nn import functional as F
 
 from attacks.sensitivity import probe_sensitivity
 from fedstyle_secure.errors import PrivacyError
-from fedstyle_secure.privacy.dp_sgd import DPTrainer, clipped_gradient_sum
+from fedstyle_secure.privacy.dp_sgd import (
+    DPTrainer,
+    GradientCanaries,
+    clipped_gradient_sum,
+    picture_gradients,
+)
 from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.style.cnn import CnnEncoder
 from fedstyle_secure.style.losses import InBatchContrast, PrototypeContrast
@@ -223,3 +228,111 @@ def test_one_picture_never_moves_the_clipped_sum_beyond_the_bound(adjacency, bou
 )
 def test_the_same_probe_fails_where_pictures_are_mixed(module, loss):
     assert not probe(module, loss, "add-remove", 1.0).holds
+
+
+def moved_by(module, plan, canaries, inputs=None, targets=None, seed=0):
+    """What training moved the flattened trainable parameters by, in units of the step, sign turned back."""
+    inputs = torch.zeros(0, 1, 6) if inputs is None else inputs
+    targets = torch.zeros(0, 2, dtype=torch.int64) if targets is None else targets
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    with torch.no_grad():
+        # From zero nothing is lost to rounding.
+        for p in parameters:
+            p.zero_()
+    DPTrainer(module, prototype_loss(), plan, 1.0).fit(inputs, targets, np.random.default_rng(seed), canaries)
+    after = torch.cat([p.detach().flatten() for p in parameters]).double().numpy()
+    return -after * plan.expected_batch_size
+
+
+class TwoLayers(Plain):
+    """Several parameters, with one that does not train between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.fixed = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.tail = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return F.normalize(self.tail(self.head(x)), dim=1)
+
+
+@pytest.mark.parametrize("length", [1.0, 20.0])
+def test_canaries_alone_sum_to_the_clip_norm_at_their_coordinates_however_long_they_are(length):
+    plan = DpSgd(0.7, 0.0, 1.0, 1, 4.0)
+    # Ends and starts of all three parameters: 48 + 64 + 8 values.
+    places = (0, 47, 48, 111, 112, 119, 5)
+    total = moved_by(TwoLayers(), plan, GradientCanaries(places, 0.7 * length))
+    expected = np.zeros(120)
+    expected[list(places)] = 0.7
+    # Opacus divides by the length plus 1e-6.
+    assert np.abs(total - expected).max() < 2e-6
+    assert (total[expected == 0] == 0).all()
+
+
+def test_a_shorter_canary_stays_as_it_is_and_without_a_clip_so_does_a_longer_one():
+    for clip, norm in ((0.7, 0.5), (math.inf, 30.0)):
+        total = moved_by(Plain(), DpSgd(clip, 0.0, 1.0, 1, 4.0), GradientCanaries((3,), norm))
+        assert total[3] == pytest.approx(norm, abs=1e-6)
+
+
+def test_canaries_add_to_the_pictures_and_change_nothing_of_theirs():
+    inputs, targets = torch.randn(6, 2, 6), torch.zeros(6, 2, dtype=torch.int64)
+    targets[:, 1] = -1
+    plan = DpSgd(0.3, 0.0, 1.0, 1, 4.0)
+
+    def total(canaries):
+        # At zero weights nothing has a gradient, so these start elsewhere.
+        module = Plain()
+        with torch.no_grad():
+            module.head.weight.copy_(torch.linspace(-1, 1, 48).reshape(8, 6))
+        before = module.head.weight.detach().clone()
+        DPTrainer(module, prototype_loss(), plan, 1.0).fit(
+            inputs, targets, np.random.default_rng(0), canaries
+        )
+        return (before - module.head.weight.detach()).flatten() * plan.expected_batch_size
+
+    without, both = total(GradientCanaries((), 1.0)), total(GradientCanaries((7, 20), 1.0))
+    assert without.norm() > 0.1
+    difference = both - without
+    assert difference[[7, 20]].numpy() == pytest.approx([0.3, 0.3], abs=1e-5)
+    difference[[7, 20]] = 0
+    assert difference.abs().max() < 1e-5
+
+
+def test_a_canary_is_drawn_as_often_as_a_picture():
+    rate, steps = 0.3, 3000
+    plan = DpSgd(1.0, 0.0, rate, steps, 1.0)
+    times = moved_by(Plain(), plan, GradientCanaries((1, 2), 1.0))[[1, 2]]
+    # Binomial counts; 5 deviations of 25.1 draws: a false alarm below 2e-6 for both together.
+    assert np.abs(times - rate * steps).max() < 5 * math.sqrt(steps * rate * (1 - rate))
+    # And by draws of their own: equal counts all along would be one draw for both.
+    assert abs(times[0] - times[1]) > 0.5
+
+
+def test_noise_lies_on_canaries_as_on_everything():
+    plan = DpSgd(0.5, 0.6, 1.0, 1, 4.0)
+    places = tuple(range(0, 147_000, 490))
+    canaries = GradientCanaries(places, 0.5)
+    module = CnnEncoder(dim=384, train="head")
+    there = moved_by(module, plan, canaries, torch.zeros(0, 1, 384))[list(places)]
+    # 300 samples of N(0.5, 0.3^2): 6 deviations of the sample's deviation (4.1 %) and of its mean (0.017),
+    # which alarm falsely below 1e-8.
+    assert abs(there.std() / 0.3 - 1) < 0.25
+    assert abs(there.mean() - 0.5) < 0.104
+
+
+def test_a_canary_outside_the_parameters_is_refused():
+    with pytest.raises(PrivacyError, match="coordinates 0 to 47"):
+        moved_by(Plain(), PLAN, GradientCanaries((48,), 1.0))
+
+
+@pytest.mark.parametrize("clip", [0.05, 10.0, math.inf])
+def test_an_auditors_rows_add_up_to_the_clipped_sum(clip):
+    encoder = CnnEncoder(dim=8, train="all")
+    images, targets = pictures(5, 2)
+    rows = picture_gradients(encoder, prototype_loss(), images, targets, clip)
+    # It leaves nothing behind that the next training would take for its own.
+    assert all(p.grad is None and getattr(p, "grad_sample", None) is None for p in encoder.parameters())
+    assert rows.norm(dim=1).max() <= clip * (1 + 1e-5)
+    theirs = clipped_gradient_sum(encoder, prototype_loss(), images, targets, clip)
+    assert (rows.sum(0) - theirs).abs().max() < 1e-4

@@ -1,0 +1,250 @@
+"""What the platform saw of some artists, kept for an auditor: a file a round.
+
+A record holds nothing that platform and opener do not hold anyway, so it is no release. It is as sensitive as
+the messages: whoever reads it is where the platform is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedstyle_secure.errors import ConfigError, FederationError, RunError
+from fedstyle_secure.federation.protocol import Instruction, Reply
+from fedstyle_secure.federation.releases import Layouts, Shapes
+from fedstyle_secure.federation.summing import Opened
+from fedstyle_secure.runs import RunFolder, read_arrays, write_arrays
+from fedstyle_secure.secure_sum.messages import Upload
+from fedstyle_secure.style.prototypes import Styles
+
+_VERSION = 1
+_MB = 10**6
+_HEADER = 4096
+"""Bytes of a file beside its arrays, at most, with few artists."""
+
+_INTEGER_KINDS = ("sum", "metrics")
+
+
+@dataclass(frozen=True)
+class SealedBlob:
+    """A ciphertext that came in: its size in bytes and SHA-256, hex. Without the key it says no more."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedReply:
+    """What came from one artist in a round.
+
+    Attributes:
+        arrays: Kinds of release to named arrays, as they came in clear.
+        sealed: Ciphertexts, one an attempt at the round's sum.
+        withdrawn: Whether the artist has withdrawn.
+    """
+
+    arrays: Mapping[str, Mapping[str, np.ndarray]]
+    sealed: tuple[SealedBlob, ...]
+    withdrawn: bool
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedRound:
+    """What platform and opener saw of a round.
+
+    Attributes:
+        instruction: As it was sent, the same to all artists.
+        replies: By recorded artist who answered.
+        opened: The opened sum, if the round had one.
+    """
+
+    instruction: Instruction
+    replies: Mapping[str, RecordedReply]
+    opened: Opened | None
+
+
+class Recorder:
+    """Keeps what the platform sees of the recorded artists."""
+
+    def __init__(self, run: RunFolder, artists: Iterable[str]) -> None:
+        """
+        Args:
+            run: Where.
+            artists: Whose messages are kept.
+        """
+        self._folder = run.record_folder
+        self._artists = frozenset(artists)
+        self._sealed: dict[str, list[SealedBlob]] = {}
+
+    def begin(self) -> None:
+        """A round begins."""
+        self._sealed = {}
+
+    def upload(self, upload: Upload) -> None:
+        """A ciphertext came in."""
+        if upload.artist in self._artists:
+            blob = SealedBlob(len(upload.body), hashlib.sha256(upload.body).hexdigest())
+            self._sealed.setdefault(upload.artist, []).append(blob)
+
+    def keep(self, instruction: Instruction, replies: Sequence[Reply], opened: Opened | None) -> None:
+        """Write the round; a round that is repeated after a kill is written anew."""
+        replies = [reply for reply in replies if reply.artist in self._artists]
+        arrays = {f"encoder/{name}": array for name, array in instruction.encoder.items()}
+        arrays |= {"prototypes": instruction.styles.prototypes, "cards": instruction.cards}
+        told = []
+        for place, reply in enumerate(replies):
+            for kind, group in reply.arrays.items():
+                arrays |= {f"reply/{place}/{kind}/{name}": array for name, array in group.items()}
+            sealed = [asdict(blob) for blob in self._sealed.get(reply.artist, [])]
+            told.append({"artist": reply.artist, "withdrawn": reply.withdrawn, "sealed": sealed})
+        if opened is not None:
+            arrays |= {"opened/total": opened.total, "opened/kept": opened.kept}
+        meta = {
+            "version": _VERSION,
+            "round": instruction.round,
+            "styles": instruction.styles.names,
+            "by_label": instruction.styles.by_label,
+            "card_artists": instruction.card_artists,
+            "replies": told,
+            "opened_artists": None if opened is None else opened.artists,
+        }
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        text = json.dumps(meta)
+        path = record_file(self._folder, instruction.round)
+        write_arrays(path, arrays, {"record": text, "sha256": _digest(text, arrays)})
+
+
+def record_file(folder: Path, number: int) -> Path:
+    """The file of a round."""
+    return folder / f"round_{number:05d}.safetensors"
+
+
+def read_round(path: Path) -> RecordedRound:
+    """Read a round.
+
+    Raises:
+        RunError: The file is missing or damaged; names it.
+    """
+    arrays, metadata = read_arrays(path)
+    text = metadata.get("record", "")
+    if metadata.get("sha256") != _digest(text, arrays):
+        raise RunError(f"{path}: is damaged: its content is not what its checksum says")
+    try:
+        return _parse(json.loads(text), arrays)
+    except (KeyError, TypeError, ValueError, FederationError) as error:
+        raise RunError(f"{path}: is no recorded round: {error!r}") from None
+
+
+def read_rounds(run: RunFolder) -> list[RecordedRound]:
+    """All recorded rounds of a finished run, in order.
+
+    Raises:
+        RunError: The run was not recorded, or a file is missing or damaged.
+    """
+    if run.config().audit.record == ("none",):
+        raise RunError(f"{run.path}: audit.record was none, so nothing of what the platform saw was kept")
+    return [read_round(record_file(run.record_folder, line["round"])) for line in run.metrics()]
+
+
+def recorder(run: RunFolder, layouts: Layouts, roster: Sequence[str], fixed: int) -> Recorder | None:
+    """The recorder of a run; None where nothing is recorded.
+
+    Args:
+        run: Where.
+        layouts: What will be sent.
+        roster: Artists who may take part.
+        fixed: Bytes of the encoder and the prototypes in an instruction.
+
+    Raises:
+        ConfigError: The record would be larger than `audit.record_limit_mb`; says by how much, and what fits.
+    """
+    audit = layouts.config.audit
+    names = recorded(audit.record, roster)
+    if not names:
+        return None
+    base, each = predicted_bytes(layouts, fixed)
+    predicted, limit = base + len(names) * each, audit.record_limit_mb * _MB
+    if predicted > limit:
+        fits = int((limit - base) // max(each, 1))
+        rather = f"{fits} of {len(names)} artists would fit, or raise" if fits > 0 else "raise"
+        raise ConfigError(
+            f"audit.record_limit_mb = {audit.record_limit_mb:g}, but the record of {len(names)} artists over "
+            f"{layouts.plan.schedule.rounds} rounds takes {predicted / _MB:.1f}; {rather} the limit to "
+            f"{math.ceil(predicted / _MB)}"
+        )
+    return Recorder(run, names)
+
+
+def recorded(record: tuple[str, ...], roster: Sequence[str]) -> tuple[str, ...]:
+    """The artists that `audit.record` means."""
+    return (
+        tuple(roster) if record == ("all",) else () if record == ("none",) else tuple(dict.fromkeys(record))
+    )
+
+
+def predicted_bytes(layouts: Layouts, fixed: int) -> tuple[int, int]:
+    """Bytes of a whole run's record: without any artist, and for each recorded artist.
+
+    Args:
+        layouts: What will be sent.
+        fixed: Bytes of the encoder and the prototypes in an instruction.
+    """
+    schedule, consent = layouts.plan.schedule, layouts.config.cards.consent
+    carded = layouts.artists if consent == ("all",) else 0 if consent == ("none",) else len(consent)
+    base = each = 0
+    for number in range(schedule.rounds):
+        out = 4 * layouts.dim * carded if any(card < number for card in schedule.cards) else 0
+        summed = layouts.summed(number)
+        opened = 8 * summed.terms.values + summed.styles if summed else 0
+        base += fixed + out + opened + _HEADER
+        each += _bytes(layouts.in_clear(number))
+    return base, each
+
+
+def _bytes(shapes: Shapes) -> int:
+    return sum(
+        (8 if kind in _INTEGER_KINDS else 4) * math.prod(shape)
+        for kind, group in shapes.items()
+        for shape in group.values()
+    )
+
+
+def _parse(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> RecordedRound:
+    if meta["version"] != _VERSION:
+        raise ValueError(f"version {meta['version']}, not {_VERSION}")
+    styles = Styles(tuple(meta["styles"]), arrays["prototypes"], bool(meta["by_label"]))
+    encoder = {n.removeprefix("encoder/"): a for n, a in arrays.items() if n.startswith("encoder/")}
+    instruction = Instruction(
+        int(meta["round"]), encoder, styles, tuple(meta["card_artists"]), arrays["cards"]
+    )
+    groups: dict[int, dict[str, dict[str, np.ndarray]]] = {}
+    for name, array in arrays.items():
+        if name.startswith("reply/"):
+            _, place, kind, tensor = name.split("/", 3)
+            groups.setdefault(int(place), {}).setdefault(kind, {})[tensor] = array
+    replies = {
+        told["artist"]: RecordedReply(
+            groups.get(place, {}), tuple(SealedBlob(**blob) for blob in told["sealed"]), told["withdrawn"]
+        )
+        for place, told in enumerate(meta["replies"])
+    }
+    opened = None
+    if meta["opened_artists"] is not None:
+        opened = Opened(arrays["opened/total"], arrays["opened/kept"], int(meta["opened_artists"]))
+    return RecordedRound(instruction, replies, opened)
+
+
+def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    h = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        h.update(repr((name, array.dtype.str, array.shape)).encode())
+        h.update(array.tobytes())
+    return h.hexdigest()
