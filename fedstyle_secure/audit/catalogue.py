@@ -1,0 +1,97 @@
+"""Every attack that an audit knows, what a view must hold for it, and what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from fedstyle_secure.audit import cards, model, planted, updates
+from fedstyle_secure.audit.measures import AttackCard, Outcome
+from fedstyle_secure.audit.scene import Scene
+from fedstyle_secure.audit.views import Item, View
+
+Run = Callable[[Scene], Outcome]
+
+
+@dataclass(frozen=True)
+class Known:
+    """An attack.
+
+    Attributes:
+        card: What it is.
+        needs: What a view must hold: any one of these, the most telling first.
+        run: Runs it on one of them; None where this project has no such attack, or nothing it could work on.
+        absent: Why there is none, where `run` is None.
+    """
+
+    card: AttackCard
+    needs: tuple[Item, ...]
+    run: Callable[[Scene, Item], Outcome] | None
+    absent: str = ""
+
+    def item(self, view: View) -> Item | None:
+        """What the attack would work on in a view; None where the view holds none of it."""
+        return next((item for item in self.needs if item in view.holds), None)
+
+    def refusal(self, view: View) -> str:
+        """Why not, in a view that holds none of what is needed."""
+        return view.lacks[self.needs[0]]
+
+
+IMPRINT = AttackCard(
+    "imprint", "Imprinted weights",
+    "Sends weights that copy single pictures into the update (Robbing the Fed).",
+    "reconstruction", "L5", "artwork", "near copies",
+)  # fmt: skip
+PARTICIPATION = AttackCard(
+    "participation", "Participation of an artist",
+    "Asks from fresh works whether an artist took part at all.",
+    "membership inference", "L0", "artist", "participation AUC",
+)  # fmt: skip
+REGURGITATION = AttackCard(
+    "regurgitation", "Regurgitation",
+    "Asks the model for its training pictures.",
+    "regurgitation", "L5", "artwork", "near copies",
+)  # fmt: skip
+
+
+def _of_scene(run: Run) -> Callable[[Scene, Item], Outcome]:
+    return lambda scene, _: run(scene)
+
+
+def catalogue() -> Sequence[Known]:
+    """All attacks, in the order of tables."""
+    own = (Item.OWN_UPDATES,)
+    sums = (Item.OWN_SUMS, Item.OTHERS_SUMS, Item.TOTAL_SUMS)
+    known = partial(Known, absent="")
+    return (
+        known(updates.ONE, own, _of_scene(updates.update_of_one)),
+        known(updates.STYLE, own, _of_scene(updates.style_of_one)),
+        known(updates.BATCH, own, _of_scene(updates.batch_match)),
+        known(updates.ROUNDS, own, _of_scene(updates.rounds_alignment)),
+        known(updates.MEAN, (Item.MEAN_UPDATES,), _of_scene(updates.mean_alignment)),
+        known(planted.CANARIES, (Item.OWN_UPDATES, Item.TOTAL_SUMS), _of_scene(planted.canaries)),
+        known(cards.CARD_MEMBERSHIP, (Item.CARDS,), _of_scene(cards.card_membership)),
+        known(cards.CARD_LINKAGE, (Item.CARDS,), _of_scene(cards.card_linkage)),
+        known(model.INVERSION, (Item.CARDS,), _of_scene(model.inversion)),
+        known(cards.SUM_MEMBERSHIP, sums, cards.sum_membership),
+        known(cards.SUM_STYLES, sums, cards.sum_styles),
+        known(cards.SINGLED_OUT, (Item.SUM_OF_ONE,), _of_scene(cards.singled_out)),
+        known(cards.TAKEN_APART, (Item.TWO_OPENINGS,), _of_scene(cards.taken_apart)),
+        known(model.SIMILARITY, (Item.FINAL_MODEL,), _of_scene(model.similarity)),
+        known(model.GRADIENT, (Item.FINAL_MODEL,), _of_scene(model.gradient_length)),
+        Known(
+            IMPRINT, (Item.CHOSEN_WEIGHTS,), None,
+            "it takes a linear layer with bias that sees the picture, and the architecture, which artists "
+            "build themselves, has none",
+        ),
+        Known(
+            PARTICIPATION, (Item.FINAL_MODEL,), None,
+            "it takes artists of the same kind who did not take part, and a run knows of none",
+        ),
+        Known(
+            REGURGITATION, (Item.FINAL_MODEL,), None,
+            "the model answers a picture with numbers and makes no pictures",
+        ),
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""What the run's canaries prove about epsilon, as a finding."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from fedstyle_secure.audit.canaries import audit_canaries
+from fedstyle_secure.audit.findings import Finding, Verdict
+from fedstyle_secure.audit.measures import AttackCard, Outcome
+from fedstyle_secure.audit.scene import Scene
+from fedstyle_secure.errors import AuditError
+
+CANARIES = AttackCard(
+    "canaries", "Lower bound on epsilon from canaries",
+    "Looks for records that an auditor planted by fair coins, and proves what is given away at least.",
+    "membership inference", "L1", "artwork", "epsilon lower bound",
+)  # fmt: skip
+
+
+def canaries(scene: Scene) -> Outcome:
+    """A row a bound. It leaks where the proof goes beyond the ledger, or where nothing is guaranteed.
+
+    A bound far below the ledger's epsilon shows nothing about safety: planted records are few.
+    """
+    if not scene.config.audit.canaries:
+        raise AuditError("the run holds no canaries (audit.canaries)")
+    started = time.perf_counter()
+    found = audit_canaries(scene.run, scene.settings.confidence)
+    if not found.bounds:
+        raise AuditError("all coins fell alike, so there is nothing to tell apart")
+    allowed = found.accounted if math.isfinite(found.accounted) else None
+
+    def verdict(epsilon: float) -> Verdict:
+        return "leaks" if epsilon > (0.0 if allowed is None else allowed) else "not broken by this attack"
+
+    return Outcome(
+        tuple(
+            Finding(
+                view="", attack=CANARIES.name, target="all", unit=found.unit, metric="epsilon lower bound",
+                value=bound.epsilon, low=bound.epsilon, high=None, confidence=bound.confidence,
+                n=len(found.scores), baseline=0.0, bound=allowed, verdict=verdict(bound.epsilon),
+                seconds=time.perf_counter() - started, seed=scene.settings.seed, level=CANARIES.level,
+                category=CANARIES.category, reason="; ".join(found.notes),
+                method=f"{bound.method}, delta {bound.delta:g}, {bound.adjacency} neighbours",
+                budget=f"{len(found.scores)} {found.kind} canaries", details={"delta": bound.delta},
+            )
+            for bound in found.bounds
+        )
+    )  # fmt: skip

@@ -1,0 +1,292 @@
+"""Runs an audit: jobs in processes, what is done kept on disk, and a folder at the end that can be signed."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from attacks.errors import AttackError
+from fedstyle_secure import __version__
+from fedstyle_secure.audit.catalogue import Known, catalogue
+from fedstyle_secure.audit.findings import Finding, read_findings, write_findings
+from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.audit.views import Item, View, views_of
+from fedstyle_secure.errors import AuditError, RunError
+from fedstyle_secure.runs import RunFolder, write_text
+
+FORMAT = 1
+_PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-accounting")
+_INPUTS = (
+    "config.toml", "manifest.json", "summary.json", "ledger.json", "metrics.jsonl", "transcript.jsonl",
+    "encoder.safetensors", "prototypes.npz",
+)  # fmt: skip
+
+OnJob = Callable[[str, int, int, float], None]
+"""Called with the attack that is done, jobs done, jobs in all, and seconds left as estimated."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A finished audit.
+
+    Attributes:
+        folder: Where it lies.
+        findings: All rows.
+        about: What `audit.json` says.
+    """
+
+    folder: Path
+    findings: tuple[Finding, ...]
+    about: Mapping[str, Any]
+
+    @property
+    def alarms(self) -> tuple[Finding, ...]:
+        """Rows above what the guarantee allows."""
+        return tuple(finding for finding in self.findings if finding.alarm)
+
+    @classmethod
+    def open(cls, run: RunFolder) -> Audit:
+        """Read a finished audit.
+
+        Raises:
+            AuditError: There is none, or its files cannot be read.
+        """
+        folder = run.audit_folder
+        findings = read_findings(folder / "findings.json")
+        try:
+            about = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise AuditError(f"{folder / 'audit.json'}: cannot be read: {error}") from None
+        return cls(folder, tuple(findings), about)
+
+
+def audit(
+    run: RunFolder | Path | str,
+    settings: AuditSettings | None = None,
+    *,
+    force: bool = False,
+    on_job: OnJob | None = None,
+) -> Audit:
+    """Attack a finished run under every adversary view, and write `audit/` into its folder.
+
+    An audit that was interrupted goes on: what was done with the same settings on the same files is kept.
+
+    Args:
+        run: A finished run.
+        settings: Of the audit; the preset `quick` where none are given.
+        force: Audit again where an audit is there.
+        on_job: Told of progress.
+
+    Raises:
+        RunError: The run is not finished or damaged, or an audit is there.
+        AuditError: The settings do not fit the run.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
+    settings = settings or AuditSettings()
+    folder.summary()
+    home = folder.audit_folder
+    if (home / "audit.json").exists():
+        if not force:
+            raise RunError(f"{home}: holds an audit; `--force` makes it anew")
+        shutil.rmtree(home)
+    began, started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
+    inputs = input_hashes(folder)
+    scene_facts = _Facts.of(folder, settings)
+    jobs = list(_jobs(scene_facts.views))
+    key = _key(settings, inputs)
+    done = _run_jobs(folder, settings, jobs, home / "jobs", key, on_job)
+    findings = [row for view in scene_facts.views for row in _rows(view, done, settings.seed)]
+    write_findings(home / "findings.json", findings)
+    shutil.rmtree(home / "jobs")
+    about = {
+        "format": FORMAT,
+        "run": folder.identity,
+        "preset": settings.preset,
+        "seed": settings.seed,
+        "settings": settings.model_dump(mode="json"),
+        "began": began,
+        "wall_s": round(time.perf_counter() - started, 1),
+        "versions": {"fedstyle-secure": __version__}
+        | {name: metadata.version(name) for name in _PACKAGES},
+        "show_pictures": settings.show_pictures,
+        "artists": list(scene_facts.artists),
+        "views": [view.to_dict() for view in scene_facts.views],
+        "attacks": [
+            {
+                "key": k.card.key, "name": k.card.name, "explains": k.card.explains,
+                "category": k.card.category, "level": k.card.level,
+            }
+            for k in catalogue()
+        ],
+        "inputs": inputs,
+        "files": {p.name: _sha256(p) for p in sorted(home.iterdir()) if p.is_file()},
+    }  # fmt: skip
+    write_text(home / "audit.json", json.dumps(about, indent=1) + "\n")
+    return Audit.open(folder)
+
+
+def input_hashes(run: RunFolder) -> dict[str, str]:
+    """SHA-256 of every file of a run that an audit may read, by path within the run's folder."""
+    files = [run.path / name for name in _INPUTS if (run.path / name).exists()]
+    files += sorted(run.record_folder.glob("*.safetensors"))
+    files += [run.canaries_file] if run.canaries_file.exists() else []
+    return {str(path.relative_to(run.path)): _sha256(path) for path in files}
+
+
+@dataclass(frozen=True)
+class _Facts:
+    views: tuple[View, ...]
+    artists: tuple[str, ...]
+
+    @classmethod
+    def of(cls, run: RunFolder, settings: AuditSettings) -> _Facts:
+        from fedstyle_secure.audit.scene import Scene
+
+        scene = Scene(run, settings)
+        views = views_of(
+            scene.config, scene.plan, scene.roster_length, settings.colluders, settings.without
+        )  # fmt: skip
+        return cls(tuple(views), scene.artists)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One attack on one thing that views hold; several views may share it."""
+
+    attack: str
+    item: Item
+
+    @property
+    def name(self) -> str:
+        return f"{self.attack}-{self.item}"
+
+
+def _jobs(views: Sequence[View]) -> list[_Job]:
+    wanted: dict[_Job, None] = {}
+    for known in catalogue():
+        for view in views:
+            item = known.item(view)
+            if item is not None and known.run is not None:
+                wanted[_Job(known.card.key, item)] = None
+    return list(wanted)
+
+
+def _rows(view: View, done: Mapping[str, Sequence[Finding]], seed: int) -> list[Finding]:
+    """A view's rows, those of what was not run too."""
+    found: list[Finding] = []
+    for known in catalogue():
+        item = known.item(view)
+        if item is None:
+            found.append(known.card.blank(seed, known.refusal(view)))
+        elif known.run is None:
+            found.append(known.card.blank(seed, known.absent))
+        else:
+            found += done[_Job(known.card.key, item).name]
+    return [replace(finding, view=view.key) for finding in found]
+
+
+def _run_jobs(
+    run: RunFolder, settings: AuditSettings, jobs: Sequence[_Job], kept: Path, key: str, on_job: OnJob | None
+) -> dict[str, list[Finding]]:
+    kept.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[Finding]] = {}
+    for job in jobs:
+        path = kept / f"{job.name}.json"
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("key") == key:
+            rows = json.loads(path.read_text(encoding="utf-8"))["findings"]
+            found[job.name] = [Finding.from_dict(row) for row in rows]
+    left = [job for job in jobs if job.name not in found]
+    workers = min(settings.processes or os.cpu_count() or 1, len(left))
+    started, before = time.perf_counter(), len(found)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max(workers, 1), mp_context=context, initializer=_one_thread) as pool:
+        text = settings.model_dump_json()
+        waiting = {
+            pool.submit(_run_job, str(run.path), text, job.attack, job.item.value): job for job in left
+        }
+        for future in as_completed(waiting):
+            job = waiting[future]
+            try:
+                rows = future.result()
+            except BrokenProcessPool:
+                raise AuditError(
+                    f"the process that ran {job.attack!r} was killed, perhaps for lack of memory; what was "
+                    "done is kept, so run it again, with fewer processes"
+                ) from None
+            write_text(kept / f"{job.name}.json", json.dumps({"key": key, "findings": rows}))
+            found[job.name] = [Finding.from_dict(row) for row in rows]
+            if on_job is not None:
+                spent, fresh = time.perf_counter() - started, len(found) - before
+                on_job(job.attack, len(found), len(jobs), spent / fresh * (len(jobs) - len(found)))
+    return found
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@lru_cache(maxsize=1)
+def _scene(path: str, settings: str) -> Any:
+    """One scene a process: preparing pictures takes longer than most attacks."""
+    from fedstyle_secure.audit.scene import Scene
+
+    return Scene(RunFolder(Path(path)), AuditSettings.model_validate_json(settings))
+
+
+def _run_job(path: str, settings: str, attack: str, item: str) -> list[dict[str, Any]]:
+    """In a process of its own: run an attack, write its pictures, give its rows back."""
+    known: Known = next(k for k in catalogue() if k.card.key == attack)
+    scene = _scene(path, settings)
+    assert known.run is not None
+    try:
+        outcome = known.run(scene, Item(item))
+    except (AuditError, AttackError) as error:
+        return [known.card.blank(scene.settings.seed, str(error)).to_dict()]
+    home = RunFolder(Path(path)).audit_folder
+    rows = list(outcome.findings)
+    if outcome.roc is not None:
+        curve = _draw_curve(home / f"roc_{attack}_{item}", known, *outcome.roc, scene.settings.confidence)
+        rows = [replace(row, curve=curve) for row in rows]
+    if outcome.panel is not None and scene.settings.show_pictures:
+        from attacks.sheet import contact_sheet
+
+        panel, name = outcome.panel, f"pictures_{attack}.png"
+        contact_sheet(panel.truths, panel.columns, panel.title, panel.labels).save(home / name)
+        rows = [replace(row, pictures=(name,)) for row in rows]
+    return [row.to_dict() for row in rows]
+
+
+def _draw_curve(path: Path, known: Known, scores: Any, limit: Any, confidence: float) -> str:
+    from attacks.plots import Limits, roc_figure, write_figure
+
+    pair = limit.pair()
+    limits = None if pair is None else Limits(*pair, limit.curve)
+    figure = roc_figure({known.card.name: scores}, limits, confidence=confidence)
+    png, _ = write_figure(figure, path)
+    return png.name
+
+
+def _key(settings: AuditSettings, inputs: Mapping[str, str]) -> str:
+    """What a kept job depends on."""
+    text = json.dumps([__version__, settings.model_dump(mode="json"), dict(inputs)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

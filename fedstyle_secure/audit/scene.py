@@ -1,0 +1,357 @@
+"""What the experimenter lays out for attacks: pictures, recorded messages, and the victim's own code.
+
+Truth and observation meet here, and nowhere in `attacks`. An attack gets what the `observe` functions make,
+and the truth goes to the evaluators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.membership.participation import blind_baseline
+from attacks.observation import LocalTraining, Normalisation, Observation
+from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.audit.views import present_defences
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.federation.artist import training_loss
+from fedstyle_secure.federation.protocol import Instruction
+from fedstyle_secure.federation.record import RecordedRound, read_rounds
+from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.privacy.dp_sgd import DPTrainer
+from fedstyle_secure.privacy.mechanisms import DpSgd
+from fedstyle_secure.privacy.noise import ByteSource
+from fedstyle_secure.privacy.plan import Plan, solve
+from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.style.encoder import StyleEncoder
+from fedstyle_secure.style.encoders import encoder_from_arrays
+from fedstyle_secure.style.losses import PrototypeContrast
+from fedstyle_secure.style.prototypes import ROW_NORM, Styles, picture_rows
+from fedstyle_secure.style.texture import texture_features
+
+CENTRED = Normalisation((0.5,) * 3, (0.5,) * 3)
+Which = Literal["train", "test"]
+
+_SHUFFLES = 19
+_MOST_BLIND = 1500
+"""Pictures that the blind guess is made from; its cost grows with their square."""
+
+
+@dataclass(frozen=True, eq=False)
+class Works:
+    """Prepared pictures of one artist.
+
+    Attributes:
+        artist: Whose.
+        pictures: uint8 (n, s, s, 3).
+        prepared: What training sees, float32 (n, ...).
+        released: What cards and prototypes are sums of, float32 (n, r).
+        styles: Style of each, int64 (n,).
+    """
+
+    artist: str
+    pictures: np.ndarray
+    prepared: Tensor
+    released: np.ndarray
+    styles: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+class Scene:
+    """One run, opened for an audit."""
+
+    def __init__(self, run: RunFolder, settings: AuditSettings) -> None:
+        """
+        Args:
+            run: A finished run.
+            settings: Of the audit.
+
+        Raises:
+            RunError: The run is not finished, or a file of it is damaged.
+            AuditError: The gallery has changed since.
+        """
+        run.summary()
+        self.run, self.settings = run, settings
+        self.config: Config = run.config()
+        self.gallery: Gallery = open_gallery(self.config.gallery)
+        self.plan: Plan = solve(self.config, ROW_NORM, self.roster_length)
+        present = present_defences(self.config, self.plan)
+        self.noise = "noise" in present and "noise" not in settings.without
+        self.clip = "clip" in present and "clip" not in settings.without
+        self.rounds: tuple[RecordedRound, ...] = ()
+        if self.config.audit.record != ("none",):
+            self.rounds = tuple(read_rounds(run))
+        self._works: dict[tuple[str, Which], Works] = {}
+        self._public: Works | None = None
+
+    @property
+    def roster_length(self) -> int:
+        """Artists who take part, canary artists included."""
+        canaries = self.config.audit.canaries if self.config.privacy.unit == "artist" else 0
+        return len(self.gallery.artists) + canaries
+
+    @cached_property
+    def artists(self) -> tuple[str, ...]:
+        """The artists that are attacked: those that the run recorded, at most `settings.artists`."""
+        there = self.gallery.artists
+        if self.rounds and self.config.audit.record != ("all",):
+            there = tuple(artist for artist in there if artist in self.config.audit.record)
+        return there[: self.settings.artists or None]
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Draws of the audit itself: targets, candidates. The same for the same seed and purpose."""
+        return np.random.default_rng([self.settings.seed, *purpose.encode()])
+
+    def bytes(self, purpose: str) -> ByteSource:
+        """Bytes for the noise of releases that are made anew: seeded, as nobody is protected by them."""
+        return self.rng(purpose).bytes
+
+    # The encoder and what it was sent with.
+
+    @cached_property
+    def first(self) -> Instruction:
+        """What artists were sent in the first round with training, else what the run ended with."""
+        for recorded in self.rounds:
+            if recorded.instruction.round in self.plan.schedule.updates:
+                return recorded.instruction
+        return self.last
+
+    @cached_property
+    def last(self) -> Instruction:
+        """The product: final encoder, prototypes and cards, in the form of an instruction."""
+        arrays, _ = read_arrays(self.run.encoder_file)
+        with np.load(self.run.prototypes_file, allow_pickle=False) as stored:
+            styles = Styles(
+                tuple(str(name) for name in stored["styles"]),
+                stored["prototypes"].astype(np.float32),
+                self.config.styles.source == "labels",
+            )
+            cards, artists = stored["cards"].astype(np.float32), tuple(str(a) for a in stored["artists"])
+        if not len(cards):
+            cards = np.zeros((0, styles.prototypes.shape[1]), np.float32)
+        return Instruction(self.plan.schedule.rounds, arrays, styles, artists, cards)
+
+    def encoder(self, instruction: Instruction) -> StyleEncoder:
+        """The encoder of an instruction."""
+        return encoder_from_arrays(self.config.style, instruction.encoder)
+
+    # Pictures.
+
+    def works(self, artist: str, which: Which) -> Works:
+        """An artist's pictures, prepared by the encoder's fixed part, without canaries."""
+        if (artist, which) not in self._works:
+            portfolio = self.gallery.portfolio(artist)
+            chosen = ~portfolio.test if which == "train" else portfolio.test
+            self._works[artist, which] = self._prepare(artist, portfolio, chosen)
+        return self._works[artist, which]
+
+    @property
+    def public(self) -> Works:
+        """The platform's own pictures."""
+        if self._public is None:
+            parts = [self.gallery.portfolio(name) for name in self.gallery.public_artists]
+            pictures = np.concatenate([part.pictures for part in parts])
+            labels = tuple(label for part in parts for label in part.styles)
+            self._public = self._prepared("(public)", pictures, labels)
+        return self._public
+
+    def _prepare(self, artist: str, portfolio: Portfolio, chosen: np.ndarray) -> Works:
+        labels = tuple(s for s, wanted in zip(portfolio.styles, chosen, strict=True) if wanted)
+        return self._prepared(artist, portfolio.pictures[chosen], labels)
+
+    def _prepared(self, artist: str, pictures: np.ndarray, labels: tuple[str, ...]) -> Works:
+        encoder = self.encoder(self.first)
+        prepared = encoder.prepare(pictures)
+        released = encoder.released(prepared)
+        return Works(artist, pictures, prepared, released, self.first.styles.assign(released, labels))
+
+    # What the victim's own code would send.
+
+    def objective(
+        self, encoder: StyleEncoder, instruction: Instruction, artist: str, styles: np.ndarray
+    ) -> tuple[PrototypeContrast, Tensor]:
+        """The loss and the targets of an artist's pictures."""
+        return training_loss(self.config.style, encoder, instruction, artist, styles)
+
+    @property
+    def sgd(self) -> DpSgd:
+        """The run's DP-SGD of one round, less what the audit assumes to be missing."""
+        plan = self.plan.sgd
+        noise = plan.noise_multiplier if self.noise else 0.0
+        if self.clip or not np.isfinite(plan.clip_norm):
+            return replace(plan, noise_multiplier=noise)
+        # Noise of the same size on gradients of any length: the bound goes, the noise stays.
+        return replace(plan, clip_norm=1e6, noise_multiplier=noise * plan.clip_norm / 1e6)
+
+    def update_of_one(
+        self,
+        instruction: Instruction,
+        artist: str,
+        prepared: Tensor,
+        style: int,
+        purpose: str,
+        *,
+        defended: bool = True,
+    ) -> dict[str, Tensor]:
+        """The update of a round whose every drawn batch holds one picture, by the artist's own trainer.
+
+        The sampler may draw it, so it is the worst case of a round.
+
+        Args:
+            instruction: What the artist was sent.
+            artist: Whose.
+            prepared: The picture (...).
+            style: Its style.
+            purpose: Names the draw of the noise.
+            defended: With the run's clip and noise, or without either.
+        """
+        encoder = self.encoder(instruction)
+        loss, targets = self.objective(encoder, instruction, artist, np.array([style]))
+        before = encoder.trainable_arrays()
+        plan = replace(self.sgd if defended else _undefended(self.sgd), sampling_rate=1.0)
+        self._train(encoder, loss, plan, prepared[None], targets, purpose)
+        return _differences(encoder, before)
+
+    def update_of_all(self, instruction: Instruction, artist: str, *, defended: bool) -> dict[str, Tensor]:
+        """The update of a round that the artist's own trainer makes of all its pictures.
+
+        Args:
+            instruction: What the artist was sent.
+            artist: Whose.
+            defended: With the run's clip, noise and sampling, or without any.
+        """
+        works, encoder = self.works(artist, "train"), self.encoder(instruction)
+        loss, targets = self.objective(encoder, instruction, artist, works.styles)
+        before = encoder.trainable_arrays()
+        plan = self.sgd if defended else replace(_undefended(self.sgd), sampling_rate=1.0)
+        self._train(encoder, loss, plan, works.prepared, targets, f"all {artist} {instruction.round}")
+        return _differences(encoder, before)
+
+    def _train(
+        self,
+        encoder: StyleEncoder,
+        loss: PrototypeContrast,
+        plan: DpSgd,
+        prepared: Tensor,
+        targets: Tensor,
+        purpose: str,
+    ) -> None:
+        rate = self.config.training.learning_rate
+        trainer = DPTrainer(encoder, loss, plan, rate, self.bytes(f"noise {purpose}"))
+        trainer.fit(prepared[:, None], targets, self.rng(f"batches {purpose}"))
+
+    def training(self, batch: int, *, defended: bool = True) -> LocalTraining:
+        """What is known of a round's training with `batch` pictures in a step."""
+        plan = self.sgd if defended else _undefended(self.sgd)
+        clip = plan.clip_norm if np.isfinite(plan.clip_norm) else None
+        noise = plan.noise_multiplier * plan.clip_norm if plan.noise_multiplier else 0.0
+        # Our trainer divides by the expected number of pictures: a sum and a smaller step say the same.
+        return LocalTraining(
+            learning_rate=self.config.training.learning_rate / plan.expected_batch_size,
+            steps=plan.steps,
+            batch_size=batch,
+            epochs=plan.steps,
+            reduction="sum",
+            clip_norm=clip,
+            noise_std=noise,
+            mode="eval",
+        )
+
+    def observation(
+        self,
+        instruction: Instruction,
+        updates: tuple[dict[str, Tensor], ...],
+        training: LocalTraining,
+        artist: str,
+        targets: Tensor | None,
+        later: tuple[Instruction, ...] = (),
+    ) -> Observation:
+        """What an adversary holds of one artist's updates."""
+        encoder = self.encoder(instruction)
+        loss, _ = self.objective(encoder, instruction, artist, np.zeros(1, np.int64))
+        images = self.images
+        return Observation(
+            model=encoder,
+            weights={name: torch.from_numpy(array) for name, array in instruction.encoder.items()},
+            picture_shape=tuple(self.public.prepared.shape[1:]),
+            updates=updates,
+            training=training,
+            loss=loss,
+            normalisation=CENTRED if images else None,
+            later_weights=tuple(
+                {name: torch.from_numpy(array) for name, array in more.encoder.items()} for more in later
+            ),
+            targets=targets,
+            public_pictures=self.seen(self.public.prepared),
+        )
+
+    @cached_property
+    def images(self) -> bool:
+        """Whether what trains sees pictures, and not features."""
+        return self.public.prepared.ndim == 4
+
+    def seen(self, prepared: Tensor) -> Tensor:
+        """What training sees as attacks take it: pictures in [0, 1], features as they are."""
+        return ((prepared + 1) / 2).clamp(0, 1) if self.images else prepared
+
+    def rows(self, works: Works) -> np.ndarray:
+        """Each picture's row of the prototype sum, (n, k * (d + 1))."""
+        return picture_rows(works.released, works.styles, len(self.first.styles.names))
+
+    @cached_property
+    def blind_auc(self) -> float:
+        """What a guess about membership reaches that looks at no model: at colours and textures alone.
+
+        Where a split puts pictures of one book into training and of another into the test, this is large, and
+        an attack has shown something about the model only beyond it.
+        """
+        features, truth = [], []
+        for artist in self.artists:
+            for which in ("train", "test"):
+                works = self.works(artist, which)
+                features.append(texture_features(works.pictures))
+                truth.append(np.full(len(works), which == "train"))
+        stacked, members = np.concatenate(features), np.concatenate(truth)
+        chosen = self.rng("blind").permutation(len(stacked))[:_MOST_BLIND]
+        rng = self.rng("shuffles")
+        return blind_baseline(stacked[chosen], members[chosen], rng, shuffles=_SHUFFLES).auc
+
+    @cached_property
+    def public_within(self) -> np.ndarray:
+        """How pictures differ within an artist: public ones less their artist's mean, (m, r)."""
+        means = np.repeat(self.public_means, self._public_sizes, axis=0)
+        return self.public.released - means
+
+    @cached_property
+    def _public_sizes(self) -> list[int]:
+        return [len(self.gallery.portfolio(name).pictures) for name in self.gallery.public_artists]
+
+    @cached_property
+    def public_means(self) -> np.ndarray:
+        """Mean of what each public artist would release, (a, r)."""
+        parts = np.split(self.public.released, np.cumsum(self._public_sizes)[:-1])
+        return np.stack([part.mean(axis=0) for part in parts])
+
+    def require_trained(self) -> None:
+        """Raises AuditError where nothing trains privately."""
+        if not self.plan.schedule.updates:
+            raise AuditError("nothing trains privately in this run")
+
+
+def _differences(encoder: StyleEncoder, before: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    now = encoder.trainable_arrays()
+    return {name: torch.from_numpy(array - before[name]) for name, array in now.items()}
+
+
+def _undefended(plan: DpSgd) -> DpSgd:
+    return replace(plan, clip_norm=float("inf"), noise_multiplier=0.0)

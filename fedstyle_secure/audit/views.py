@@ -1,0 +1,250 @@
+"""Who might look, and what each of them really holds under a run's settings.
+
+What a view holds is derived from the settings, never assumed: turning a defence off gives something to the
+view that the defence kept it from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from fedstyle_secure.audit.settings import DEFENCES, Defence
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.privacy.plan import Plan
+
+
+class Item(StrEnum):
+    """Something that can be looked at. Values are keys in files."""
+
+    OWN_UPDATES = "own_updates"
+    MEAN_UPDATES = "mean_updates"
+    CARDS = "cards"
+    OWN_SUMS = "own_sums"
+    OTHERS_SUMS = "others_sums"
+    TOTAL_SUMS = "total_sums"
+    SUM_OF_ONE = "sum_of_one"
+    TWO_OPENINGS = "two_openings"
+    FINAL_MODEL = "final_model"
+    CHOSEN_WEIGHTS = "chosen_weights"
+
+
+@dataclass(frozen=True)
+class View:
+    """An adversary.
+
+    Attributes:
+        key: Short, for files.
+        name: For tables.
+        who: In one sentence.
+        holds: What it has, each with the reason why.
+        lacks: What it does not have, each with the reason why not.
+    """
+
+    key: str
+    name: str
+    who: str
+    holds: Mapping[Item, str]
+    lacks: Mapping[Item, str]
+
+    def __post_init__(self) -> None:
+        if set(self.holds) & set(self.lacks) or set(self.holds) | set(self.lacks) != set(Item):
+            raise AuditError(f"view {self.key!r}: everything is held or lacked, with a reason")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "key": self.key, "name": self.name, "who": self.who,
+            "holds": list(self.holds.values()), "lacks": list(self.lacks.values()),
+        }  # fmt: skip
+
+
+_WHO = {
+    "network": ("Network", "Reads every message on its way; this part of the project has no TLS of its own."),
+    "platform": ("Platform", "Runs the rounds as agreed, and keeps everything that it is sent."),
+    "platform_opener": ("Platform and opener", "The platform, together with whoever holds the secret key."),
+    "platform_artists": ("Platform and artists", "The platform, helped by some of the other artists."),
+    "malicious_platform": ("Malicious platform", "A platform that departs from the protocol."),
+    "opener": ("Opener", "Holds the secret key, and is sent what it is to open."),
+    "buyer": ("Buyer", "Gets the final encoder, the prototypes and the cards, and nothing else."),
+}
+
+
+def views_of(
+    config: Config, plan: Plan, artists: int, colluders: int, without: Collection[Defence] = ()
+) -> list[View]:
+    """All adversary views of a run.
+
+    Args:
+        config: The run's settings.
+        plan: Solved from them.
+        artists: Length of the roster.
+        colluders: Artists who help the platform in the view `platform_artists`.
+        without: Defences that are assumed to be missing.
+
+    Raises:
+        AuditError: A defence is assumed to be missing that the run never had.
+    """
+    facts = _Facts(config, plan, artists, colluders, frozenset(without))
+    return [View(key, name, who, *_split(facts.of(key))) for key, (name, who) in _WHO.items()]
+
+
+def present_defences(config: Config, plan: Plan) -> tuple[Defence, ...]:
+    """The defences that a run has."""
+    private = config.privacy.dp == "on" and config.privacy.noise_multiplier != 0
+    summed = config.secure_sum.enabled and bool(plan.schedule.prototypes or plan.shared is not None)
+    there = {
+        "noise": private, "clip": config.privacy.dp == "on", "encryption": summed, "masks": summed,
+        "min_cohort": summed, "opener_checks": summed,
+    }  # fmt: skip
+    return tuple(defence for defence in DEFENCES if there[defence])
+
+
+def _split(items: Mapping[Item, tuple[bool, str]]) -> tuple[dict[Item, str], dict[Item, str]]:
+    return (
+        {item: reason for item, (held, reason) in items.items() if held},
+        {item: reason for item, (held, reason) in items.items() if not held},
+    )
+
+
+class _Facts:
+    """What follows from the settings, item by item."""
+
+    def __init__(
+        self, config: Config, plan: Plan, artists: int, colluders: int, without: frozenset[Defence]
+    ) -> None:
+        present = present_defences(config, plan)
+        if strange := sorted(without - set(present)):
+            raise AuditError(
+                f"without: the run has no defence {strange[0]!r}; it has {', '.join(present) or 'none'}"
+            )
+        self._config, self._plan = config, plan
+        self._artists, self._colluders = artists, min(colluders, artists - 1)
+        self._on = frozenset(present) - without
+        self._summed = bool(plan.schedule.prototypes)
+        self._sealed_updates = config.secure_sum.enabled and (
+            plan.shared is not None or config.secure_sum.updates
+        )
+        self._cards = bool(plan.schedule.cards)
+
+    def of(self, key: str) -> dict[Item, tuple[bool, str]]:
+        """Every item, whether the view has it, and why."""
+        reads = key in ("network", "platform", "platform_opener", "platform_artists", "malicious_platform")
+        return {
+            Item.OWN_UPDATES: self._own_updates(reads),
+            Item.MEAN_UPDATES: self._mean_updates(reads),
+            Item.CARDS: self._named_cards(key),
+            Item.OWN_SUMS: self._own_sums(key, reads),
+            Item.OTHERS_SUMS: self._others_sums(key),
+            Item.TOTAL_SUMS: self._total_sums(key),
+            Item.SUM_OF_ONE: self._sum_of_one(key),
+            Item.TWO_OPENINGS: self._two_openings(key),
+            Item.FINAL_MODEL: self._final_model(key),
+            Item.CHOSEN_WEIGHTS: self._chosen_weights(key),
+        }
+
+    def _own_updates(self, reads: bool) -> tuple[bool, str]:
+        if not self._plan.schedule.updates:
+            return False, "nothing trains privately in this run, so there is no update"
+        if not reads:
+            return False, "updates are sent to the platform only"
+        if self._sealed_updates and "encryption" in self._on:
+            return False, "updates leave the artist inside the encrypted sum only"
+        if self._sealed_updates:
+            return True, "without encryption each artist's update is read as it is sent"
+        return True, "each artist's update is sent in clear, in every round with training"
+
+    def _mean_updates(self, reads: bool) -> tuple[bool, str]:
+        if not self._plan.schedule.updates:
+            return False, "nothing trains privately in this run, so there is no update"
+        if reads:
+            return True, "the encoder is sent before and after each round"
+        return False, "it is sent no encoder between rounds"
+
+    def _named_cards(self, key: str) -> tuple[bool, str]:
+        if not self._cards:
+            return False, "this run publishes no style cards"
+        if key == "opener":
+            return False, "cards are not sent to the opener"
+        return True, "style cards are published under the artist's name, to be found by"
+
+    def _own_sums(self, key: str, reads: bool) -> tuple[bool, str]:
+        if not self._summed:
+            return False, "this run releases no prototype sums"
+        if not self._config.secure_sum.enabled or "encryption" not in self._on:
+            return reads, (
+                "each artist's prototype sum is sent in clear"
+                if reads
+                else "prototype sums are sent to the platform only"
+            )
+        if key == "platform_opener" and "masks" not in self._on:
+            return True, "without masks the secret key opens each artist's own ciphertext"
+        if key == "platform_opener":
+            return False, "the key opens nothing but the sum: each ciphertext holds masks that cancel in it"
+        if key == "opener":
+            return False, "single ciphertexts are not sent to the opener"
+        return False, "prototype sums leave the artist encrypted, and this view has no key"
+
+    def _others_sums(self, key: str) -> tuple[bool, str]:
+        if not self._summed:
+            return False, "this run releases no prototype sums"
+        if key != "platform_artists":
+            return False, "no artist tells this view what it put into a sum"
+        others = self._artists - self._colluders
+        return True, (
+            f"{self._colluders} of {self._artists} artists take their own part out of the opened sum, "
+            f"which leaves that of {others}"
+        )
+
+    def _total_sums(self, key: str) -> tuple[bool, str]:
+        if not self._summed:
+            return False, "this run releases no prototype sums"
+        if key == "buyer":
+            return True, "the prototypes follow from the opened sum"
+        if key == "opener":
+            return self._config.secure_sum.enabled, (
+                "it opens the sum over all artists of a round"
+                if self._config.secure_sum.enabled
+                else "nothing is encrypted in this run, so it opens nothing"
+            )
+        return True, "the sum over all artists is opened, and the prototypes made of it are sent to everybody"
+
+    def _sum_of_one(self, key: str) -> tuple[bool, str]:
+        if not self._sealed_sums:
+            return False, "nothing is summed under encryption"
+        if key != "malicious_platform":
+            return False, "takes a platform that departs from the protocol"
+        if "min_cohort" in self._on:
+            return False, "the opener and the artist refuse a sum of fewer artists than agreed"
+        return True, "without a smallest cohort a sum may be that of one artist"
+
+    def _two_openings(self, key: str) -> tuple[bool, str]:
+        if not self._sealed_sums:
+            return False, "nothing is summed under encryption"
+        if key == "platform_opener":
+            return True, (
+                "both together can feign that an artist dropped out, ask the others again, and take one "
+                "opened sum from the other"
+            )
+        if key != "malicious_platform":
+            return False, "takes a platform that departs from the protocol"
+        if "opener_checks" in self._on:
+            return False, "the opener writes down every opening, and refuses a second one of the same round"
+        return True, "without the opener's checks a round is opened twice, with and without one artist"
+
+    def _final_model(self, key: str) -> tuple[bool, str]:
+        if key == "opener":
+            return False, "the encoder is not sent to the opener"
+        return True, "the encoder, the prototypes and the cards are the product"
+
+    def _chosen_weights(self, key: str) -> tuple[bool, str]:
+        if key != "malicious_platform":
+            return False, "takes a platform that departs from the protocol"
+        return True, "it sends the weights and anchors that artists train on; the architecture is their own"
+
+    @property
+    def _sealed_sums(self) -> bool:
+        return self._summed and self._config.secure_sum.enabled

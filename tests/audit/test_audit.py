@@ -1,0 +1,187 @@
+"""Audits of real runs: what is undefended leaks, each defence keeps something, all of it is kept."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fedstyle_secure.audit.catalogue import catalogue
+from fedstyle_secure.audit.runner import Audit, audit
+from fedstyle_secure.audit.scene import Scene
+from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.audit.views import views_of
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import AuditError, RunError
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.training import train
+
+SETTINGS = AuditSettings(targets=12, candidates=40, confidence=0.95, rounds=2, processes=1, fpr=0.1)
+SMALL = (
+    "gallery.artists=8", "gallery.public_artists=6", "gallery.pictures=20", "gallery.size=48",
+    "style.dim=48", "style.practice_artists=0", "styles.count=4", "run.rounds=2",
+    "training.expected_pictures=15", "audit.record=all",
+)  # fmt: skip
+
+# Updates drown in noise and cards nearly so, while sums keep what encryption and masks are to guard.
+GUARDED = (
+    "privacy.noise_multiplier=40", "privacy.clip_norm=0.001", "share.sgd=0.0001", "share.cards=0.001",
+    "share.prototypes=1000",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
+def _run(folder, *settings):
+    out = folder / "run"
+    train(Config().override([*SMALL, f"run.studios={folder / 'studios'}", *settings]), out)
+    return RunFolder(out)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory, cache):
+    return _run(tmp_path_factory.mktemp("guarded"), *GUARDED)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory, cache):
+    return _run(tmp_path_factory.mktemp("plain"), "privacy.dp=off", "secure_sum.enabled=false")
+
+
+def verdicts(run, view, attacks, *without):
+    """The headline verdict of some attacks under a view."""
+    scene = Scene(run, SETTINGS.model_copy(update={"without": without}))
+    views = views_of(scene.config, scene.plan, scene.roster_length, SETTINGS.colluders, without)
+    seen = next(v for v in views if v.key == view)
+    found = {}
+    for known in catalogue():
+        if known.card.key in attacks:
+            item = known.item(seen)
+            found[known.card.key] = "not run" if item is None else known.run(scene, item).findings[0].verdict
+    return found
+
+
+@pytest.mark.parametrize(
+    ("defence", "view", "attack"),
+    [
+        ("noise", "platform", "update_one"),
+        ("clip", "platform", "update_one"),
+        ("encryption", "platform", "sum_styles"),
+        ("masks", "platform_opener", "sum_styles"),
+        ("min_cohort", "malicious_platform", "singled_out"),
+        ("opener_checks", "malicious_platform", "taken_apart"),
+    ],
+)
+def test_each_defence_changes_a_verdict_of_the_view_that_it_guards(guarded, defence, view, attack):
+    assert verdicts(guarded, view, [attack])[attack] != "leaks"
+    assert verdicts(guarded, view, [attack], defence)[attack] == "leaks"
+
+
+def test_an_undefended_run_leaks_and_the_audit_says_so_everywhere(plain):
+    found = audit(plain, SETTINGS)
+    rows = {(f.view, f.attack, f.metric, f.target): f for f in found.findings}
+    one = rows["platform", "Inversion of an update", "identification rate", "all"]
+    assert one.verdict == "leaks"
+    assert one.value == 1.0
+    assert one.bound is None
+    assert rows["network", one.attack, one.metric, "all"].value == one.value
+    assert rows["buyer", one.attack, one.metric, "all"].verdict == "not run"
+    for attack, metric in (
+        ("Tracing a prototype sum", "membership AUC"),
+        ("Main style of an artist from a prototype sum", "main style named rightly"),
+    ):
+        assert rows["platform", attack, metric, "all"].verdict == "leaks"
+    assert not found.alarms
+    # Every attack has its place under every view.
+    names = {known.card.name for known in catalogue()}
+    for view in found.about["views"]:
+        assert {f.attack for f in found.findings if f.view == view["key"]} == names
+    assert Audit.open(plain).findings == found.findings
+    files = {p.name for p in found.folder.iterdir()}
+    assert set(found.about["files"]) | {"audit.json"} == files
+    assert one.pictures[0] in files
+    assert all(f.curve in files for f in found.findings if f.curve)
+    with pytest.raises(RunError, match="--force"):
+        audit(plain, SETTINGS)
+
+
+def test_the_same_seed_gives_the_same_findings(guarded, tmp_path):
+    """Noise that an audit draws anew is its own, and seeded."""
+    keys = ("update_one", "sum_styles", "card_membership")
+    first = [k.run(Scene(guarded, SETTINGS), k.needs[-1]) for k in catalogue() if k.card.key in keys]
+    again = [k.run(Scene(guarded, SETTINGS), k.needs[-1]) for k in catalogue() if k.card.key in keys]
+    for a, b in zip(first, again, strict=True):
+        assert [f.value for f in a.findings] == [f.value for f in b.findings]
+
+
+def test_pictures_are_kept_back_where_they_may_not_be_shown(guarded):
+    found = audit(guarded, SETTINGS.model_copy(update={"show_pictures": False}), force=True)
+    assert not any(f.pictures for f in found.findings)
+    assert not list(found.folder.glob("pictures*"))
+
+
+_AUDIT = """
+import sys
+from pathlib import Path
+from fedstyle_secure.audit.runner import audit
+from fedstyle_secure.audit.settings import AuditSettings
+if __name__ == "__main__":
+    audit(Path(sys.argv[1]), AuditSettings.model_validate_json(sys.argv[2]), force=True)
+"""
+
+
+def test_a_killed_audit_goes_on_with_what_it_had(guarded, tmp_path):
+    script = tmp_path / "run_audit.py"
+    script.write_text(_AUDIT)
+    settings = SETTINGS.model_copy(update={"seed": 5})
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(guarded.path), settings.model_dump_json()], start_new_session=True
+    )
+    jobs = guarded.audit_folder / "jobs"
+    deadline = time.monotonic() + 120
+    while len(list(jobs.glob("*.json"))) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {p.name: p.stat().st_mtime_ns for p in jobs.glob("*.json")}
+    started = []
+    found = audit(guarded, settings, on_job=lambda name, done, of, left: started.append(done))
+    assert len(started) < started[-1]
+    assert not jobs.exists()
+    assert len(kept) >= 2
+    whole = audit(guarded, settings, force=True)
+    strip = [{**f.to_dict(), "seconds": 0} for f in found.findings]
+    assert strip == [{**f.to_dict(), "seconds": 0} for f in whole.findings]
+
+
+def test_a_run_without_a_record_says_what_could_not_be_run(tmp_path, cache):
+    run = _run(tmp_path, *GUARDED, "audit.record=none")
+    scene = Scene(run, SETTINGS)
+    known = {k.card.key: k for k in catalogue()}
+    with pytest.raises(AuditError, match=r"audit\.record"):
+        known["update_rounds"].run(scene, known["update_rounds"].needs[0])
+
+
+def test_an_unfinished_or_missing_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="no run here"):
+        audit(Path(tmp_path))
+
+
+def test_a_job_kept_with_other_settings_is_not_used(guarded):
+    shutil.rmtree(guarded.audit_folder, ignore_errors=True)
+    jobs = guarded.audit_folder / "jobs"
+    jobs.mkdir(parents=True)
+    (jobs / "update_one-own_updates.json").write_text(json.dumps({"key": "other", "findings": []}))
+    found = audit(guarded, SETTINGS)
+    assert any(f.attack == "Inversion of an update" and f.value is not None for f in found.findings)

@@ -1,0 +1,116 @@
+"""From scores to findings: verdicts follow from intervals, baselines and controls, and from nothing else."""
+
+import numpy as np
+import pytest
+
+from attacks.membership.scores import MembershipScores
+from fedstyle_secure.audit.findings import Finding, judge, not_run, read_findings, write_findings
+from fedstyle_secure.audit.limits import Limit
+from fedstyle_secure.audit.measures import Setting, guessing, identification, membership
+from fedstyle_secure.audit.updates import ONE, ROUNDS
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.privacy.events import SampledGaussian
+
+HOW = Setting(ONE, 0, 0.95, 1.0)
+SURE = Setting(ROUNDS, 0, 0.95, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "baseline", "won", "verdict"),
+    [
+        (0.6, 0.5, True, "leaks"),
+        (0.6, 0.5, False, "leaks"),
+        (0.5, 0.5, True, "not broken by this attack"),
+        (0.4, 0.5, False, "inconclusive"),
+        (None, 0.5, True, "inconclusive"),
+    ],
+)
+def test_the_verdict(low, baseline, won, verdict):
+    assert judge(low, baseline, won) == verdict
+
+
+def test_an_identification_counts_beyond_chance_and_beyond_not_looking():
+    first, last = np.ones(20, int), np.full(20, 50)
+    limit = Limit([SampledGaussian(0.0)])
+    assert identification(HOW, first, last, 100, limit, first).verdict == "leaks"
+    # A prior that finds them too shows that the update was not what gave them away.
+    assert identification(HOW, first, first, 100, limit, first).verdict == "not broken by this attack"
+    assert identification(HOW, last, last, 100, limit, first).verdict == "not broken by this attack"
+    assert identification(HOW, last, last, 100, limit, last).verdict == "inconclusive"
+
+
+def test_a_figure_above_its_bound_is_an_alarm():
+    first, last = np.ones(20, int), np.full(20, 50)
+    found = identification(HOW, first, last, 100, Limit([SampledGaussian(5.0)]), first)
+    assert found.bound == pytest.approx(0.0172, abs=2e-3)
+    assert found.alarm
+    assert not identification(HOW, last, last, 100, Limit([SampledGaussian(5.0)]), first).alarm
+
+
+def _scores(values):
+    return MembershipScores.of("x", np.asarray(values, float))
+
+
+def test_membership_counts_beyond_the_blind_baseline_and_the_worst_artist_pays_for_the_search():
+    rng = np.random.default_rng(0)
+    truth = np.tile(np.arange(40) < 30, 5)
+    artists = np.repeat([f"a{i}" for i in range(5)], 40)
+    scores = rng.normal(size=200) + truth
+    control = (_scores(rng.normal(size=200) + 3 * truth), truth)
+    limit = Limit([SampledGaussian(1.0)], hops=2)
+    whole, worst, rate = membership(SURE, _scores(scores), truth, artists, 0.5, limit, control, 0.1).findings
+    assert whole.verdict == "leaks"
+    assert worst.target in artists
+    assert worst.value >= whole.value
+    assert worst.confidence == pytest.approx(1 - 0.05 / 5)
+    assert rate.metric == "TPR at 0.1 FPR"
+    assert rate.baseline >= 0.1
+    blind = membership(SURE, _scores(scores), truth, artists, 0.95, limit, control, 0.1).findings
+    assert blind[0].verdict == "not broken by this attack"
+    assert blind[0].baseline == 0.95
+
+
+def test_scores_that_say_nothing_rarely_leak():
+    """A hundred null audits at 0.95: about 2.5 should "leak"; 9 or more have a chance below 1e-3."""
+    rng, leaks = np.random.default_rng(1), 0
+    truth, artists = np.arange(120) < 80, np.full(120, "a")
+    limit, control = Limit([SampledGaussian(1.0)]), (_scores(rng.normal(size=120) + 3 * truth), truth)
+    for _ in range(100):
+        drawn = _scores(rng.normal(size=120))
+        leaks += (
+            membership(SURE, drawn, truth, artists, 0.5, limit, control, 0.1).findings[0].verdict == "leaks"
+        )
+    assert leaks < 9
+
+
+def test_a_rate_that_the_non_members_cannot_show_is_not_run():
+    truth = np.arange(60) < 40
+    drawn = _scores(np.random.default_rng(2).normal(size=60))
+    found = membership(SURE, drawn, truth, np.full(60, "a"), 0.5, Limit([]), (drawn, truth), 0.01).findings
+    assert found[-1].verdict == "not run"
+    assert "needs 100 non-members, and there are 20" in found[-1].reason
+
+
+def test_guesses_count_beyond_their_baseline():
+    right, wrong = np.ones(10, bool), np.zeros(10, bool)
+    assert guessing(HOW, right, 0.5, None, right, "x").verdict == "leaks"
+    assert guessing(HOW, wrong, 0.5, None, right, "x").verdict == "not broken by this attack"
+    assert guessing(HOW, wrong, 0.5, None, wrong, "x").verdict == "inconclusive"
+
+
+def test_findings_come_back_as_they_were_written(tmp_path):
+    row = identification(HOW, np.ones(5, int), np.full(5, 2), 10, Limit([]), np.ones(5, int))
+    rows = [row, not_run(row, "no record was kept")]
+    write_findings(tmp_path / "findings.json", rows)
+    assert read_findings(tmp_path / "findings.json") == rows
+    (tmp_path / "findings.json").write_text('[{"view": "platform"}]')
+    with pytest.raises(AuditError, match="unknown or missing"):
+        read_findings(tmp_path / "findings.json")
+
+
+def test_a_row_without_a_figure_says_why():
+    row = identification(HOW, np.ones(5, int), np.full(5, 2), 10, Limit([]), np.ones(5, int))
+    with pytest.raises(AuditError, match="why it was not run"):
+        not_run(row, "")
+    with pytest.raises(AuditError, match="not finite"):
+        Finding(**{**row.to_dict(), "value": float("nan"), "pictures": ()})
