@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import math
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedstyle_secure.cli_audit import app as audit_app
+from fedstyle_secure.cli_audit import run_audit, show_audit
 from fedstyle_secure.errors import FedStyleError
+from fedstyle_secure.terminal import AsJson, print_json, say, short, table
 
 if TYPE_CHECKING:
     from fedstyle_secure.accounts import Account
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Train a style-search model over artists who never share their pictures.",
     epilog="Exit codes: 0 done, 1 failed, 2 setting or usage, 3 gallery, 4 run, 5 privacy, 6 federation, "
-    "7 encrypted sum, 130 interrupted.",
+    "7 encrypted sum, 8 audit or report, 9 policy not met, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 gallery_app = typer.Typer(help="Look at the pictures that a run would use.", no_args_is_help=True)
 app.add_typer(gallery_app, name="gallery")
+app.add_typer(audit_app)
 
 
 @app.callback(invoke_without_command=True)
@@ -63,7 +65,6 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("-s", "--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeat."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Delete a run that is there.")]
 
 
@@ -93,20 +94,31 @@ def demo(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train the embedded gallery with differential privacy, and search it."""
+    """Train the embedded gallery with differential privacy, search it, attack it, and report."""
+    from fedstyle_secure.audit.runner import Audit
+    from fedstyle_secure.audit.settings import AuditSettings
     from fedstyle_secure.config import Config
+    from fedstyle_secure.report.formats import report
     from fedstyle_secure.runs import RunFolder
     from fedstyle_secure.training import Run
 
-    config, folder = Config(), RunFolder(out)
+    config, folder = Config().override(["audit.record=all"]), RunFolder(out)
     if folder.finished and not force:
         run = Run.open(out)
         if not as_json:
-            _say(f"{out} is there already; `--force` trains it again.")
+            say(f"{out} is there already; `--force` trains it again.")
         _show(run, as_json)
     else:
         run = _train(config, out, "local", resume=folder.begun and not force, force=force, as_json=as_json)
     _demo_search(run, as_json)
+    if (run.folder.audit_folder / "audit.json").exists():
+        found = Audit.open(run.folder)
+    else:
+        found = run_audit(run.folder, AuditSettings(), force=False, quiet=as_json)
+    pages = report(run.folder.path)
+    if not as_json:
+        show_audit(found)
+        say(f"Report: {short(pages[0].absolute())}")
 
 
 @app.command()
@@ -124,9 +136,9 @@ def search(
     if note := _canary_note(opened.summary):
         typer.echo(note, err=True)
     if as_json:
-        _print_json([{"rank": m.rank, "artist": m.artist, "score": m.score} for m in matches])
+        print_json([{"rank": m.rank, "artist": m.artist, "score": m.score} for m in matches])
         return
-    _table(
+    table(
         f"Artists nearest in style to {picture.name}",
         ("rank", "artist", "cosine"),
         [(str(m.rank), m.artist, f"{m.score:+.3f}") for m in matches],
@@ -154,12 +166,12 @@ def runs(
             }
         )
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     if not rows:
-        _say(f"No runs in {root}. `fedstyle demo` makes one.")
+        say(f"No runs in {root}. `fedstyle demo` makes one.")
         return
-    _table(
+    table(
         f"Runs in {root}",
         ("run", "state", "top-1", "epsilon per artwork", "per artist"),
         [
@@ -190,14 +202,14 @@ def ledger(
     if csv is not None:
         write_csv(csv, found)
     if as_json:
-        _print_json([account.to_dict() for account in found])
+        print_json([account.to_dict() for account in found])
         return
     if csv is not None:
-        _say(f"{sum(len(account.lines) for account in found)} releases written to {csv}")
+        say(f"{sum(len(account.lines) for account in found)} releases written to {csv}")
         return
     for account in found:
         _show_account(account)
-    _say(
+    say(
         f"Epsilon at delta {found[0].delta:g} per {found[0].unit}, add or remove one. RDP and PRV/PLD: the "
         "line's releases alone, by two accountants (- where the second knows no such mechanism); total: "
         "everything up to there, by the tighter one that knows it all (epsilons do not add up). "
@@ -223,7 +235,7 @@ def verify(
     found = check(folder, opener)
     planted = folder.manifest().get("audit", {}).get("canaries", {}).get("number", 0)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "openings": found.openings,
                 "opener": found.opener,
@@ -233,17 +245,17 @@ def verify(
         )
     else:
         for problem in found.problems:
-            _say(problem)
-        _say(
+            say(problem)
+        say(
             f"{'FAIL' if found.problems else 'PASS'}: openings {found.openings}, "
             f"problems {len(found.problems)}, "
             f"checked against the key {found.opener}."
         )
         if opener is None:
-            _say("That key came from beside the run; ask the opener for it, and pass it with --opener.")
-        _say("Each opening is a line of transcript.jsonl: manifest, cohort, digests, styles kept.")
+            say("That key came from beside the run; ask the opener for it, and pass it with --opener.")
+        say("Each opening is a line of transcript.jsonl: manifest, cohort, digests, styles kept.")
         if note := _canary_note(folder.manifest()):
-            _say(note)
+            say(note)
     if found.problems:
         raise typer.Exit(7)
 
@@ -258,7 +270,7 @@ def withdraw(
     from fedstyle_secure.runs import RunFolder
 
     write(RunFolder(run), artist)
-    _say(
+    say(
         f"{artist} has withdrawn. Its card is taken down in the next round of a run that goes on. "
         "What was released before cannot be called back."
     )
@@ -271,9 +283,9 @@ def settings(as_json: AsJson = False) -> None:
 
     rows = Config.describe()
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
-    _table(
+    table(
         "Settings",
         ("setting", "default", "allowed", "what it does"),
         [(r["key"], str(r["default"]), r["allowed"], r["help"]) for r in rows],
@@ -303,18 +315,18 @@ def gallery_show(
     out.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet([gallery.portfolio(name) for name in names], columns=columns).save(out, format="PNG")
     if as_json:
-        _print_json(found.to_dict() | {"sheet": str(out)})
+        print_json(found.to_dict() | {"sheet": str(out)})
         return
-    _table(
+    table(
         "Gallery",
         ("artist", "owner", "train", "test"),
         [(a.artist, "platform" if a.public else "artist", str(a.train), str(a.test)) for a in found.artists],
     )
     for item in found.skipped:
-        _say(f"left out: {item.artist}: {item.name}: {item.reason}")
+        say(f"left out: {item.artist}: {item.name}: {item.reason}")
     for pair in found.shared:
-        _say(f"shared: {pair.name} of {pair.artist} is also {pair.also_name} of {pair.also_artist}")
-    _say(f"Contact sheet: {out} (a dot marks pictures that are held out for testing)")
+        say(f"shared: {pair.name} of {pair.artist} is also {pair.also_name} of {pair.also_artist}")
+    say(f"Contact sheet: {out} (a dot marks pictures that are held out for testing)")
 
 
 def main() -> None:
@@ -390,7 +402,7 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
 
 def _show(run: Run, as_json: bool) -> None:
     if as_json:
-        _print_json(run.summary | {"run": str(run.folder.path)})
+        print_json(run.summary | {"run": str(run.folder.path)})
         return
     found, privacy, time = run.summary["utility"], run.summary["privacy"], run.summary["time"]
     among = f"{found['queries'] or 0} test pictures: own artist first among {found['candidates'] or 0}"
@@ -415,16 +427,16 @@ def _show(run: Run, as_json: bool) -> None:
         ),
         ("time.wall_s", f"{time['wall_s']:.1f}", "seconds"),
     ]
-    _table("Run", ("what", "value", "in words"), rows)
+    table("Run", ("what", "value", "in words"), rows)
     if found["artist_top1"] is None:
-        _say("No artist has a card in this run, so nobody is found by name; styles are shared only.")
+        say("No artist has a card in this run, so nobody is found by name; styles are shared only.")
     if privacy["unit"] == "artist" and privacy["epsilon_artwork_max"] is not None:
-        _say(
+        say(
             "The run was calibrated per artist. Its figure per artwork is larger, as an artwork that comes "
             "or goes changes its artist's vector: charged as one vector removed and another one added."
         )
     if privacy["unit"] == "artist" and not run.summary["secure_sum"]["enabled"]:
-        _say(
+        say(
             "secure_sum.enabled is false: the platform sees every artist's share, which by itself has next "
             "to no noise. There is no figure for such a run."
         )
@@ -435,21 +447,21 @@ def _show(run: Run, as_json: bool) -> None:
     ]
     if earlier:
         worst = None if None in earlier else max(earlier)
-        _say(
+        say(
             f"{len(earlier)} artists had released something before this run: over everything, epsilon per "
-            f"artwork is up to {_epsilon(worst)} (`fedstyle ledger {_short(run.folder.path)}`)."
+            f"artwork is up to {_epsilon(worst)} (`fedstyle ledger {short(run.folder.path)}`)."
         )
     if found["artist_top1"] is not None and found["artist_top1"] <= found["baseline_top1"]:
-        _say(
+        say(
             f"Private training did not help: top-1 is {found['artist_top1']:.3f} after it and was "
             f"{found['baseline_top1']:.3f} before, with the same cards."
         )
         kept = [line["update_kept"] for line in run.folder.metrics() if line["update_kept"] is not None]
         if kept and max(kept) < 0.1:
-            _say(f"The updates' noise hides their signal: at most {max(kept):.0%} of an update was kept.")
+            say(f"The updates' noise hides their signal: at most {max(kept):.0%} of an update was kept.")
     if note := _canary_note(run.summary):
-        _say(note)
-    _say(f"The run lies in {_short(run.folder.path)}")
+        say(note)
+    say(f"The run lies in {short(run.folder.path)}")
 
 
 def _canary_note(told: dict[str, Any]) -> str:
@@ -479,15 +491,15 @@ def _show_account(account: Account) -> None:
     for run, group in itertools.groupby(account.lines, key=lambda line: line.entries[0].run):
         lines = list(group)
         began = lines[0].entries[0].at[:16].replace("T", " ")
-        _table(f"{account.artist}, run {run[:8]} of {began} UTC", head, [_ledger_row(line) for line in lines])
+        table(f"{account.artist}, run {run[:8]} of {began} UTC", head, [_ledger_row(line) for line in lines])
     spent = ", ".join(f"{_epsilon(_known(value))} per {unit}" for unit, value in account.spent.items())
     left = "no budget set" if math.isinf(account.left) else f"{account.left:.2f} left of its budget"
-    _say(f"{account.artist}: lifetime epsilon {spent}; {left}")
+    say(f"{account.artist}: lifetime epsilon {spent}; {left}")
     if account.withdrawn:
-        _say(f"{account.artist} withdrew at {account.withdrawn}")
+        say(f"{account.artist} withdrew at {account.withdrawn}")
     if not account.live:
-        _say(f"{account.artist}: as the run left it; the artist's own ledger is not beside this run")
-    _say("")
+        say(f"{account.artist}: as the run left it; the artist's own ledger is not beside this run")
+    say("")
 
 
 def _ledger_row(line: Line) -> tuple[str, ...]:
@@ -535,13 +547,9 @@ def _demo_search(run: Run, as_json: bool) -> None:
         Image.fromarray(gallery.portfolio(artist).test_pictures[0]).save(folder / f"{artist}.png")
     if not as_json:
         example = folder / f"{gallery.artists[0]}.png"
-        _say("Search it with a picture that it has never seen:")
-        program = "fedstyle" if shutil.which("fedstyle") else _short(Path(sys.argv[0]).absolute())
-        _say(f"  {program} search {_short(run.folder.path)} {_short(example)}")
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        say("Search it with a picture that it has never seen:")
+        program = "fedstyle" if shutil.which("fedstyle") else short(Path(sys.argv[0]).absolute())
+        say(f"  {program} search {short(run.folder.path)} {short(example)}")
 
 
 def _number(value: float | None) -> str:
@@ -550,25 +558,3 @@ def _number(value: float | None) -> str:
 
 def _epsilon(value: float | None) -> str:
     return "no guarantee" if value is None else f"{value:.2f}"
-
-
-def _say(text: str) -> None:
-    typer.echo(text)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
-
-
-def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column(head[0], no_wrap=True, overflow="ignore", min_width=max(len(row[0]) for row in rows))
-    for column in head[1:]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    Console().print(table)

@@ -255,9 +255,9 @@ def _low_rate(
     point = tpr_at_fpr(members, others, fpr, how.confidence)
     allowed = max(point.fpr_high, fpr)
     verdict = judge(point.low, allowed, won)
+    if verdict != "leaks" and not point.reliable:
+        return replace(not_run(like, point.note), metric=metric)
     reason = _reason(verdict, how.note, "did not win where nothing was defended either")
-    if verdict == "not broken by this attack" and not point.reliable:
-        verdict, reason = "inconclusive", point.note
     return replace(
         like, metric=metric, value=point.value, low=point.low, high=point.high, baseline=allowed,
         bound=limit.success(allowed), verdict=verdict, reason=reason, control=None,

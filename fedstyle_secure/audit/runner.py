@@ -275,7 +275,7 @@ def _draw_curve(path: Path, known: Known, scores: Any, limit: Any, confidence: f
     from attacks.plots import Limits, roc_figure, write_figure
 
     pair = limit.pair()
-    limits = None if pair is None else Limits(*pair, limit.curve)
+    limits = None if pair is None else Limits(pair[0], pair[1], limit.curve)
     figure = roc_figure({known.card.name: scores}, limits, confidence=confidence)
     png, _ = write_figure(figure, path)
     return png.name

@@ -1,0 +1,168 @@
+"""The commands that look at a finished run: attack it, report on it, hold it against a policy."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedstyle_secure.errors import PolicyError
+from fedstyle_secure.terminal import AsJson, print_json, say, short, table
+
+if TYPE_CHECKING:
+    from fedstyle_secure.audit.findings import Finding
+    from fedstyle_secure.audit.runner import Audit
+    from fedstyle_secure.audit.settings import AuditSettings
+    from fedstyle_secure.runs import RunFolder
+
+app = typer.Typer()
+
+_SHORT = {
+    "leaks": "leaks",
+    "not broken by this attack": "not broken",
+    "inconclusive": "inconclusive",
+    "not run": "not run",
+}
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
+
+
+@app.command()
+def audit(
+    run: RunPath,
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML file; configs/audit_*.toml are some.", show_default="preset")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="quick, standard or deep, where no file is given.")] = "quick",
+    force: Annotated[bool, typer.Option("--force", help="Audit again where an audit is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Attack a finished run as each adversary could, and write what was found."""
+    from fedstyle_secure.audit.settings import AuditSettings
+    from fedstyle_secure.runs import RunFolder
+
+    settings = AuditSettings.load(config) if config else AuditSettings.from_preset(preset)
+    found = run_audit(RunFolder(run), settings, force=force, quiet=as_json)
+    if as_json:
+        print_json([finding.to_dict() for finding in found.findings])
+    else:
+        show_audit(found)
+
+
+@app.command()
+def report(
+    run: RunPath,
+    formats: Annotated[
+        str, typer.Option("--format", help="Of html, pdf, json and csv, joined by commas.")
+    ] = "html,pdf,json,csv",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder.", show_default="report/ in the run's folder")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one page that an auditor can check and sign, as HTML and PDF."""
+    from fedstyle_secure.report.formats import report
+
+    written = report(run, tuple(name.strip() for name in formats.split(",")), out)
+    if as_json:
+        print_json({"written": [str(path) for path in written]})
+        return
+    for path in written:
+        say(f"{short(path.absolute())}")
+
+
+@app.command()
+def check(
+    run: RunPath,
+    policy: Annotated[Path, typer.Option(help="TOML file; configs/policy.toml is one.", show_default=False)],
+    junit: Annotated[Path | None, typer.Option(help="Write the checks as JUnit XML.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="Write the checks as SARIF.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a run and its audit against a policy; exit code 9 where it is not met."""
+    import json
+
+    from fedstyle_secure.report.gates import to_junit, to_sarif
+    from fedstyle_secure.report.policy import checks
+
+    done = checks(run, policy)
+    if junit is not None:
+        junit.write_bytes(to_junit(done))
+    if sarif is not None:
+        sarif.write_text(json.dumps(to_sarif(done), indent=2), encoding="utf-8")
+    failed = [one for one in done if one.problem]
+    if as_json:
+        print_json([{"line": c.line, "key": c.key, "subject": c.subject, "problem": c.problem} for c in done])
+    else:
+        for one in failed:
+            say(str(one))
+        say(f"{len(done) - len(failed)} of {len(done)} checks met")
+    if failed:
+        raise PolicyError(f"{policy}: {len(failed)} of {len(done)} checks are not met")
+
+
+def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bool) -> Audit:
+    """Audit with a progress bar that says what time is left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    from fedstyle_secure.audit.runner import audit
+
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as progress:
+        task = progress.add_task("opening the run", total=None, left="")
+
+        def on_job(name: str, done: int, of: int, left: float) -> None:
+            remaining = f"about {left:.0f} s left" if left else ""
+            progress.update(task, description=name, completed=done, total=of, left=remaining)
+
+        try:
+            return audit(run, settings, force=force, on_job=on_job)
+        except KeyboardInterrupt:
+            progress.stop()
+            print("fedstyle: interrupted; the same command goes on with what was done", file=sys.stderr)
+            raise SystemExit(130) from None
+
+
+def show_audit(found: Audit) -> None:
+    """What leaks under which view, the alarms first."""
+    for row in found.alarms:
+        say(
+            f"ALARM: {row.view}: {row.attack}: {row.metric} {row.value:.3g}, at least {row.low:.3g}, and the "
+            f"guarantee allows {row.bound:.3g}: a bug in the defence or in the attack"
+        )
+    headlines = {view["key"]: _headlines(found, view["key"]) for view in found.about["views"]}
+    rows = [(view["name"], *_counts(headlines[view["key"]])) for view in found.about["views"]]
+    table("Attacks by what an adversary holds", ("view", *_SHORT.values()), rows)
+    leaks: dict[str, list[str]] = {}
+    for view in found.about["views"]:
+        for row in headlines[view["key"]]:
+            if row.verdict == "leaks":
+                leaks.setdefault(_said(row), []).append(view["name"].lower())
+    for said, names in sorted(leaks.items(), reverse=True):
+        say(f"Leaks {said}: {', '.join(names)}")
+    say('"Not broken" means by these attacks within their budget, and nothing more.')
+    say(f"The findings lie in {short(found.folder.absolute())}")
+
+
+def _headlines(found: Audit, view: str) -> list[Finding]:
+    """The first row of each attack."""
+    rows: dict[str, Finding] = {}
+    for finding in found.findings:
+        if finding.view == view:
+            rows.setdefault(finding.attack, finding)
+    return list(rows.values())
+
+
+def _counts(rows: list[Finding]) -> tuple[str, ...]:
+    return tuple(str(sum(row.verdict == verdict for row in rows)) for verdict in _SHORT)
+
+
+def _said(row: Finding) -> str:
+    high = row.value if row.high is None else row.high
+    return f"{row.level} {row.attack}, {row.metric} {row.value:.2f} [{row.low:.2f}, {high:.2f}]"
