@@ -81,7 +81,7 @@ def contact_sheet(
 
 
 def _caption(value: float) -> str:
-    return f"{value:.1f} dB" if value < PSNR_CAP else f"\N{GREATER-THAN OR EQUAL TO} {PSNR_CAP:.0f} dB"
+    return f"{value:.1f} dB" if value < PSNR_CAP else f"{PSNR_CAP:.0f}+ dB"
 
 
 def _image(picture: Tensor, size: tuple[int, int]) -> Image.Image:

@@ -7,27 +7,30 @@ victim by nothing but which candidates it trained on: same size, same recipe.
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from attacks.errors import AttackError
+from attacks.membership.jobs import (
+    Job,
+    Progress,
+    State,
+    digest,
+    importable_name,
+    initial_digest,
+    made,
+    path_of,
+)
 from attacks.observation import Loss
 
 Factory = Callable[[int], nn.Module]
-"""Makes the head before training from a seed, the same from the same seed. No dropout, no buffers."""
-
-State = dict[str, Tensor]
+"""Makes the model before training from a seed, the same from the same seed."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class Recipe:
 def balanced_sets(n: int, models: int, set_size: int, rng: np.random.Generator) -> np.ndarray:
     """Who trains on what, bool (n, models): `set_size` candidates a model, candidates as often as each other.
 
-    The counts of models that trained on a candidate differ by one at most.
+    The counts of models that trained on a candidate differ by one at most. So no column may be the victim:
+    its members would be those that the other columns lack. Draw the victim's set by itself.
 
     Args:
         n: Candidates, > set_size.
@@ -103,22 +107,25 @@ def train_shadows(
     recipe: Recipe,
     cache: Path | str,
     group: int = 64,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    processes: int = 1,
+    progress: Progress = lambda done, of: None,
 ) -> State:
     """Train one head a column, `group` of them stacked, or read those that are on disk already.
 
-    A group is written when it is done and under a name made of everything that it depends on, so that an
-    interrupted call goes on where it stopped and ends with the same models.
+    A group is written when it is done, so that an interrupted call goes on where it stopped and ends with
+    the same models.
 
     Args:
-        factory: Makes the untrained heads.
+        factory: Makes the untrained heads, without dropout or buffers.
         loss: Losses (b,) of outputs and targets.
         features: What the heads see, float32 (n, ...).
         targets: (n, ...).
         trained_on: bool (n, k), `recipe.set_size` a column.
         recipe: The victim's.
         cache: Folder.
-        group: Models of one stack, >= 1.
+        group: Models of one stack, >= 1. For several processes at most k divided by them.
+        processes: That train groups at once, >= 1; above 1 the factory and the loss must be importable.
+            Worth their start of some seconds where heads train for longer.
         progress: Called with models done and models in all.
 
     Returns:
@@ -128,24 +135,30 @@ def train_shadows(
         AttackError: A column has another size than the victim's set, the head cannot be stacked, or a file
             of the cache is damaged.
     """
-    models = _checked_sets(features, targets, trained_on, recipe)
+    models = checked_sets(features, targets, trained_on, recipe)
     if group < 1:
         raise AttackError(f"group must be at least 1, not {group}")
-    data = _digest(features.numpy(), targets.numpy())
-    parts = []
+    if processes > 1:
+        importable_name("the factory", factory)
+        importable_name("the loss", loss)
+    arrays = features.numpy(), targets.numpy()
+    data = digest(*arrays)
+    jobs = []
     for start in range(0, models, group):
         columns = range(start, min(start + group, models))
-        heads = [factory(recipe.seed + k) for k in columns]
-        key = _key(recipe, data, heads, trained_on[:, columns.start : columns.stop], columns)
-        path = Path(cache) / f"{recipe.name}-{key[:32]}.safetensors"
-        if path.exists():
-            state = _read(path)
-        else:
-            orders = [_order(trained_on[:, k], recipe, k) for k in columns]
-            state = train_stacked(heads, loss, features, targets, orders, recipe)
-            _write(path, state)
-        parts.append(state)
-        progress(columns.stop, models)
+        sets = trained_on[:, columns.start : columns.stop]
+        depends_on = {
+            "recipe": asdict(recipe),
+            "data": data,
+            "columns": [columns.start, columns.stop],
+            "sets": digest(np.packbits(sets)),
+            "initial": [initial_digest(factory(recipe.seed + k)) for k in columns],
+        }
+        arguments = (factory, loss, *arrays, sets, columns, recipe)
+        jobs.append(
+            Job(path_of(cache, recipe.name, depends_on), len(columns), lambda arguments=arguments: arguments)  # type: ignore[misc]
+        )
+    parts = made(_train_group, jobs, processes, progress)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -199,8 +212,17 @@ def stacked_outputs(head: nn.Module, state: State, features: Tensor) -> Tensor:
         return vmap(lambda weights: functional_call(base, weights, (features,)))(state)
 
 
-def _order(members: np.ndarray, recipe: Recipe, model: int) -> list[Tensor]:
-    """The steps of one model: its own set in an order of its own, anew each epoch."""
+def order_of(members: np.ndarray, recipe: Recipe, model: int) -> list[Tensor]:
+    """The steps of one model: its own set in an order of its own, anew each epoch.
+
+    Args:
+        members: bool (n,).
+        recipe: Epochs, batch size and seed.
+        model: The model's column, >= 0.
+
+    Returns:
+        For each step the indices (b,) of its pictures.
+    """
     draws = torch.Generator().manual_seed(recipe.seed + model)
     own = torch.from_numpy(np.flatnonzero(members))
     return [
@@ -210,14 +232,19 @@ def _order(members: np.ndarray, recipe: Recipe, model: int) -> list[Tensor]:
     ]
 
 
-def _checked_sets(features: Tensor, targets: Tensor, trained_on: np.ndarray, recipe: Recipe) -> int:
+def checked_sets(data: Tensor, targets: Tensor, trained_on: np.ndarray, recipe: Recipe) -> int:
+    """How many models there are to train.
+
+    Raises:
+        AttackError: Shapes differ, or a model's set has another size than the victim's.
+    """
     if trained_on.ndim != 2 or trained_on.dtype != bool or not trained_on.shape[1]:
         raise AttackError(
             f"trained_on must be bool (candidates, models), not {trained_on.dtype} {trained_on.shape}"
         )
     n, models = trained_on.shape
-    if len(features) != n or len(targets) != n:
-        raise AttackError(f"{n} candidates, but {len(features)} features and {len(targets)} targets")
+    if len(data) != n or len(targets) != n:
+        raise AttackError(f"{n} candidates, but {len(data)} rows of data and {len(targets)} targets")
     sizes = trained_on.sum(0)
     if (sizes != recipe.set_size).any():
         wrong = int(np.argmax(sizes != recipe.set_size))
@@ -228,41 +255,16 @@ def _checked_sets(features: Tensor, targets: Tensor, trained_on: np.ndarray, rec
     return models
 
 
-def _key(recipe: Recipe, data: str, heads: list[nn.Module], sets: np.ndarray, columns: range) -> str:
-    """Everything that a group's result depends on."""
-    initial = [tensor.detach().numpy() for head in heads for _, tensor in sorted(head.named_parameters())]
-    described = json.dumps(
-        {
-            "recipe": asdict(recipe),
-            "data": data,
-            "columns": [columns.start, columns.stop],
-            "sets": _digest(np.packbits(sets)),
-            "initial": _digest(*initial),
-            "torch": torch.__version__,
-        },
-        sort_keys=True,
-    )
-    return hashlib.sha256(described.encode()).hexdigest()
-
-
-def _digest(*arrays: np.ndarray) -> str:
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.dtype}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
-
-
-def _read(path: Path) -> State:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise AttackError(f"{path}: damaged shadow models, delete the file ({error})") from None
-
-
-def _write(path: Path, state: State) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
-    os.replace(partial, path)
+def _train_group(
+    factory: Factory,
+    loss: Loss,
+    features: np.ndarray,
+    targets: np.ndarray,
+    trained_on: np.ndarray,
+    columns: range,
+    recipe: Recipe,
+) -> State:
+    """One job: the heads of some columns, whose sets are `trained_on` (n, len(columns))."""
+    heads = [factory(recipe.seed + k) for k in columns]
+    orders = [order_of(members, recipe, k) for members, k in zip(trained_on.T, columns, strict=True)]
+    return train_stacked(heads, loss, torch.from_numpy(features), torch.from_numpy(targets), orders, recipe)

@@ -140,7 +140,7 @@ def test_what_is_not_the_victims_recipe_or_cannot_be_stacked_is_refused(candidat
             RECIPE,
             tmp_path,
         )
-    with pytest.raises(AttackError, match="39 features"):
+    with pytest.raises(AttackError, match="39 rows of data"):
         train_shadows(head, cross_entropy, features[1:], targets, sets, RECIPE, tmp_path)
     with pytest.raises(AttackError, match="learning_rate"):
         Recipe("head", 20, 3, 8, 0.0)
