@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 # Small steps on many threads are many times slower on busy cores than on one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow test-browser lint format bench clean
 
-demo: $(VENV)/.installed ## train on the embedded gallery and search it
+demo: $(VENV)/.installed ## train on the embedded gallery, attack the run, write its report
 	$(BIN)/fedstyle demo
 
 test: $(VENV)/.installed-dev lint ## lint, types and tests
@@ -15,6 +15,9 @@ test: $(VENV)/.installed-dev lint ## lint, types and tests
 
 test-slow: $(VENV)/.installed-dev ## the longer checks
 	$(BIN)/python -m pytest -n 2 -m slow
+
+test-browser: $(VENV)/.installed-dev ## the report in a browser; needs Chromium (Debian: apt install chromium)
+	$(BIN)/python -m pytest -m browser tests/browser
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

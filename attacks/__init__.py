@@ -1,1 +1,2 @@
-"""Attacks and probes for anyone's model. Knows torch, numpy and scipy; nothing of fedstyle_secure."""
+"""Attacks and probes for anyone's model. Knows torch, numpy, scipy, safetensors, Pillow and Matplotlib; nothing of
+fedstyle_secure."""

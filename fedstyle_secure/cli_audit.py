@@ -60,12 +60,15 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder.", show_default="report/ in the run's folder")
     ] = None,
+    date: Annotated[
+        str | None, typer.Option(help="Day that the report bears, YYYY-MM-DD.", show_default="today")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one page that an auditor can check and sign, as HTML and PDF."""
     from fedstyle_secure.report.formats import report
 
-    written = report(run, tuple(name.strip() for name in formats.split(",")), out)
+    written = report(run, tuple(name.strip() for name in formats.split(",")), out, date)
     if as_json:
         print_json({"written": [str(path) for path in written]})
         return

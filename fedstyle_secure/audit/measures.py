@@ -118,8 +118,9 @@ def identification(
 ) -> Finding:
     """Share of targets that are ranked first among candidates.
 
-    The baseline is the larger of chance and of the same attack without its observation. The control is won
-    where its whole interval lies above chance.
+    It leaks where the whole interval lies above chance, and the attack finds more than it does without its
+    observation (exact McNemar). The baseline is the larger of chance and of that blind run. The control is
+    won where its whole interval lies above chance.
 
     Args:
         how: The attack and its setting.
@@ -140,7 +141,8 @@ def identification(
     assert control.low is not None
     assert ahead.low is not None
     # A level leaks where it is above chance and above what the attack finds without looking.
-    low = found.low if ahead.low > 0 else min(found.low, prior)
+    beyond = ahead.details["p_value"] <= 1 - sure
+    low = found.low if beyond else min(found.low, prior)
     verdict = judge(low, max(chance, prior), control.low > chance)
     return Finding(
         view="", attack=name, target=target, unit=how.card.unit, metric="identification rate",

@@ -342,6 +342,14 @@ class Scene:
         parts = np.split(self.public.released, np.cumsum(self._public_sizes)[:-1])
         return np.stack([part.mean(axis=0) for part in parts])
 
+    def require_own_noise(self) -> None:
+        """Raises AuditError where nothing trains, or an update has a share of noise only."""
+        self.require_trained()
+        if self.plan.shared is not None:
+            raise AuditError(
+                "with the unit artist an update leaves with a share of noise, and no attack here reads shares"
+            )
+
     def require_trained(self) -> None:
         """Raises AuditError where nothing trains privately."""
         if not self.plan.schedule.updates:

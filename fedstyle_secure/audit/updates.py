@@ -85,7 +85,7 @@ def update_of_one(scene: Scene) -> Outcome:
     Features come back in closed form where a linear head trains; pictures by optimisation where the encoder
     does. With noise the attack knows clip and noise.
     """
-    scene.require_trained()
+    scene.require_own_noise()
     started, sent, settings = time.perf_counter(), scene.first, scene.settings
     closed = not scene.images
     count = settings.targets if closed else settings.pictures
@@ -120,7 +120,7 @@ def update_of_one(scene: Scene) -> Outcome:
 
 def style_of_one(scene: Scene) -> Outcome:
     """The style of a batch's one picture, from the features that the update gives away."""
-    scene.require_trained()
+    scene.require_own_noise()
     if scene.images:
         raise AuditError("reads the features that a linear head gives away; this run trains the encoder too")
     started, sent, settings = time.perf_counter(), scene.first, scene.settings

@@ -1,0 +1,170 @@
+"""What a run contributes to a data protection impact assessment, under the headings of the EDPB's template.
+
+Template 1.0 for consultation, adopted 10 March 2026, published 14 April 2026. Its numbering may change, so
+headings carry none. What a person has to decide is left blank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fedstyle_secure.report import answers, checklist, closing, cost_tables, findings_tables, trust
+from fedstyle_secure.report.facts import Facts
+from fedstyle_secure.report.pdf import to_data
+from fedstyle_secure.report.pieces import (
+    Answers,
+    Blank,
+    Block,
+    Bullets,
+    Definitions,
+    Document,
+    Entry,
+    Line,
+    Para,
+    Picture,
+    Ref,
+    Section,
+    Table,
+    plain,
+)
+
+
+def dpia(facts: Facts, date: str) -> Document:
+    """The assessment's headings with what the run knows, and blanks for the rest."""
+    entry = {one.number: one for _, group in checklist.entries(facts) for one in group}
+
+    def of(*numbers: int) -> list[Block]:
+        return [block for number in numbers for block in entry[number].blocks]
+
+    return Document(
+        title="Contribution to a data protection impact assessment",
+        subtitle=["Run ", Ref(facts.name, "name")],
+        date=date,
+        alarms=findings_tables.alarms(facts),
+        sections=[
+            Section(
+                "overview",
+                "Overview of the processing",
+                _blanks(
+                    "Controllers",
+                    "Processors and sub-processors",
+                    "Name of the processing",
+                    "Planning",
+                    "Reasons for this assessment",
+                ),
+            ),
+            Section("sheet", "Technical sheet", [*answers.asked(facts), *closing.provenance(facts)]),
+            Section(
+                "description",
+                "Systematic description",
+                [*of(6, 3), *_blanks("Purposes", "Secondary uses", "Storage, sharing, deletion")],
+            ),
+            Section("means", "Means, assets and architecture", [*trust.model(facts), *of(21, 22)]),
+            Section(
+                "lawfulness",
+                "Lawfulness, rights, protection by design and by default, security",
+                [
+                    *_blanks("Legal basis of each purpose", "Information to artists"),
+                    *of(7, 8, 10, 12, 16, 23, 25),
+                ],
+            ),
+            Section(
+                "necessity",
+                "Necessity and proportionality",
+                [*of(37), *_blanks("Why less intrusive means do not reach the purpose")],
+            ),
+            Section(
+                "risk",
+                "Inherent risks",
+                [
+                    answers.five_lines(facts),
+                    *findings_tables.matrix(facts),
+                    *trust.coverage(facts),
+                    *_blanks("Threats, likelihood, severity"),
+                ],
+            ),
+            Section("plan", "Action plan", _blanks("Further measures, owner, date")),
+            Section(
+                "residual",
+                "Residual risks",
+                [
+                    *cost_tables.spending(facts),
+                    *closing.limits(facts),
+                    *_blanks("Residual likelihood and severity"),
+                ],
+            ),
+            Section(
+                "views",
+                "Advice of the data protection officer, views of data subjects",
+                _blanks("Advice", "Views of artists or their representatives"),
+            ),
+            Section(
+                "decision",
+                "Formal decision",
+                _blanks("Approve, approve with conditions, reject, or refer", "Name, date, signature"),
+            ),
+        ],
+    )
+
+
+def _blanks(*labels: str) -> list[Block]:
+    return [Para([Blank(label)]) for label in labels]
+
+
+def to_markdown(document: Document) -> str:
+    """A document as Markdown; the date stands on a line of its own."""
+    lines = [f"# {document.title}", "", plain(document.subtitle), "", f"Made on {document.date}", ""]
+    for block in document.alarms:
+        lines += _block(block)
+    for section in document.sections:
+        lines += [f"{'#' * section.level} {section.title}", ""]
+        for block in section.blocks:
+            lines += _block(block)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def to_json(document: Document, facts: Facts) -> dict[str, Any]:
+    """A document as JSON values; figures keep their sources."""
+    return {"format": 1, "date": document.date, "run": facts.run.identity} | to_data(document)
+
+
+def _block(block: Block) -> list[str]:
+    if isinstance(block, Para):
+        return [_text(block.line), ""]
+    if isinstance(block, Bullets):
+        return [*(f"- {_text(item)}" for item in block.items), ""]
+    if isinstance(block, Answers):
+        rows = [
+            f"- **{question}** {'' if badge is None else badge.verdict + '. '}{_text(line)}"
+            for question, badge, line in block.rows
+        ]
+        return [*rows, ""]
+    if isinstance(block, Definitions):
+        return [*(f"- **{_text(word)}**: {_text(meaning)}" for _, word, meaning in block.rows), ""]
+    if isinstance(block, Table):
+        return _table(block)
+    if isinstance(block, Picture):
+        return [f"(picture: {_text(block.caption)})", ""]
+    assert isinstance(block, Entry)
+    inner = [line for one in block.blocks for line in _block(one)]
+    return [f"**{block.title}** ({block.asked_by})", "", *inner]
+
+
+def _table(table: Table) -> list[str]:
+    head = [_text(cell) for cell in table.head]
+    rows = [[_text(cell) for cell in row] for row in table.rows]
+    caption = [_text(table.caption), ""] if table.caption else []
+    return [*caption, _row(head), _row(["---"] * len(head)), *(_row(row) for row in rows), ""]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(line: Line) -> str:
+    """Plain text in which nothing is markup: texts of the run could hold any character."""
+    text = " ".join(plain(line).split())
+    for sign in ("\\", "`", "*", "<", ">", "|", "[", "]", "#"):
+        text = text.replace(sign, f"\\{sign}")
+    return text

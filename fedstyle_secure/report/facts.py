@@ -1,0 +1,196 @@
+"""What a report may say: everything read from a finished run's folder, after the folder was checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from fedstyle_secure.audit.findings import Finding, read_findings
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import AuditError, RunError
+from fedstyle_secure.report.integrity import (
+    RUN_FILES,
+    check_audit,
+    check_ledger,
+    check_openings,
+    check_run,
+    read_json,
+)
+from fedstyle_secure.report.sources import Sources, escape
+from fedstyle_secure.runs import RunFolder, file_sha256
+from fedstyle_secure.secure_sum.profiles import MAX_MODULUS_BITS, PROFILES
+
+_SECURITY_BITS = 128
+"""The level that `MAX_MODULUS_BITS` stands for: Homomorphic Encryption Standard 2018, table 1."""
+
+_TOOLS = ("fedstyle-secure", "jinja2", "typst")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A checked run.
+
+    Attributes:
+        run: Its folder.
+        config: Its settings.
+        manifest, summary, ledger: The files of that name.
+        metrics: A dictionary a round.
+        audit: `audit/audit.json`, or None: no audit was run.
+        findings: In the order of `audit/findings.json`.
+        own: Everything that is not in a file of the run: hashes, versions of the tools that wrote the report,
+            the encoder's size, and what was checked. It becomes part of `report.json`.
+        files: What figures cite, by file name.
+    """
+
+    run: RunFolder
+    config: Config
+    manifest: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    ledger: Mapping[str, Any]
+    metrics: Sequence[Mapping[str, Any]]
+    audit: Mapping[str, Any] | None
+    findings: tuple[Finding, ...]
+    own: Mapping[str, Any]
+    files: Mapping[str, Any]
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Where figures come from."""
+        return Sources(self.files)
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return self.run.path.resolve().name
+
+    @property
+    def artists(self) -> list[tuple[int, str]]:
+        """Private artists, each with its place in the manifest's list."""
+        rows = self.manifest["gallery"]["artists"]
+        return [(i, row["artist"]) for i, row in enumerate(rows) if not row["public"]]
+
+    @property
+    def views(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """The audit's adversary views, each with its place in the audit's list."""
+        return list(enumerate(self.audit["views"])) if self.audit else []
+
+    @property
+    def alarms(self) -> list[int]:
+        """Places of findings above their bound."""
+        return [i for i, finding in enumerate(self.findings) if finding.alarm]
+
+    @property
+    def dp(self) -> bool:
+        """Whether every release has noise."""
+        return self.config.privacy.dp == "on" and self.config.privacy.noise_multiplier != 0
+
+    def ledger_pointer(self, artist: str, *rest: str | int) -> str:
+        """Where an artist's releases are."""
+        return "/".join([f"ledger.json#/{escape(artist)}", *(escape(part) for part in rest)])
+
+
+def read_facts(run: Path | str) -> Facts:
+    """Read and check a finished run's folder.
+
+    Raises:
+        RunError: There is no finished run.
+        AuditError: A file is missing, edited, or of another run; names it.
+    """
+    folder = RunFolder(Path(run))
+    config, summary = folder.config(), folder.summary()
+    try:
+        manifest, metrics = folder.manifest(), folder.metrics()
+    except (RunError, ValueError) as error:
+        raise AuditError(f"{folder.path}: {error}") from None
+    try:
+        check_run(folder, config, manifest, summary)
+        ledger = read_json(folder.ledger_file)
+        ledgers = check_ledger(folder, config, summary, ledger)
+        signed = check_openings(folder, config)
+        audit, findings = _audit(folder)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise AuditError(f"{folder.path}: a file lacks what it should hold: {error}") from None
+    transcript = folder.transcript_file
+    lines = transcript.read_text(encoding="utf-8").splitlines() if transcript.is_file() else []
+    own = _own(folder, audit, ledgers, signed) | {"scheme": _scheme(transcript, lines)}
+    files = {
+        "config.toml": config.model_dump(mode="json"),
+        "manifest.json": manifest,
+        "summary.json": summary,
+        "ledger.json": ledger,
+        "metrics.jsonl": metrics,
+        "transcript.jsonl": lines,
+        "findings.json": [finding.to_dict() for finding in findings],
+        "audit.json": audit,
+        "report.json": own,
+    }
+    return Facts(folder, config, manifest, summary, ledger, metrics, audit, findings, own, files)
+
+
+def _audit(folder: RunFolder) -> tuple[Mapping[str, Any] | None, tuple[Finding, ...]]:
+    path = folder.path / "audit" / "audit.json"
+    if not path.exists():
+        stray = next(iter(sorted(path.parent.glob("*"))), None) if path.parent.is_dir() else None
+        if stray is not None:
+            raise AuditError(f"{path}: is missing, so nothing vouches for {stray.name}; audit the run again")
+        return None, ()
+    audit = read_json(path)
+    check_audit(folder, audit)
+    findings = tuple(read_findings(path.parent / "findings.json"))
+    keys = {view["key"] for view in audit["views"]}
+    for i, finding in enumerate(findings):
+        if finding.view not in keys:
+            raise AuditError(f"{path}: finding {i} has the view {finding.view!r}, which is not listed")
+        for name in (*finding.pictures, *filter(None, [finding.curve])):
+            if name not in audit["files"]:
+                raise AuditError(
+                    f"{path.parent / name}: finding {i} names it, and audit.json has no hash of it"
+                )
+    return audit, findings
+
+
+def _own(folder: RunFolder, audit: Mapping[str, Any] | None, ledgers: int, signed: bool) -> dict[str, Any]:
+    names = [*RUN_FILES, *(["transcript.jsonl"] if folder.transcript_file.is_file() else [])]
+    hashes = {name: file_sha256(folder.path / name) for name in names}
+    if audit is not None:
+        hashes["audit/audit.json"] = file_sha256(folder.path / "audit" / "audit.json")
+        hashes["audit/findings.json"] = file_sha256(folder.path / "audit" / "findings.json")
+    return {
+        "run": folder.identity,
+        "made_with": {name: metadata.version(name) for name in _TOOLS},
+        "hashes": hashes,
+        "encoder_values": _encoder_values(folder.encoder_file),
+        "checked": {"artists_ledgers": ledgers, "opener_signatures": signed},
+    }
+
+
+def _encoder_values(path: Path) -> int:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise AuditError(f"{path}: cannot be read: {error}") from None
+
+
+def _scheme(path: Path, lines: Sequence[str]) -> dict[str, int] | None:
+    """Parameters of the profile that the first opening was signed under; None where nothing was opened."""
+    if not lines:
+        return None
+    try:
+        profile = PROFILES[json.loads(json.loads(lines[0])["entry"]["manifest"])["terms"]["profile"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise AuditError(f"{path}: line 1 is no opening: {error}") from None
+    return {
+        "degree": profile.degree,
+        "modulus_bits": sum(profile.coefficient_bits),
+        "modulus_bits_allowed": MAX_MODULUS_BITS,
+        "security_bits": _SECURITY_BITS,
+    }

@@ -1,0 +1,52 @@
+"""The page: one HTML file that needs nothing else and asks nobody."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.report import selfhash
+from fedstyle_secure.report.pieces import Document
+from fedstyle_secure.report.words import GLOSSARY, SHORT, SIGNS
+
+MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
+"""Pictures that a page takes in. In an image element an SVG runs no script and loads nothing."""
+
+
+def to_html(document: Document) -> tuple[str, str]:
+    """Write a document as HTML.
+
+    Returns:
+        The page, and its hash.
+
+    Raises:
+        AuditError: A picture cannot be read, or is of another kind; names it.
+    """
+    environment = Environment(
+        loader=PackageLoader("fedstyle_secure.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"kind": lambda piece: type(piece).__name__, "data_uri": data_uri}
+    page = environment.get_template("report.html.j2").render(
+        document=document,
+        signs=SIGNS,
+        short=SHORT,
+        glossary=GLOSSARY,
+        date_line=selfhash.date_line(document.date),
+        hash_line=selfhash.hash_line(selfhash.UNKNOWN),
+    )
+    return selfhash.signed(page)
+
+
+def data_uri(path: Path) -> str:
+    """A picture file as a URI that holds it. Raises AuditError naming a file of another kind."""
+    if path.suffix.lower() not in MEDIA:
+        raise AuditError(f"{path}: is no picture that a report takes in: {', '.join(MEDIA)}")
+    return f"data:{MEDIA[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,0 +1,82 @@
+"""The same document as a PDF: tagged, numbered pages, the same bytes for the same document."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.report.html import MEDIA
+from fedstyle_secure.report.pieces import Document, Picture
+from fedstyle_secure.report.words import SHORT, SIGNS
+
+
+def to_pdf(document: Document, page_hash: str) -> bytes:
+    """Typeset a document.
+
+    Texts reach the typesetter as data, so that nothing in them is taken for its markup. No font of the
+    machine is used, and no package is loaded.
+
+    Args:
+        document: What to typeset.
+        page_hash: The self-hash of the HTML page made of the same document.
+
+    Raises:
+        AuditError: A picture cannot be read.
+    """
+    import typst
+
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        template = resources.files("fedstyle_secure.report").joinpath("templates/report.typ")
+        (folder / "report.typ").write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        data = to_data(document, folder) | {
+            "page_hash": page_hash,
+            "signs": dict(SIGNS),
+            "short": dict(SHORT),
+        }
+        (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")
+        made = datetime.fromisoformat(document.date).replace(tzinfo=UTC)
+        try:
+            return typst.compile(
+                str(folder / "report.typ"),
+                root=str(folder),
+                ignore_system_fonts=True,
+                timestamp=made,
+                pdf_standards="ua-1",
+            )
+        except RuntimeError as error:
+            raise AuditError(f"the PDF cannot be typeset: {error}") from None
+
+
+def to_data(value: Any, folder: Path | None = None) -> Any:
+    """A document as JSON values: every piece a dictionary with its `kind`, lines as lists.
+
+    Args:
+        value: A document or a part of one.
+        folder: Where pictures are copied to; None leaves their names only.
+    """
+    if is_dataclass(value):
+        data = {f.name: to_data(getattr(value, f.name), folder) for f in fields(value)}
+        if isinstance(value, Picture):
+            data["path"] = value.path.name if folder is None else _copied(value.path, folder)
+        return {"kind": type(value).__name__} | ({"style": data.pop("kind")} if "kind" in data else {}) | data
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, list | tuple):
+        return [to_data(item, folder) for item in value]
+    return value
+
+
+def _copied(path: Path, folder: Path) -> str:
+    if path.suffix.lower() not in MEDIA:
+        raise AuditError(f"{path}: is no picture that a report takes in: {', '.join(MEDIA)}")
+    name = f"picture-{len(list(folder.glob('picture-*')))}{path.suffix.lower()}"
+    shutil.copyfile(path, folder / name)
+    return name

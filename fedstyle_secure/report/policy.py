@@ -1,0 +1,368 @@
+"""A gate for other people's CI: what a run must meet, line by line of a policy, and what it does not.
+
+Whatever bounds a leak is held against the upper end of the interval: a figure that stands on too few trials
+to show that it is below its limit is a failure, not a pass.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedstyle_secure.audit.findings import Finding, Verdict
+from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.report.facts import Facts, read_facts
+
+VIEWS = (
+    "network",
+    "platform",
+    "platform_opener",
+    "platform_artists",
+    "malicious_platform",
+    "opener",
+    "buyer",
+)
+"""Adversary views that a policy may name."""
+
+_TPR = re.compile(r"TPR at (\S+) FPR")
+_IDENTIFICATION = "identification rate"
+_Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EpsilonLimits(_Part):
+    """Most epsilon, of the run and over everything that a portfolio released, at no more than `delta`."""
+
+    artwork: _Limit | None = None
+    artist: _Limit | None = None
+    lifetime_artwork: _Limit | None = None
+    lifetime_artist: _Limit | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+
+
+class MaxTpr(_Part):
+    """Most true positives at a false-positive rate."""
+
+    fpr: Annotated[float, Field(gt=0, lt=1)]
+    value: _Rate
+
+
+class AttackLimits(_Part):
+    """What attacks may find, and which must have been run."""
+
+    max_tpr: MaxTpr | None = None
+    max_identification_advantage: _Rate | None = None
+    required: tuple[str, ...] = ()
+    forbidden_verdicts: tuple[Verdict, ...] | dict[str, tuple[Verdict, ...]] = ()
+    allow_inconclusive: bool = False
+
+
+class Policy(_Part):
+    """A policy file's content."""
+
+    epsilon: EpsilonLimits | None = None
+    attacks: AttackLimits | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a policy asks, and whether the run meets it.
+
+    Attributes:
+        policy: The policy's file.
+        line: Line in it, from 1.
+        key: Which of its keys.
+        subject: What was looked at.
+        problem: Why it is not met, in a sentence; "" where it is.
+    """
+
+    policy: Path
+    line: int
+    key: str
+    subject: str
+    problem: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.policy}:{self.line}: {self.key}: {self.subject}: {self.problem or 'met'}"
+
+
+Failure = Check
+"""A `Check` that has a problem."""
+
+
+def check(run: Path | str, policy: Path | str) -> list[Failure]:
+    """What of a policy a run does not meet.
+
+    Raises:
+        ConfigError: The policy cannot be read, asks for nothing, or has an unknown key.
+        RunError, AuditError: As `read_facts`.
+    """
+    return [one for one in checks(run, policy) if one.problem]
+
+
+def checks(run: Path | str, policy: Path | str) -> list[Check]:
+    """Everything that a policy asks of a run, met or not. Raises as `check`."""
+    path = Path(policy)
+    text, asked = _load(path)
+    return list(_Gate(read_facts(run), path, key_lines(text)).all(asked))
+
+
+def _load(path: Path) -> tuple[str, Policy]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: no policy can be read: {error}") from None
+    lines = key_lines(text)
+    _refuse_unknown(path, lines, values)
+    try:
+        policy = Policy.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        keys = [str(part) for part in problem["loc"] if isinstance(part, str)]
+        line = _line(lines, *keys)
+        key = ".".join(key for key in keys if key.islower())
+        raise ConfigError(
+            f"{path}:{line}: {key} = {problem['input']!r} is not allowed: {problem['msg']}"
+        ) from None
+    limits = policy.epsilon.model_dump(exclude={"delta"}).values() if policy.epsilon else ()
+    if policy.attacks is None and all(limit is None for limit in limits):
+        raise ConfigError(f"{path}: asks for nothing; set a limit under [epsilon] or [attacks]")
+    views = policy.attacks.forbidden_verdicts if policy.attacks else ()
+    for view in views if isinstance(views, dict) else ():
+        if view not in (*VIEWS, "all"):
+            line = _line(lines, "attacks", "forbidden_verdicts", view)
+            raise ConfigError(f"{path}:{line}: unknown view {view!r}{_nearest(view, (*VIEWS, 'all'))}")
+    return text, policy
+
+
+def _refuse_unknown(path: Path, lines: Mapping[tuple[str, ...], int], values: Mapping[str, Any]) -> None:
+    parts: Mapping[str, type[BaseModel]] = {"epsilon": EpsilonLimits, "attacks": AttackLimits}
+    for section, inner in values.items():
+        if section not in parts:
+            raise ConfigError(
+                f"{path}:{_line(lines, section)}: unknown section {section!r}{_nearest(section, parts)}"
+            )
+        if not isinstance(inner, dict):
+            raise ConfigError(
+                f"{path}:{_line(lines, section)}: {section!r} is a section; set a key inside it"
+            )
+        known = parts[section].model_fields
+        for key, value in inner.items():
+            if key not in known:
+                where = _line(lines, section, key)
+                raise ConfigError(f"{path}:{where}: unknown key '{section}.{key}'{_nearest(key, known)}")
+            if key == "max_tpr" and isinstance(value, dict):
+                for name in value:
+                    if name not in MaxTpr.model_fields:
+                        where = _line(lines, section, key, name)
+                        near = _nearest(name, MaxTpr.model_fields)
+                        raise ConfigError(f"{path}:{where}: unknown key '{section}.{key}.{name}'{near}")
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    valid = list(valid)
+    match = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else f"; valid: {', '.join(valid)}"
+
+
+def key_lines(text: str) -> dict[tuple[str, ...], int]:
+    """On which line of a TOML text each table and key begins; an inline table is on its key's line."""
+    lines: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]\s*(#.*)?$", line):
+            table = _dotted(header[1])
+            lines.setdefault(table, number)
+        elif key := re.match(
+            r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""", line
+        ):
+            lines.setdefault((*table, *_dotted(key[1])), number)
+    return lines
+
+
+def _dotted(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in text.split("."))
+
+
+def _line(lines: Mapping[tuple[str, ...], int], *keys: str) -> int:
+    """The line of a key, else of the table that it would be in, else of the first key below it, else 1."""
+    for end in range(len(keys), 0, -1):
+        if keys[:end] in lines:
+            return lines[keys[:end]]
+        below = [line for key, line in lines.items() if key[:end] == keys[:end]]
+        if below:
+            return min(below)
+    return 1
+
+
+class _Gate:
+    """Asks one run what one policy asks."""
+
+    def __init__(self, facts: Facts, policy: Path, lines: Mapping[tuple[str, ...], int]) -> None:
+        self._facts, self._policy, self._lines = facts, policy, lines
+
+    def all(self, policy: Policy) -> Iterable[Check]:
+        if policy.epsilon is not None:
+            yield from self._epsilon(policy.epsilon)
+        if policy.attacks is not None:
+            yield from self._attacks(policy.attacks)
+        for i in self._facts.alarms:
+            problem = "lies above what the guarantee allows: a bug in the defence or in the attack"
+            yield self._check("attacks", subject=self._name(i), problem=problem)
+
+    def _check(self, *keys: str, subject: str, problem: str = "") -> Check:
+        return Check(self._policy, _line(self._lines, *keys), ".".join(keys), subject, problem)
+
+    def _name(self, i: int) -> str:
+        finding = self._facts.findings[i]
+        return f"{finding.view}, {finding.attack}, {finding.target}, {finding.metric}"
+
+    def _epsilon(self, limits: EpsilonLimits) -> Iterable[Check]:
+        privacy = self._facts.summary["privacy"]
+        for key in ("artwork", "artist", "lifetime_artwork", "lifetime_artist"):
+            limit = getattr(limits, key)
+            if limit is None:
+                continue
+            kind = key if key.startswith("lifetime_") else f"epsilon_{key}"
+            column = kind.replace("lifetime_", "lifetime_epsilon_") if kind is key else kind
+            for row in privacy["per_artist"]:
+                found = row[column]
+                problem = ""
+                if found is None:
+                    problem = "there is no guarantee"
+                elif found > limit:
+                    problem = f"{found:.6g} is above {limit:g}"
+                yield self._check("epsilon", key, subject=f"artist {row['artist']}", problem=problem)
+            if not privacy["per_artist"]:
+                yield self._check("epsilon", key, subject="run", problem="it has no artists")
+        delta = privacy["delta"]
+        late = f"{delta:g} is above {limits.delta:g}, and epsilon says nothing without it"
+        yield self._check("epsilon", "delta", subject="run", problem=late if delta > limits.delta else "")
+
+    def _attacks(self, limits: AttackLimits) -> Iterable[Check]:
+        if self._facts.audit is None:
+            yield self._check("attacks", subject="run", problem="no audit was run; `fedstyle audit` runs one")
+            return
+        if limits.max_tpr is not None:
+            yield from self._tpr(limits.max_tpr)
+        if limits.max_identification_advantage is not None:
+            yield from self._advantage(limits.max_identification_advantage)
+        for name in limits.required:
+            yield self._required(name)
+        yield from self._verdicts(limits)
+
+    def _ran(self) -> list[int]:
+        return [i for i, finding in enumerate(self._facts.findings) if finding.value is not None]
+
+    def _tpr(self, limit: MaxTpr) -> Iterable[Check]:
+        keys = ("attacks", "max_tpr")
+        found = [i for i in self._ran() if _rate_of(self._facts.findings[i]) == limit.fpr]
+        for i in found:
+            finding = self._facts.findings[i]
+            problem = _above(finding, finding.value or 0.0, finding.high, limit.value)
+            yield self._check(*keys, subject=self._name(i), problem=problem)
+        if not found:
+            rates = {
+                rate
+                for f in self._facts.findings
+                if f.value is not None and (rate := _rate_of(f)) is not None
+            }
+            there = (
+                f"; there are figures at {', '.join(f'{rate:g}' for rate in sorted(rates))}" if rates else ""
+            )
+            problem = f"no finding has a TPR at an FPR of {limit.fpr:g}{there}"
+            yield self._check(*keys, subject="audit", problem=problem)
+
+    def _advantage(self, limit: float) -> Iterable[Check]:
+        keys = ("attacks", "max_identification_advantage")
+        found = [i for i in self._ran() if self._facts.findings[i].metric == _IDENTIFICATION]
+        for i in found:
+            finding = self._facts.findings[i]
+            value, high = _advantage_of(finding)
+            problem = "has no baseline" if value is None else _above(finding, value, high, limit)
+            yield self._check(*keys, subject=self._name(i), problem=problem)
+        if not found:
+            yield self._check(*keys, subject="audit", problem=f"no finding has an {_IDENTIFICATION}")
+
+    def _required(self, name: str) -> Check:
+        """`ATTACK`, or `VIEW/ATTACK`; the attack by its name or its key."""
+        audit = self._facts.audit
+        assert audit is not None
+        called = {attack["key"]: attack["name"] for attack in audit["attacks"]}
+        view, slash, attack = name.partition("/")
+        if not slash or view not in VIEWS:
+            view, attack = "", name
+        wanted = called.get(attack, attack)
+        rows = [f for f in self._facts.findings if f.attack == wanted and view in ("", f.view)]
+        problem = ""
+        if not any(f.value is not None for f in rows):
+            known = {*called, *called.values(), *(f.attack for f in self._facts.findings)}
+            reasons = sorted({f.reason for f in rows})
+            problem = "was not run" + (f": {'; '.join(reasons)}" if reasons else "")
+            if attack not in known:
+                problem += f"; the audit knows no such attack{_nearest(attack, sorted(known))}"
+        return self._check("attacks", "required", subject=name, problem=problem)
+
+    def _verdicts(self, limits: AttackLimits) -> Iterable[Check]:
+        for i, finding in enumerate(self._facts.findings):
+            forbidden = limits.forbidden_verdicts
+            keys: tuple[str, ...] = ("attacks", "forbidden_verdicts")
+            if isinstance(forbidden, dict):
+                some = [key for key in (finding.view, "all") if finding.verdict in forbidden.get(key, ())]
+                keys, bad = (*keys, *some[:1]), bool(some)
+            else:
+                bad = finding.verdict in forbidden
+            if forbidden:
+                yield self._check(
+                    *keys, subject=self._name(i), problem=f"is “{finding.verdict}”" if bad else ""
+                )
+            if not limits.allow_inconclusive:
+                weak = f"is inconclusive: {finding.reason or 'no reason is given'}"
+                problem = weak if finding.verdict == "inconclusive" else ""
+                yield self._check("attacks", "allow_inconclusive", subject=self._name(i), problem=problem)
+
+
+def _rate_of(finding: Finding) -> float | None:
+    match = _TPR.fullmatch(finding.metric)
+    try:
+        return float(match[1]) if match else None
+    except ValueError:
+        return None
+
+
+def _advantage_of(finding: Finding) -> tuple[float | None, float | None]:
+    """How far the rate lies above its baseline, and the upper end of that: the paired one, or the larger."""
+    if finding.value is None or finding.baseline is None:
+        return None, None
+    high = None if finding.high is None else finding.high - finding.baseline
+    paired = finding.details.get("advantage high")
+    if paired is not None and high is not None:
+        high = max(high, paired)
+    return max(finding.value - finding.baseline, finding.details.get("advantage", 0.0)), high
+
+
+def _above(finding: Finding, value: float, high: float | None, limit: float) -> str:
+    """Why a figure is not shown to be within its limit; "" where it is."""
+    if value > limit:
+        return f"{value:.4g} is above {limit:g}"
+    if high is None:
+        return f"{value:.4g} has no interval, so nothing shows that it is below {limit:g}"
+    if high > limit:
+        return (
+            f"n = {finding.n} is too small to show that it is below {limit:g}: the interval of {value:.4g} "
+            "goes up "
+            f"to {high:.4g}"
+        )
+    return ""

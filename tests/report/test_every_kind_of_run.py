@@ -1,0 +1,47 @@
+"""A run with nothing on, and one with the guarantee for whole artists, get reports that hold too."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import fedstyle_secure
+from fedstyle_secure.config import Config
+from fedstyle_secure.report.answers import five_lines
+from fedstyle_secure.report.facts import read_facts
+from fedstyle_secure.report.formats import report
+from fedstyle_secure.report.pieces import plain
+from fedstyle_secure.report.policy import check
+
+_SPEC = importlib.util.spec_from_file_location("page_checks", Path(__file__).with_name("test_html.py"))
+assert _SPEC is not None
+assert _SPEC.loader is not None
+_CHECKS = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_CHECKS)
+
+SMALL = [
+    "gallery.artists=4", "gallery.public_artists=3", "gallery.pictures=12", "gallery.size=32",
+    "style.encoder=cnn", "style.dim=8", "style.pretrain_steps=3", "style.practice_artists=0",
+    "styles.count=3", "run.rounds=1", "training.expected_pictures=9",
+]  # fmt: skip
+KINDS = {
+    "plain": ["privacy.dp=off", "secure_sum.enabled=false"],
+    "artist": ["privacy.unit=artist", "cards.consent=none", "privacy.noise_multiplier=2"],
+    "counts": ["metrics.releases=1", "privacy.noise_multiplier=2", "cards.consent=none"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_report_of_every_kind_of_run(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = fedstyle_secure.train(Config().override(SMALL + KINDS[kind]), tmp_path / "runs" / "one").folder
+    paths = report(run.path, date="2026-11-21")
+    assert all(path.stat().st_size > 1000 for path in paths if path.name != "findings.csv")
+    assert _CHECKS.check_numbers(run, paths[0].read_text()) > 20
+    guarantee = plain(five_lines(read_facts(run.path)).rows[3][2])
+    (tmp_path / "policy.toml").write_text("[epsilon]\nartist = 1000\n")
+    assert ("For one artist with the whole portfolio: no guarantee" in guarantee) == (kind != "artist")
+    assert bool(check(run.path, tmp_path / "policy.toml")) == (kind != "artist")
+    if kind == "plain":
+        assert "For one artwork: no guarantee" in guarantee
+        assert "No noise was added in this run" in paths[0].read_text()

@@ -1,0 +1,120 @@
+"""Tables say every finding once, worst first where one stands for many, and never less than the audit did."""
+
+from collections import Counter
+
+from fedstyle_secure.audit.findings import not_run
+from fedstyle_secure.report.facts import read_facts
+from fedstyle_secure.report.findings_tables import alarms, every_row, matrix, per_artist, scale
+from fedstyle_secure.report.pieces import Badge, Figure, Range, Table, plain
+from fedstyle_secure.report.trust import coverage, model
+
+
+def cells(table):
+    """Rows by name: verdicts of the other columns."""
+    return {
+        plain(row[0]): [
+            next((p.verdict for p in cell if isinstance(p, Badge)), plain(cell)) for cell in row[1:]
+        ]
+        for row in table.rows
+    }
+
+
+def test_the_matrix_holds_the_worst_verdict_of_every_attack_and_view(run, audited):
+    audited(
+        run,
+        lambda rows, make: [
+            make(),
+            make(target="ann", verdict="inconclusive", reason="few"),
+            make(view="buyer"),
+            make(view="buyer", verdict="leaks", low=0.6),
+            make(view="opener"),
+            make(view="opener", value=0.99, low=0.96, verdict="leaks"),
+            not_run(make(view="network"), "sealed"),
+        ],
+    )
+    table = matrix(read_facts(run.path))[0]
+    assert isinstance(table, Table)
+    assert cells(table)["Gradient alignment"] == [
+        "not run", "inconclusive", *["not in this audit"] * 3, "alarm", "leaks",
+    ]  # fmt: skip
+
+
+def test_every_finding_is_in_exactly_one_row_with_its_views(run):
+    facts = read_facts(run.path)
+    tables = [block for block in every_row(facts) if isinstance(block, Table)]
+    assert [table.key for table in tables] == ["measured", "not-run"]
+    names = {view["key"]: view["name"] for _, view in facts.views}
+    said = Counter()
+    for table, column in zip(tables, (8, 2), strict=True):
+        for row in table.rows:
+            views = {p.text for p in row[column] if isinstance(p, Figure)}
+            if plain(row[column]).startswith("all but"):
+                views = set(names.values()) - views
+            assert views
+            for view in views:
+                said[plain(row[0]).partition(";")[0], view] += 1
+    assert said == Counter((finding.attack, names[finding.view]) for finding in facts.findings)
+
+
+def test_findings_that_differ_in_anything_but_the_view_do_not_share_a_row(run, audited):
+    audited(run, lambda rows, make: [make(), make(view="buyer"), make(view="network", n=121), make(seed=1)])
+    (table,) = every_row(read_facts(run.path))
+    assert [plain(row[8]) for row in table.rows] == ["Platform and Buyer", "Network", "Platform"]
+
+
+def test_many_views_are_told_by_those_that_are_missing(run, audited):
+    keys = ("network", "platform", "platform_opener", "platform_artists", "malicious_platform", "buyer")
+    audited(run, lambda rows, make: [make(view=key) for key in keys] + [make(view="opener", attack="Other")])
+    (table,) = every_row(read_facts(run.path))
+    assert plain(table.rows[0][8]) == "all but Opener"
+
+
+def test_an_artist_is_shown_with_its_worst_finding(run, audited):
+    artist = read_facts(run.path).artists[2][1]
+    audited(
+        run,
+        lambda rows, make: [
+            make(target=artist, value=0.9, low=0.2),
+            make(target=artist, value=0.6, low=0.55, verdict="leaks"),
+            make(target=artist, value=0.95, verdict="inconclusive", reason="few"),
+        ],
+    )
+    table, note = per_artist(read_facts(run.path))
+    assert cells(table) == {artist: ["leaks", "", "0.600; [0.550, 0.630]", "0.500", cells(table)[artist][-1]]}
+    assert artist not in plain(note.line)
+
+
+def test_a_scale_is_drawn_only_where_there_is_one(make):
+    assert scale(make()) == [Range(0.4127, 0.5213, 0.6298, 0.5, 0.9471, False)]
+    assert scale(make(bound=1.7)) == [Range(0.4127, 0.5213, 0.6298, 0.5, None, False)]
+    assert scale(make(value=24.0, high=30.0)) == []
+    assert scale(make(low=None, high=None)) == []
+    assert scale(make(verdict="leaks", low=0.51))[0].bad
+
+
+def test_coverage_has_six_classes_and_says_what_was_not_run(run):
+    table = coverage(read_facts(run.path))[0]
+    rows = cells(table)
+    assert list(rows) == [
+        "membership inference", "attribute inference", "exfiltration", "regurgitation", "model inversion",
+        "reconstruction",
+    ]  # fmt: skip
+    assert rows["regurgitation"][1:] == ["not run", "not run", "no attack of this class is in the audit"]
+    assert "this view has no key" in rows["attribute inference"][-1]
+
+
+def test_without_an_audit_coverage_says_so(bare):
+    rows = cells(coverage(read_facts(bare.path))[0])
+    assert all(row[1:] == ["not run", "not run", "no audit was run"] for row in rows.values())
+
+
+def test_the_trust_model_says_a_reason_once(run, audited):
+    views = [{"key": "platform", "name": "P", "who": "w", "holds": ["b", "a", "b"], "lacks": []}]
+    audited(run, lambda rows, make: [make()], views=views)
+    (table,) = model(read_facts(run.path))
+    assert [plain(cell) for cell in table.rows[0]] == ["P", "w", "· b; · a", "nothing"]
+
+
+def test_no_alarm_where_the_interval_reaches_below_the_bound(run, audited):
+    audited(run, lambda rows, make: [make(value=0.99, low=0.94, high=1.0, verdict="leaks")])
+    assert alarms(read_facts(run.path)) == []

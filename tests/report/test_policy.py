@@ -1,0 +1,236 @@
+"""A gate that fails closed, and says which line of the policy a run does not meet."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from fedstyle_secure.audit.findings import not_run
+from fedstyle_secure.errors import AuditError, ConfigError
+from fedstyle_secure.report.gates import to_junit, to_sarif
+from fedstyle_secure.report.policy import check, checks, key_lines
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def gate(run, tmp_path):
+    """Failures of the run under a policy text, as (line, key, problem)."""
+
+    def ask(text):
+        path = tmp_path / "policy.toml"
+        path.write_text(text)
+        return [(one.line, one.key, one.problem) for one in check(run.path, path)]
+
+    return ask
+
+
+def problems(found):
+    return " / ".join(problem for _, _, problem in found)
+
+
+def test_a_run_within_its_limits_passes(gate):
+    text = (
+        "[epsilon]\nartwork = 8.0\n[attacks]\nallow_inconclusive = true\nmax_tpr = {fpr = 0.01, value = "
+        "0.2}\n"
+    )
+    assert gate(text) == []
+
+
+@pytest.mark.parametrize(("limit", "fails"), [(6.5, True), (6.6, False)])
+def test_epsilon_is_held_against_every_artist(gate, limit, fails):
+    found = gate(f"\n[epsilon]\n# a comment\nartwork = {limit}\n")
+    assert [(line, key) for line, key, _ in found] == [(4, "epsilon.artwork")] * 4 * fails
+
+
+@pytest.mark.parametrize("key", ["artist", "lifetime_artist"])
+def test_no_guarantee_is_never_below_a_limit(gate, key):
+    found = gate(f"[epsilon]\n{key} = 1000\n")
+    assert len(found) == 4
+    assert "there is no guarantee" in problems(found)
+
+
+def test_a_larger_delta_fails_even_where_it_is_not_named(gate, run):
+    assert gate("[epsilon]\nartwork = 8\ndelta = 1e-5\n") == []
+    found = gate("[epsilon]\nartwork = 8\ndelta = 1e-6\n")
+    assert [(line, key) for line, key, _ in found] == [(3, "epsilon.delta")]
+
+
+def test_a_figure_that_is_not_shown_to_be_below_its_limit_fails(gate):
+    found = gate("[attacks]\nallow_inconclusive = true\nmax_tpr = {fpr = 0.01, value = 0.1}\n")
+    assert {(line, key) for line, key, _ in found} == {(3, "attacks.max_tpr")}
+    assert "n = 120 is too small to show that it is below 0.1" in problems(found)
+
+
+def test_a_figure_above_its_limit_and_one_without_an_interval_fail(gate, run, audited):
+    row = {"metric": "TPR at 0.01 FPR", "value": 0.3, "low": 0.2, "high": 0.4, "verdict": "leaks"}
+    audited(run, lambda rows, make: [make(**row), make(**row | {"value": 0.01, "low": None, "high": None})])
+    found = gate("[attacks]\nmax_tpr = {fpr = 0.01, value = 0.1}\n")
+    assert [problem.split(",")[0] for _, _, problem in found] == ["0.3 is above 0.1", "0.01 has no interval"]
+
+
+def test_a_rate_that_was_not_measured_fails(gate):
+    found = gate("[attacks]\nallow_inconclusive = true\nmax_tpr = {fpr = 0.001, value = 0.1}\n")
+    assert problems(found) == "no finding has a TPR at an FPR of 0.001; there are figures at 0.01"
+
+
+def test_identification_is_held_against_the_upper_end_over_the_baseline(gate, run, audited):
+    text = "[attacks]\nallow_inconclusive = true\nmax_identification_advantage = {}\n"
+    assert gate(text.replace("{}", "0.17")) == []
+    found = gate(text.replace("{}", "0.15"))
+    assert len(found) == 3
+    assert "goes up to 0.1689" in problems(found), "the paired interval is the wider one here"
+    audited(run, lambda rows, make: [make(metric="identification rate", baseline=None)])
+    assert "has no baseline" in problems(gate(text.replace("{}", "1.0")))
+    audited(run, lambda rows, make: [make()])
+    assert "no finding has an identification rate" in problems(gate(text.replace("{}", "1.0")))
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("rounds", ""),
+        ("Gradient alignment", ""),
+        ("platform/rounds", ""),
+        ("buyer/rounds", "was not run"),
+        ("opener/update_one", "was not run: updates are sent to the platform only"),
+        ("gradient alignment", "the audit knows no such attack; did you mean 'Gradient alignment'?"),
+    ],
+)
+def test_a_required_attack_must_have_been_run(gate, name, problem):
+    found = gate(f'[attacks]\nallow_inconclusive = true\nrequired = [\n  "{name}",\n]\n')
+    assert bool(found) == bool(problem)
+    assert problem in problems(found)
+    assert all(line == 3 for line, _, _ in found)
+
+
+def test_a_required_attack_that_was_not_run_anywhere_fails(gate, run, audited):
+    audited(run, lambda rows, make: [not_run(make(), "the record is missing")])
+    found = gate('[attacks]\nrequired = ["rounds"]\n')
+    assert problems(found) == "was not run: the record is missing"
+
+
+def test_verdicts_are_forbidden_everywhere_or_by_view(gate):
+    everywhere = gate('[attacks]\nallow_inconclusive = true\nforbidden_verdicts = ["leaks"]\n')
+    assert len(everywhere) == 5
+    views = 'opener = ["leaks"]\nbuyer = ["leaks"]\n'
+    by_view = gate(f"[attacks]\nallow_inconclusive = true\n[attacks.forbidden_verdicts]\n{views}")
+    assert [(line, key) for line, key, _ in by_view] == [(5, "attacks.forbidden_verdicts.buyer")]
+    inline = gate('[attacks]\nallow_inconclusive = true\nforbidden_verdicts = {all = ["leaks"]}\n')
+    assert len(inline) == 5
+
+
+def test_inconclusive_fails_unless_it_is_allowed(gate):
+    found = gate('[attacks]\nforbidden_verdicts = {opener = ["leaks"]}\n')
+    assert [key for _, key, _ in found] == ["attacks.allow_inconclusive"]
+    assert "no better than its baseline" in problems(found)
+
+
+def test_an_alarm_fails_whatever_the_policy_says(gate, run, audited):
+    audited(run, lambda rows, make: [make(value=0.99, low=0.96, high=1.0, verdict="leaks")])
+    found = gate("[epsilon]\nartwork = 100\n")
+    assert "a bug in the defence or in the attack" in problems(found)
+
+
+def test_without_an_audit_every_limit_on_attacks_fails(bare, tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_text("[attacks]\nallow_inconclusive = true\n")
+    (found,) = check(bare.path, path)
+    assert "no audit was run" in found.problem
+    assert str(found) == f"{path}:1: attacks: run: {found.problem}"
+
+
+def test_an_edited_run_passes_no_gate(gate, run):
+    run.ledger_file.write_text(run.ledger_file.read_text() + " ")
+    with pytest.raises(AuditError, match=r"ledger\.json"):
+        gate("[epsilon]\nartwork = 100\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[epsilon]\nartworks = 8\n", r":2: unknown key 'epsilon.artworks'; did you mean 'artwork'\?"),
+        ("[epsilons]\nartwork = 8\n", r":1: unknown section 'epsilons'; did you mean 'epsilon'\?"),
+        (
+            "[attacks]\nmax_tpr = {fpr = 0.01, valu = 1}\n",
+            r":2: .*'attacks.max_tpr.valu'; did you mean 'value'\?",
+        ),
+        ("[attacks]\nmax_tpr = {fpr = 0.01}\n", r":2: attacks.max_tpr.value"),
+        ("[epsilon]\n\nartwork = -1\n", r":3: epsilon.artwork = -1"),
+        ("[epsilon]\nartwork = nan\n", r":2: epsilon.artwork = nan"),
+        ('[attacks]\nforbidden_verdicts = ["leak"]\n', r":2: .*'leak' is not allowed"),
+        (
+            '[attacks]\nforbidden_verdicts = {bayer = ["leaks"]}\n',
+            r":2: unknown view 'bayer'; did you mean 'buyer'",
+        ),
+        ("[epsilon]\ndelta = 1e-5\n", "asks for nothing"),
+        ("", "asks for nothing"),
+        ("epsilon = 8\n", r":1: 'epsilon' is a section"),
+        ("[epsilon\n", "no policy can be read"),
+    ],
+)
+def test_a_policy_that_cannot_be_meant_is_refused_by_line(gate, text, words):
+    with pytest.raises(ConfigError, match=words):
+        gate(text)
+
+
+def test_keys_are_found_on_their_lines():
+    text = (
+        "# [epsilon]\n[epsilon]\nartwork = 8 # artist = 3\n\n"
+        '[attacks]\nmax_tpr.fpr = 0.01\n"required" = [\n "a"]\n'
+    )
+    assert key_lines(text) == {
+        ("epsilon",): 2, ("epsilon", "artwork"): 3, ("attacks",): 5, ("attacks", "max_tpr", "fpr"): 6,
+        ("attacks", "required"): 7,
+    }  # fmt: skip
+
+
+def test_the_example_policy_is_valid_and_its_lines_are_right(run):
+    path = ROOT / "configs" / "policy.toml"
+    found = checks(run.path, path)
+    lines = path.read_text().splitlines()
+    assert {one.key for one in found} >= {"epsilon.artwork", "attacks.max_tpr", "attacks.required"}
+    for one in found:
+        assert one.key.rpartition(".")[2] in lines[one.line - 1]
+
+
+def test_junit_counts_what_failed(run):
+    found = checks(run.path, ROOT / "configs" / "policy.toml")
+    suite = ElementTree.fromstring(to_junit(found)).find("testsuite")
+    assert suite is not None
+    failed = [one for one in found if one.problem]
+    assert failed
+    assert suite.attrib["tests"] == str(len(suite.findall("testcase"))) == str(len(found))
+    assert suite.attrib["failures"] == str(len(suite.findall("testcase/failure"))) == str(len(failed))
+    assert [case.attrib["line"] for case in suite.findall("testcase")] == [str(one.line) for one in found]
+
+
+def test_junit_survives_what_xml_cannot_hold(run, audited, tmp_path):
+    audited(
+        run, lambda rows, make: [make(target="a\x00<b>&\ud7ff", verdict="inconclusive", reason="\x1b[31m")]
+    )
+    path = tmp_path / "policy.toml"
+    path.write_text("[attacks]\nallow_inconclusive = false\n")
+    root = ElementTree.fromstring(to_junit(checks(run.path, path)))
+    assert "<b>&" in root.find("testsuite/testcase").attrib["name"]
+
+
+def test_sarif_has_what_its_schema_requires(run):
+    """Required properties of SARIF 2.1.0 (OASIS, 2020), sections 3.13, 3.14, 3.18, 3.19, 3.27, 3.49."""
+    found = checks(run.path, ROOT / "configs" / "policy.toml")
+    log = json.loads(json.dumps(to_sarif(found)))
+    assert log["version"] == "2.1.0"
+    (one,) = log["runs"]
+    driver = one["tool"]["driver"]
+    assert driver["name"]
+    rules = [rule["id"] for rule in driver["rules"]]
+    assert len(rules) == len(set(rules))
+    assert len(one["results"]) == sum(bool(c.problem) for c in found) > 0
+    for result in one["results"]:
+        assert result["message"]["text"]
+        assert result["level"] in ("none", "note", "warning", "error")
+        assert rules[result["ruleIndex"]] == result["ruleId"]
+        place = result["locations"][0]["physicalLocation"]
+        assert place["region"]["startLine"] >= 1
+        assert place["artifactLocation"]["uri"].startswith("file:///")
