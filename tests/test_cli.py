@@ -41,7 +41,18 @@ def test_importing_loads_nothing_heavy(what):
 def test_help_names_every_command_and_the_exit_codes(capsys, monkeypatch):
     code, out, _ = call(capsys, monkeypatch, "--help")
     assert code == 0
-    for word in ("train", "demo", "search", "runs", "settings", "gallery", "Exit codes"):
+    for word in (
+        "train",
+        "demo",
+        "search",
+        "runs",
+        "settings",
+        "gallery",
+        "audit",
+        "report",
+        "check",
+        "Exit codes",
+    ):
         assert word in out
 
 
@@ -196,3 +207,42 @@ def test_a_note_before_the_run_reaches_whoever_started_it(capsys, monkeypatch, t
     assert code == 0
     assert "The noise hides the styles" in " ".join(err.split())
     assert "privacy.epsilon_artist_max" in out
+
+
+def test_audit_report_and_check(capsys, monkeypatch, tiny, tmp_path):
+    path, run = tmp_path / "tiny.toml", tmp_path / "run"
+    path.write_text(tiny.override(["audit.record=all"]).to_toml())
+    assert call(capsys, monkeypatch, "train", path, "--out", run, "--json")[0] == 0
+    settings = tmp_path / "audit.toml"
+    settings.write_text('preset = "tiny"\ntargets = 4\ncandidates = 8\nrounds = 1\nprocesses = 1\n')
+    code, out, _ = call(capsys, monkeypatch, "audit", run, settings, "--json")
+    assert code == 0
+    assert {row["view"] for row in json.loads(out)} >= {"network", "platform", "opener", "buyer"}
+    code, _, err = call(capsys, monkeypatch, "audit", run, settings)
+    assert code == 4
+    assert "--force" in err
+    code, out, _ = call(capsys, monkeypatch, "report", run, "--format", "html,json", "--date", "2026-01-02")
+    assert code == 0
+    assert "2026-01-02" in (run / "report" / "report.html").read_text()
+    assert not (run / "report" / "report.pdf").exists()
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[epsilon]\nartwork = 1e6\n")
+    assert call(capsys, monkeypatch, "check", run, "--policy", policy)[0] == 0
+    policy.write_text("[epsilon]\nartwork = 0.001\n")
+    junit = tmp_path / "checks.xml"
+    code, out, err = call(capsys, monkeypatch, "check", run, "--policy", policy, "--junit", junit)
+    assert code == 9
+    assert f"{policy}:2: epsilon.artwork" in out
+    assert "checks are not met" in err
+    assert "<failure" in junit.read_text()
+    (run / "summary.json").write_text((run / "summary.json").read_text() + " ")
+    code, _, err = call(capsys, monkeypatch, "report", run)
+    assert code == 8
+    assert "summary.json" in err
+
+
+def test_audits_of_no_run_and_of_no_preset_are_refused(capsys, monkeypatch, tmp_path):
+    assert call(capsys, monkeypatch, "audit", tmp_path)[0] == 4
+    code, _, err = call(capsys, monkeypatch, "audit", tmp_path, "--preset", "fast")
+    assert code == 2
+    assert "quick, standard, deep" in err
