@@ -21,10 +21,14 @@ class Explicit:
     """A score fixed before any of these scores was seen.
 
     Attributes:
-        threshold: In means score > threshold.
+        threshold: In means score > threshold; finite.
     """
 
     threshold: float
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.threshold):
+            raise AttackError(f"threshold must be finite, not {self.threshold}")
 
 
 @dataclass(frozen=True)

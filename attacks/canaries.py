@@ -92,9 +92,14 @@ def random_directions(count: int, dimension: int, norm: float, rng: np.random.Ge
 
 def cosines(canaries: np.ndarray, change: np.ndarray) -> np.ndarray:
     """Cosine (k,) of each canary (k, d) with the released change of the model (d,)."""
+    canaries, change = np.asarray(canaries, np.float64), np.asarray(change, np.float64)
+    if canaries.ndim != 2 or change.shape != canaries.shape[1:]:
+        raise AttackError(
+            f"canaries must be (k, d) and the change (d,), not {canaries.shape}, {change.shape}"
+        )
     lengths = np.linalg.norm(canaries, axis=1) * np.linalg.norm(change)
-    if canaries.ndim != 2 or change.shape != canaries.shape[1:] or not (lengths > 0).all():
-        raise AttackError(f"canaries {canaries.shape} and change {change.shape} must agree and not be zero")
+    if not ((lengths > 0) & np.isfinite(lengths)).all():
+        raise AttackError("a cosine needs canaries and a change that are finite and not zero")
     return canaries @ change / lengths
 
 
@@ -102,11 +107,13 @@ def mislabelled(targets: np.ndarray, classes: int, rng: np.random.Generator) -> 
     """Another label for each, int (n,), uniform over the wrong ones.
 
     Args:
-        targets: int (n,) in [0, classes).
+        targets: int (n,) in [0, classes), n >= 1.
         classes: >= 2.
         rng: Draws.
     """
     targets = np.asarray(targets)
+    if targets.ndim != 1 or not len(targets):
+        raise AttackError(f"targets must be (n,) with n >= 1, not {targets.shape}")
     if classes < 2 or targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= classes:
         raise AttackError(f"targets must be whole numbers from 0 to {classes - 1} with 2 classes or more")
     return (targets + rng.integers(1, classes, len(targets))) % classes

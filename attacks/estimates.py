@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtr
+from scipy.special import log_ndtr
 
 from attacks.bounds import Bound, Terms
 from attacks.errors import AttackError
@@ -31,7 +31,8 @@ def one_shot_federated_estimate(cosines: np.ndarray, dimension: int, terms: Term
     if len(cosines) < 2 or dimension < 2:
         raise AttackError(f"needs 2 canaries and 2 dimensions, not {len(cosines)} and {dimension}")
     mean, deviation = float(cosines.mean()), float(cosines.std(ddof=1))
-    if not deviation > 0:
+    # Of equal numbers, rounding alone.
+    if not deviation > 1e-12 * abs(mean):
         raise AttackError("all cosines are equal: no normal distribution fits them")
     unseen = dimension**-0.5
     epsilon = 0.0 if mean <= 0 else normals_epsilon((0.0, unseen), (mean, deviation), terms.delta)
@@ -102,6 +103,11 @@ def normals_epsilon(first: tuple[float, float], second: tuple[float, float], del
     """
     if not 0 < delta < 1:
         raise AttackError(f"delta must be between 0 and 1, not {delta}")
+    for mean, deviation in (first, second):
+        if not np.isfinite(mean) or not 0 < deviation < np.inf:
+            raise AttackError(
+                f"a normal distribution needs a mean and a deviation > 0, not {mean}, {deviation}"
+            )
     (a, s), (b, t) = first, second
     if s == t:
         return gaussian_epsilon_of(abs(a - b) / s, delta)
@@ -118,25 +124,33 @@ def normals_epsilon(first: tuple[float, float], second: tuple[float, float], del
 
 
 def _normals_delta(first: tuple[float, float], second: tuple[float, float], epsilon: float) -> float:
-    """P(E) - e^eps Q(E) on E = {p > e^eps q}, whose ends solve a quadratic; the deviations differ."""
+    """P(E) - e^eps Q(E) on E = {p > e^eps q}, whose ends solve a quadratic; the deviations differ.
+
+    From logarithms, as in `tradeoff.gaussian_delta`: far apart, e^eps is no float and Q(E) rounds to 0.
+    """
     (a, s), (b, t) = first, second
-    # log p - log q - eps = u x^2 + v x + w
-    u = (1 / t**2 - 1 / s**2) / 2
-    v = a / s**2 - b / t**2
-    w = (b**2 / t**2 - a**2 / s**2) / 2 + np.log(t / s) - epsilon
+    # In units of the first: log p - log q - eps = u x^2 + v x + w.
+    b, t = (b - a) / s, t / s
+    u, v, w = (1 - t) * (1 + t) / (2 * t**2), -b / t**2, b**2 / (2 * t**2) + float(np.log(t)) - epsilon
     root = v**2 - 4 * u * w
     if root <= 0:
-        return 0.0 if u < 0 else 1 - float(np.exp(epsilon))
-    ends = sorted(((-v - np.sqrt(root)) / (2 * u), (-v + np.sqrt(root)) / (2 * u)))
+        return 0.0
+    # The end that is no difference of two like numbers, and the other from their product.
+    far = -(v + np.copysign(np.sqrt(root), v)) / 2
+    low, high = sorted((far / u, w / far)) if far else (-np.sqrt(-w / u), np.sqrt(-w / u))
 
-    def inside(mean: float, deviation: float) -> float:
-        low, high = ((end - mean) / deviation for end in ends)
+    def log_inside(mean: float, deviation: float) -> float:
+        near, beyond = (low - mean) / deviation, (high - mean) / deviation
         # From the nearer tail, so that a small probability does not drown in 1.
-        return float(ndtr(high) - ndtr(low)) if low < 0 else float(ndtr(-low) - ndtr(-high))
+        near, beyond = (near, beyond) if near < 0 else (-beyond, -near)
+        large, small = float(log_ndtr(beyond)), float(log_ndtr(near))
+        return large + float(np.log1p(-np.exp(small - large))) if large > small else -np.inf
 
-    def outside(mean: float, deviation: float) -> float:
-        low, high = ((end - mean) / deviation for end in ends)
-        return float(ndtr(low) + ndtr(-high))
+    def log_outside(mean: float, deviation: float) -> float:
+        return float(np.logaddexp(log_ndtr((low - mean) / deviation), log_ndtr((mean - high) / deviation)))
 
-    share = inside if u < 0 else outside
-    return share(a, s) - float(np.exp(epsilon)) * share(b, t)
+    share = log_inside if u < 0 else log_outside
+    of_first, of_second = share(0.0, 1.0), share(b, t)
+    if of_first == -np.inf:
+        return 0.0
+    return float(-np.exp(of_first) * np.expm1(min(epsilon + of_second - of_first, 0.0)))

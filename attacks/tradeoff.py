@@ -45,12 +45,14 @@ def dp_limit(fpr: np.ndarray, epsilon: float, delta: float) -> np.ndarray:
 
     Args:
         fpr: In [0, 1], any shape.
-        epsilon: >= 0.
+        epsilon: >= 0; infinite is no guarantee, and allows everything.
         delta: In [0, 1].
     """
     fpr = _rates(fpr)
     if not epsilon >= 0 or not 0 <= delta <= 1:
         raise AttackError(f"(epsilon, delta) must be >= 0 and in [0, 1], not ({epsilon}, {delta})")
+    if np.isinf(epsilon):
+        return np.ones_like(fpr)
     with np.errstate(over="ignore", divide="ignore"):
         near = np.exp(epsilon + np.log(fpr)) + delta
     return np.minimum(np.minimum(near, 1 - np.exp(-epsilon) * (1 - delta - fpr)), 1.0)
@@ -61,10 +63,13 @@ def gaussian_limit(fpr: np.ndarray, mu: float) -> np.ndarray:
 
     Args:
         fpr: In [0, 1], any shape.
-        mu: Sensitivity over standard deviation of the noise, >= 0; sqrt(T) times that after T rounds.
+        mu: Sensitivity over standard deviation of the noise, >= 0; sqrt(T) times that after T rounds;
+            infinite without noise.
     """
     if not mu >= 0:
         raise AttackError(f"mu must be >= 0, not {mu}")
+    if np.isinf(mu):
+        return np.ones_like(_rates(fpr))
     return ndtr(ndtri(_rates(fpr)) + mu)
 
 
@@ -75,21 +80,25 @@ def gaussian_delta(epsilon: float, mu: float) -> float:
     """
     if not epsilon >= 0 or not mu >= 0:
         raise AttackError(f"epsilon and mu must be >= 0, not {epsilon} and {mu}")
-    if mu == 0:
+    if mu == 0 or np.isinf(epsilon):
         return 0.0
     left = float(log_ndtr(mu / 2 - epsilon / mu))
+    if left == -np.inf:
+        return 0.0
     ratio = epsilon + float(log_ndtr(-mu / 2 - epsilon / mu)) - left
     return float(-np.exp(left) * np.expm1(min(ratio, 0.0)))
 
 
 def gaussian_epsilon_of(mu: float, delta: float) -> float:
-    """Smallest epsilon of the Gaussian mechanism at delta, 0 where delta alone covers it.
+    """Smallest epsilon of the Gaussian mechanism at delta, 0 where delta alone covers it, infinite as mu is.
 
     Args:
         mu: >= 0.
         delta: In (0, 1).
     """
     _check_delta(delta)
+    if np.isinf(mu):
+        return np.inf
     if gaussian_delta(0.0, mu) <= delta:
         return 0.0
     high = 1.0
@@ -101,6 +110,8 @@ def gaussian_epsilon_of(mu: float, delta: float) -> float:
 def gaussian_mu_of(epsilon: float, delta: float) -> float:
     """Largest mu whose Gaussian mechanism is (epsilon, delta)-DP; the inverse of `gaussian_epsilon_of`."""
     _check_delta(delta)
+    if not 0 <= epsilon < np.inf:
+        raise AttackError(f"epsilon must be >= 0 and finite, not {epsilon}")
     high = 1.0
     while gaussian_delta(epsilon, high) < delta:
         high *= 2
@@ -121,15 +132,22 @@ def check_limit(
     Args:
         members: Scores (n_in,), independent; larger is more likely a member.
         non_members: Scores (n_out,), independent.
-        limit: Highest allowed TPR at FPR (k,), nondecreasing: `partial(dp_limit, epsilon=1, delta=0)`.
+        limit: Highest allowed TPR, in [0, 1], at FPR (k,), nondecreasing, such as
+            `partial(dp_limit, epsilon=1, delta=0)`.
         confidence: In (0, 1), over all points together.
         points: Thresholds, >= 1.
+
+    Raises:
+        AttackError: The limit gives something that is no rate: nothing would lie above it.
     """
     if not 0 < confidence < 1:
         raise AttackError(f"confidence must be between 0 and 1, not {confidence}")
     ranks = rank_ladder(len(non_members), points)
     found = operating_points(members, non_members, ranks, 1 - confidence)
-    excess = found.tpr_low - limit(found.fpr_high)
+    allowed = np.asarray(limit(found.fpr_high), np.float64)
+    if allowed.shape != found.fpr_high.shape or not ((allowed >= 0) & (allowed <= 1)).all():
+        raise AttackError(f"the limit must give a rate in [0, 1] at each of {len(ranks)} FPRs, not {allowed}")
+    excess = found.tpr_low - allowed
     worst = int(np.argmax(excess))
     return LimitCheck(
         broken=bool(excess[worst] > 0),

@@ -30,6 +30,9 @@ _GAUSSIAN = "the mechanism is no easier to attack than some Gaussian mechanism"
 _BEYOND = 1e-10
 """Probability of each tail that the quadrature leaves out and counts against the bound."""
 
+_PANEL = 4.0
+"""Square root of members per non-member for which a panel of 100 nodes is enough."""
+
 
 def clopper_pearson_epsilon(
     scores_in: np.ndarray, scores_out: np.ndarray, terms: Terms, strategy: Strategy
@@ -93,7 +96,7 @@ def rank_p_value(
         n_out: Non-members.
         limit: Highest TPR at FPR, any shape, nondecreasing.
     """
-    return _mean_tail(np.asarray(hits), n_in, *_fpr_nodes(np.asarray(ranks), n_out), limit)
+    return _mean_tail(np.asarray(hits), n_in, *_fpr_nodes(np.asarray(ranks), n_out, n_in), limit)
 
 
 def _mean_tail(
@@ -109,11 +112,18 @@ def _mean_tail(
     return np.where(hits > 0, np.minimum((shares * tails).sum(1) + 2 * _BEYOND, 1.0), 1.0)
 
 
-def _fpr_nodes(ranks: np.ndarray, n_out: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and shares (k, q) of Beta(r, n_out - r + 1), over normal quantiles, where it is near normal."""
+def _fpr_nodes(ranks: np.ndarray, n_out: int, n_in: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and shares (k, q) of Beta(r, n_out - r + 1), over normal quantiles, where it is near normal.
+
+    What is integrated steps from 0 to 1 within sqrt(n_out / n_in) of the Beta's deviation, so that members in
+    greater number need more nodes.
+    """
     own, other = ranks[:, None], n_out - ranks[:, None] + 1
     low, high = ndtri(beta.ppf(_BEYOND, own, other)), np.minimum(ndtri(beta.isf(_BEYOND, own, other)), 8.2)
+    panels = int(np.ceil(np.sqrt(n_in / n_out) / _PANEL))
     nodes, weights = np.polynomial.legendre.leggauss(100)
+    nodes = ((2 * np.arange(panels)[:, None] + 1 - panels + nodes) / panels).reshape(-1)
+    weights = np.tile(weights / panels, panels)
     z = (low + high) / 2 + (high - low) / 2 * nodes
     fpr = ndtr(z)
     return fpr, weights * (high - low) / 2 * np.exp(beta.logpdf(fpr, own, other) + norm.logpdf(z))
@@ -132,7 +142,7 @@ def _refuted_mu(members: np.ndarray, non_members: np.ndarray, ranks: np.ndarray,
     thresholds = np.sort(non_members)[::-1][ranks - 1]
     hits = len(members) - np.searchsorted(np.sort(members), thresholds, side="right")
 
-    fpr, shares = _fpr_nodes(ranks, len(non_members))
+    fpr, shares = _fpr_nodes(ranks, len(non_members), len(members))
 
     def refuting(mu: float) -> np.ndarray:
         return _mean_tail(hits, len(members), fpr, shares, partial(gaussian_limit, mu=mu)) <= error

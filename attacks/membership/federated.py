@@ -152,11 +152,23 @@ def picture_gradients(observation: Observation, weights: State, pictures: Tensor
 
     def of_one(trained: State, picture: Tensor, target: Tensor) -> Tensor:
         outputs = functional_call(model, {**fixed, **trained}, (picture[None],))
-        return loss(outputs, target[None])[0]
+        losses = loss(outputs, target[None])
+        if losses.shape != (1,):
+            raise AttackError(
+                f"the loss must give one value a picture, (b,), as with reduction='none', "
+                f"not {tuple(losses.shape)} for one picture"
+            )
+        return losses[0]
 
     trained = {name: weights[name].detach() for name in names}
     each = vmap(grad(of_one), in_dims=(None, 0, 0))(trained, observation.inputs(pictures), targets)
     return torch.cat([each[name].reshape(len(pictures), -1) for name in names], dim=1).detach()
+
+
+def clipped_gradients(observation: Observation, pictures: Tensor, targets: Tensor) -> Tensor:
+    """Candidates' gradients (n, p) at the first round's weights, clipped as the client clips."""
+    clip = _training(observation).clip_norm
+    return _clipped(picture_gradients(observation, observation.weights, pictures, targets), clip)
 
 
 def combined_rounds(alignments: np.ndarray, elsewhere: np.ndarray, took_part: np.ndarray) -> MembershipScores:

@@ -11,7 +11,7 @@ from attacks.errors import AttackError
 from attacks.membership.scores import MembershipScores, References, checked_signals
 
 OWN_VARIANCE_FROM = 32
-"""Reference models on a side from which a candidate's own variance is used; below, all share one."""
+"""Reference models on a side of every candidate from which each has its own variance; else all share one."""
 
 _SMALLEST = 1e-12
 """Floor of a variance, for signals that do not move at all."""
@@ -31,13 +31,15 @@ def lira(
 
     A variance that candidates share is that of the residuals from each candidate's own mean, with one
     degree of freedom taken for every mean; pooling the raw signals would count how candidates differ.
+    Whether a side shares one is decided once for all candidates: decided for each, it would be a function of
+    how many models trained on it, and where that has to do with membership, so would the score.
 
     Args:
         victim: Signals (n,) of the victim, near normal over models, such as `threshold.logit_score`.
         references: Signals of the same candidates under the adversary's models.
         mode: `online` needs models that trained on each candidate and models that did not, `offline` only
             the latter.
-        own_variance_from: Models on a side, >= 2.
+        own_variance_from: Models on a side, >= 2, that every candidate must have for variances of its own.
 
     Returns:
         Scores; candidates without a model on a side that is needed are dropped, and counted in the notes.
@@ -58,40 +60,42 @@ def lira(
             f"LiRA {mode}: no candidate has a reference model that did not train on it"
             + (" and one that did; use offline" if mode == "online" else "")
         )
-    mean_out, variance_out, pooled = _fitted(references, False, own_variance_from)
+    mean_out, variance_out, shared = _fitted(references, scored, False, own_variance_from)
+    sharing = ["out"] if shared else []
     values = np.full(len(victim), np.nan)
     if mode == "offline":
         values[scored] = -log_ndtr(-(victim - mean_out)[scored] / np.sqrt(variance_out[scored]))
     else:
-        mean_in, variance_in, pooled_in = _fitted(references, True, own_variance_from)
-        pooled |= pooled_in
+        mean_in, variance_in, shared = _fitted(references, scored, True, own_variance_from)
+        sharing += ["in"] if shared else []
         ratio = _log_density(victim, mean_in, variance_in) - _log_density(victim, mean_out, variance_out)
         values[scored] = ratio[scored]
     notes = []
     if dropped := int((~scored).sum()):
         notes.append(f"{dropped} of {len(victim)} candidates had no reference model on a side that is needed")
-    if pooled[scored].any():
+    if sharing:
         notes.append(
-            f"{int(pooled[scored].sum())} of {int(scored.sum())} candidates had under {own_variance_from} "
-            "models on a side and share a variance"
+            f"all candidates share a variance {' and '.join(sharing)}: "
+            f"some had under {own_variance_from} models there"
         )
-    return MembershipScores(f"LiRA {mode}", values, scored, tuple(notes))
+    return MembershipScores(f"LiRA {mode}", values, scored, tuple(notes), references.count(True))
 
 
-def _fitted(references: References, inside: bool, own_from: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, variance and whether the variance is shared, (n,) each."""
+def _fitted(
+    references: References, scored: np.ndarray, inside: bool, own_from: int
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Mean and variance, (n,) each, and whether all share that variance."""
     chosen, number, mean = references.trained_on == inside, references.count(inside), references.mean(inside)
     residuals = np.where(chosen, references.signals - np.nan_to_num(mean)[:, None], 0.0)
     squares = (residuals**2).sum(1)
-    own = squares / np.maximum(number - 1, 1)
+    if number[scored].min() >= own_from:
+        return mean, np.maximum(squares / np.maximum(number - 1, 1), _SMALLEST), False
     freedom = int(np.maximum(number - 1, 0).sum())
-    pooled = number < own_from
-    if freedom == 0 and pooled.any():
+    if freedom == 0:
         raise AttackError(
             f"LiRA: no candidate has two reference models {'in' if inside else 'out'}: there is no variance"
         )
-    shared = squares.sum() / max(freedom, 1)
-    return mean, np.maximum(np.where(pooled, shared, own), _SMALLEST), pooled
+    return mean, np.full(len(mean), max(float(squares.sum()) / freedom, _SMALLEST)), True
 
 
 def _log_density(values: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

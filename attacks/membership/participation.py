@@ -44,7 +44,7 @@ def participation_scores(
         signals: float (n,), one a work; larger is more likely a member. Such as LiRA scores.
         artists: (n,), whose work it is; any comparable labels.
         elsewhere: Signals (m,) of works of artists who took no part.
-        elsewhere_artists: (m,), whose; at least 2 artists, and one with 2 works.
+        elsewhere_artists: (m,), whose; at least 2 artists, and one with 2 works, none of them in `artists`.
 
     Returns:
         The artists (k,), sorted, and one score each.
@@ -53,6 +53,10 @@ def participation_scores(
     artists, elsewhere_artists = np.asarray(artists), np.asarray(elsewhere_artists)
     if artists.shape != signals.shape or elsewhere_artists.shape != elsewhere.shape:
         raise AttackError("every signal needs its artist")
+    if len(both := np.intersect1d(artists, elsewhere_artists)):
+        raise AttackError(
+            f"artist {str(both[0])!r} is scored and among those who took no part: they must be others"
+        )
     _, means, counts, squares = _by_group(elsewhere, elsewhere_artists)
     groups, works = len(means), len(elsewhere)
     if groups < 2 or works <= groups:
@@ -81,9 +85,12 @@ def blind_baseline(
 ) -> BlindBaseline:
     """Guess membership from features that no trained model made, such as colour and texture statistics.
 
-    Ridge regression on a group's mean features, and for every pair of a member and a non-member the two
-    scores when neither was trained on (leave-pair-out, Airola et al. 2011, by the closed form of
-    Pahikkala et al. 2008); leaving out one at a time would be biased below 0.5.
+    Kernel ridge regression on a group's mean features and on how far its pictures scatter, with three kernels
+    of equal weight: linear (members lie elsewhere), Gaussian (they lie in other places, or belong together),
+    and the product of log distances from the middle (they lie closer to it). A linear one alone sees nothing
+    where only the spread differs. For every pair of a member and a non-member the two scores are taken when
+    neither was trained on (leave-pair-out, Airola et al. 2011, by the closed form of Pahikkala et al. 2008);
+    leaving out one at a time would be biased below 0.5.
 
     Args:
         features: float (n, d).
@@ -91,7 +98,7 @@ def blind_baseline(
         rng: Draws the relabellings.
         groups: Whose work it is, (n,); None where each picture stands for itself. 2 of each kind at least.
         shuffles: Relabellings, >= 19.
-        ridge: Penalty in units of the mean squared length of the standardised features, > 0.
+        ridge: Penalty in units of the mean of the kernel's diagonal, > 0.
     """
     features, is_member = np.asarray(features, np.float64), np.asarray(is_member)
     if features.ndim != 2 or not np.isfinite(features).all():
@@ -110,19 +117,57 @@ def blind_baseline(
         if not np.isin(share, (0.0, 1.0)).all():
             mixed = names[int(np.argmax((share > 0) & (share < 1)))]
             raise AttackError(f"group {str(mixed)!r} has members and non-members")
-        total = np.zeros((len(names), features.shape[1]))
-        np.add.at(total, owner, features)
-        features, is_member = total / counts[:, None], share == 1
+        features, is_member = _of_groups(features, owner, counts), share == 1
     if min(is_member.sum(), (~is_member).sum()) < 2:
         raise AttackError("blind baseline: needs 2 members and 2 non-members")
-    spread = features.std(0)
-    standard = (features - features.mean(0)) / np.where(spread > 0, spread, 1.0)
-    gram = standard @ standard.T
+    gram = blind_kernel(features)
     penalty = ridge * max(float(np.trace(gram)) / len(gram), 1e-12)
     hat = gram @ np.linalg.inv(gram + penalty * np.eye(len(gram)))
     area = _leave_pair_out(hat, is_member)
     beaten = sum(_leave_pair_out(hat, rng.permutation(is_member)) >= area - 1e-12 for _ in range(shuffles))
     return BlindBaseline(area, (beaten + 1) / (shuffles + 1), len(is_member), shuffles)
+
+
+def blind_kernel(features: np.ndarray) -> np.ndarray:
+    """Resemblance (n, n) of pictures by features (n, d): three centred kernels, each of mean diagonal 1.
+
+    The linear one of the standardised features, the Gaussian one whose width is the median squared distance,
+    and the product of the logarithms of mean squared length. A kernel in which all are alike is left out.
+    """
+    spread = features.std(0)
+    standard = (features - features.mean(0)) / np.where(spread > 0, spread, 1.0)
+    linear = standard @ standard.T
+    lengths = np.diag(linear)
+    distances = np.maximum(lengths[:, None] + lengths - 2 * linear, 0.0)
+    apart = distances[np.triu_indices(len(linear), 1)]
+    # Where most are copies of each other the median is 0; where all are, so is every kernel.
+    width = float(np.median(apart)) or float(apart.mean()) or 1.0
+    logs = np.log(lengths / max(features.shape[1], 1) + 1e-9)
+    total = np.zeros_like(linear)
+    for kernel in (linear, np.exp(-distances / width), np.outer(logs, logs)):
+        centred = kernel - kernel.mean(0) - kernel.mean(1)[:, None] + kernel.mean()
+        if (size := float(np.trace(centred)) / len(centred)) > 1e-12:
+            total += centred / size
+    return total
+
+
+def _of_groups(features: np.ndarray, owner: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Each group's mean features and the logarithm of their deviations within it, (k, 2 d).
+
+    A group of one picture has no deviation, and takes the mean logarithm of the others.
+    """
+    total = np.zeros((len(counts), features.shape[1]))
+    np.add.at(total, owner, features)
+    means = total / counts[:, None]
+    squares = np.zeros_like(means)
+    np.add.at(squares, owner, (features - means[owner]) ** 2)
+    several = counts > 1
+    if not several.any():
+        return means
+    scatter = np.log(np.sqrt(squares[several] / (counts[several] - 1)[:, None]) + 1e-9)
+    filled = np.broadcast_to(scatter.mean(0), means.shape).copy()
+    filled[several] = scatter
+    return np.hstack([means, filled])
 
 
 def _leave_pair_out(hat: np.ndarray, is_member: np.ndarray) -> float:

@@ -13,6 +13,9 @@ from attacks.errors import AttackError
 from attacks.membership.scores import MembershipScores, References, checked_signals
 from attacks.roc import auc
 
+_SURE = 1 - 1e-4
+"""Probabilities from here on are too coarse in float32 to tell pictures apart."""
+
 
 def rmia(
     victim: np.ndarray,
@@ -31,7 +34,8 @@ def rmia(
     Args:
         victim: Probabilities (n,) of the true label, in (0, 1].
         references: The same under the adversary's models.
-        victim_elsewhere: Probabilities (m,) of pictures that the victim surely did not train on.
+        victim_elsewhere: Probabilities (m,) of pictures that the victim surely did not train on; none of them
+            a candidate.
         references_elsewhere: The same under the same models, in the same order.
         mode: `online` needs models on both sides of a candidate; pictures from elsewhere that no reference
             model trained on take the offline form.
@@ -56,6 +60,11 @@ def rmia(
     ):
         if signals.min() <= 0 or signals.max() > 1:
             raise AttackError(f"RMIA: {name} signals must be probabilities in (0, 1]")
+    if (same := _same_picture(victim, references, victim_elsewhere, references_elsewhere)) is not None:
+        raise AttackError(
+            f"RMIA: picture {same[1]} from elsewhere has every signal of candidate {same[0]}: pictures from "
+            "elsewhere must not be candidates"
+        )
     if mode not in ("online", "offline"):
         raise AttackError(f"mode must be 'online' or 'offline', not {mode!r}")
     if not gamma >= 1:
@@ -76,7 +85,7 @@ def rmia(
     notes = [f"compared with {len(ordered)} pictures from elsewhere: at most {len(ordered) + 1} levels"]
     if dropped := int((~scored).sum()):
         notes.append(f"{dropped} of {len(victim)} candidates had no reference model on a side that is needed")
-    return MembershipScores(f"RMIA {mode}", values, scored, tuple(notes))
+    return MembershipScores(f"RMIA {mode}", values, scored, tuple(notes), references.count(True))
 
 
 def tune_offline_a(
@@ -120,6 +129,22 @@ def tune_offline_a(
     if not usable.any():
         raise AttackError("tuning: no reference model has both members and non-members to attack")
     return grid[int(areas[:, usable].mean(1).argmax())]
+
+
+def _same_picture(
+    victim: np.ndarray, references: References, victim_elsewhere: np.ndarray, elsewhere: References
+) -> tuple[int, int] | None:
+    """A candidate and a picture from elsewhere that are one, if any.
+
+    Only where no signal is near 1: there, pictures that differ round to the same number.
+    """
+    rows = np.column_stack([victim, references.signals])
+    rows_z = np.column_stack([victim_elsewhere, elsewhere.signals])
+    known = {rows[k].tobytes(): int(k) for k in np.flatnonzero((rows < _SURE).all(1))}
+    for k, row in enumerate(rows_z):
+        if (candidate := known.get(row.tobytes())) is not None:
+            return candidate, k
+    return None
 
 
 def _marginal(references: References, mode: str, a: float) -> np.ndarray:

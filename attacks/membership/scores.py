@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from attacks.errors import AttackError
 from attacks.results import Result
-from attacks.roc import auc, auc_interval, checked_scores, tpr_at_fpr
+from attacks.roc import auc, auc_interval, checked_scores, null_deviation, tpr_at_fpr
+
+_TELLING = 6.0
+"""Deviations from chance, 1 in 5e8, beyond which counts of reference models are said to tell membership."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +68,14 @@ class MembershipScores:
         values: float64 (n,); NaN exactly where `scored` is False.
         scored: bool (n,), candidates that the attack could judge.
         notes: What a reader must know, such as how many candidates were dropped and why.
+        counts: int (n,), reference models that trained on each candidate; None for an attack without any.
     """
 
     attack: str
     values: np.ndarray
     scored: np.ndarray
     notes: tuple[str, ...] = ()
+    counts: np.ndarray | None = None
 
     @classmethod
     def of(cls, attack: str, values: np.ndarray, notes: tuple[str, ...] = ()) -> MembershipScores:
@@ -106,20 +112,32 @@ def evaluate_membership(
         rates: False-positive rates, each at least one in the number of non-members.
         confidence: Of each interval by itself.
         blind: AUC of a blind baseline on the same candidates; the attack has shown something about the model
-            only beyond it. None for 0.5.
+            only beyond it. The baseline of a TPR is that of two normal distributions of equal spread with
+            this AUC, or guessing where it is below 0.5. None where none was made: then there is no baseline.
+
+    Raises:
+        AttackError: Shapes differ, a rate asks for more non-members, or how many reference models trained on
+            a candidate tells its membership: then the references know the answer.
     """
+    if blind is not None and not 0 <= blind <= 1:
+        raise AttackError(f"blind must be an AUC in [0, 1] or None, not {blind}")
     is_member = np.asarray(is_member)
     if is_member.shape != scores.values.shape or is_member.dtype != bool:
         raise AttackError(f"is_member must be bool {scores.values.shape}, not {is_member.dtype}")
     members, non_members = checked_scores(
         scores.values[scores.scored & is_member], scores.values[scores.scored & ~is_member]
     )
+    if scores.counts is not None:
+        _refuse_telling_counts(
+            scores.counts[scores.scored & is_member], scores.counts[scores.scored & ~is_member]
+        )
     details = {
         "members": float(len(members)),
         "non_members": float(len(non_members)),
         "dropped": float((~scores.scored).sum()),
     }
     n = len(members) + len(non_members)
+    blindly = "" if blind is not None else "; no blind baseline was run"
     low, high = auc_interval(members, non_members, confidence)
     found = [
         Result(
@@ -130,8 +148,8 @@ def evaluate_membership(
             low=low,
             high=high,
             confidence=confidence,
-            baseline=0.5 if blind is None else blind,
-            method="Mann-Whitney, half ties; score interval with the largest possible variance",
+            baseline=blind,
+            method=f"Mann-Whitney, half ties; score interval with the largest possible variance{blindly}",
             details=details,
         )
     ]
@@ -146,11 +164,33 @@ def evaluate_membership(
                 low=point.low,
                 high=point.high,
                 confidence=confidence,
-                baseline=rate,
-                method=f"Clopper-Pearson{'; ' + point.note if point.note else ''}",
+                baseline=None if blind is None else _blind_rate(blind, rate),
+                method=f"Clopper-Pearson{'; ' + point.note if point.note else ''}{blindly}",
                 details=details
                 | {"fpr": point.fpr, "fpr_low": point.fpr_low, "fpr_high": point.fpr_high}
                 | {"reliable": float(point.reliable)},
             )
         )
     return tuple(found)
+
+
+def _blind_rate(area: float, fpr: float) -> float:
+    """TPR of N(d, 1) against N(0, 1) at an FPR, with d >= 0 from their AUC Phi(d / sqrt(2))."""
+    return float(ndtr(ndtri(fpr) + np.sqrt(2) * max(0.0, float(ndtri(area)))))
+
+
+def _refuse_telling_counts(members: np.ndarray, non_members: np.ndarray) -> None:
+    """Rank test of whether members had more, or fewer, reference models; ties in the variance (Lehmann 1975).
+
+    Sets in which every candidate occurs as often as every other give the victim's away if it is one of them:
+    its members are those that the others lack.
+    """
+    n = len(members) + len(non_members)
+    ties = np.unique(np.concatenate([members, non_members]), return_counts=True)[1].astype(float)
+    share = 1 - float((ties**3 - ties).sum()) / max(float(n) ** 3 - n, 1.0)
+    deviation = null_deviation(len(members), len(non_members)) * np.sqrt(max(share, 0.0))
+    if abs(auc(members, non_members) - 0.5) > _TELLING * deviation > 0:
+        raise AttackError(
+            f"reference models trained on members {members.mean():.2f} times each and on non-members "
+            f"{non_members.mean():.2f} times: their sets tell the victim's; draw that one apart from them"
+        )

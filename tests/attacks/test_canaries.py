@@ -107,9 +107,15 @@ def test_bad_arguments_are_refused():
         canaries.total(np.ones(2))
     with pytest.raises(AttackError, match="2 classes"):
         mislabelled(np.zeros(3, int), 1, rng)
+    with pytest.raises(AttackError, match="n >= 1"):
+        mislabelled(np.array([], int), 3, rng)
     with pytest.raises(AttackError, match="count"):
         fair_coins(0)
-    with pytest.raises(AttackError, match="must agree"):
-        cosines(np.ones((2, 3)), np.ones(4))
+    for canary, change in ((np.ones((2, 3)), np.ones(4)), (np.ones(3), np.ones(3))):
+        with pytest.raises(AttackError, match=r"must be \(k, d\)"):
+            cosines(canary, change)
+    for zero in (np.zeros(3), np.array([1.0, np.nan, 1.0])):
+        with pytest.raises(AttackError, match="not zero"):
+            cosines(np.ones((2, 3)), zero)
     with pytest.raises(AttackError, match="directions"):
         random_directions(0, 5, 1.0, rng)

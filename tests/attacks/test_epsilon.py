@@ -289,6 +289,63 @@ def test_ceilings_of_perfect_attacks_are_the_published_ones():
     )
 
 
+def test_a_split_is_judged_on_what_did_not_choose():
+    """Nine tenths choose: perfect scores say no more than the tenth that is left, to the digit."""
+    for auditor in (clopper_pearson_epsilon, gaussian_epsilon):
+        found = auditor(np.ones(1000), np.zeros(1000), TERMS, Split(0.9))
+        assert found.epsilon == auditor(np.ones(100), np.zeros(100), TERMS, Explicit(0.5)).epsilon
+        assert found.epsilon < 0.6 * auditor(np.ones(1000), np.zeros(1000), TERMS, Explicit(0.5)).epsilon
+    # In one run too: 200 coins are left, of which every guess "in" is right.
+    found = one_run_epsilon(np.ones(1000), np.zeros(1000), PURE, Split(0.9), "both").epsilon
+    assert found == pytest.approx(np.log(0.05 ** (1 / 200) / -np.expm1(np.log(0.05) / 200)))
+    # Scores that are all noise but for those that choose: what they choose is judged by the noise.
+    rng = np.random.default_rng(0)
+    scores, strategy = rng.standard_normal(400), Split(0.5, seed=3)
+    halves = np.random.default_rng(3)
+    choosing_in, choosing_out = halves.permutation(200)[:100], halves.permutation(200)[:100]
+    scores[choosing_in] += 50
+    scores[200 + choosing_out] -= 50
+    for auditor in (clopper_pearson_epsilon, gaussian_epsilon):
+        assert auditor(scores[:200], scores[200:], TERMS, strategy).epsilon < 0.5
+
+
+@pytest.mark.parametrize("delta", [0.0, 1e-4, 1e-3])
+def test_the_slack_for_delta_is_paid_from_the_error(delta):
+    """By hand: i = ceil(8 m delta / 5 %) may be given away, at 2 m delta / i of the error."""
+    scores_in, scores_out = np.repeat([1.0, 0.0], [390, 10]), np.repeat([1.0, 0.0], [10, 390])
+    given_away = max(1, int(np.ceil(2 * 800 * delta * 4 / 0.05)))
+    left = 0.05 - 2 * 800 * delta / given_away
+    terms = Terms(delta, "add-remove", "artwork")
+    found = one_run_epsilon(scores_in, scores_out, terms, Explicit(0.5)).epsilon
+    right = 390 - given_away + 1
+    share = beta.ppf(left, right, 400 - right + 1)
+    assert found == pytest.approx(np.log(share / (1 - share)), rel=1e-9)
+    # Three ranks share what is left.
+    found = one_run_epsilon(scores_in, scores_out, terms, Bonferroni(3)).epsilon
+    share = beta.ppf(left / 3, right, 400 - right + 1)
+    assert found == pytest.approx(np.log(share / (1 - share)), rel=1e-9)
+
+
+def test_a_tie_that_meets_from_both_ends_is_guessed_once():
+    """80 in and 10 out share the middle score. Guessed both ways they would count against each other."""
+    scores_in, scores_out = np.repeat([3.0, 2.0], [5, 80]), np.repeat([2.0, 1.0], [10, 5])
+    found = one_run_epsilon(scores_in, scores_out, PURE, Bonferroni(), "both").epsilon
+    # 95 guessed in, 85 of them rightly, and 5 out; 50 ranks.
+    share = beta.ppf(0.05 / 50, 90, 11)
+    assert found == pytest.approx(np.log(share / (1 - share)))
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(20_000, 20), (100_000, 100), (100, 100_000)])
+def test_the_rank_p_value_is_exact_for_uneven_numbers_too(n_in, n_out):
+    """Beta-binomial on the diagonal; 100 nodes alone miss it by 0.016 at a thousand members each."""
+    for rank in (1, n_out // 2, n_out):
+        exact = betabinom(n_in, rank, n_out + 1 - rank)
+        hits = np.unique(exact.ppf([0.01, 0.1, 0.5, 0.9, 0.95, 0.99])).astype(int)
+        hits = hits[hits > 0]
+        found = rank_p_value(hits, n_in, np.full(len(hits), rank), n_out, lambda fpr: fpr)
+        assert found == pytest.approx(exact.sf(hits - 1), abs=1e-5)
+
+
 def test_ties_are_never_counted_in_favour():
     """Whoever comes first in memory, a constant score shows nothing, and a cut tie counts as wrong.
 
@@ -310,18 +367,57 @@ def gap(first, second, epsilon):
     (a, s), (b, t) = first, second
     points = np.linspace(-60, 60, 241)
     return sum(
-        quad(lambda x: max(0.0, norm.pdf(x, a, s) - np.exp(epsilon) * norm.pdf(x, b, t)), lo, hi)[0]
+        quad(
+            lambda x: (
+                -norm.pdf(x, a, s) * np.expm1(min(0.0, epsilon + norm.logpdf(x, b, t) - norm.logpdf(x, a, s)))
+            ),
+            lo,
+            hi,
+        )[0]
         for lo, hi in pairwise(points)
     )
 
 
 @pytest.mark.parametrize(
-    "pair", [((0, 1), (1.5, 1.2)), ((0, 1), (1.5, 0.7)), ((0, 1), (0, 2)), ((0, 1), (1, 1))]
+    "pair",
+    [
+        ((0, 1), (1.5, 1.2)),
+        ((0, 1), (1.5, 0.7)),
+        ((0, 1), (0, 2)),
+        ((0, 1), (1, 1)),
+        ((-0.3, 2), (-0.3, 1)),
+        ((0, 1), (50, 1.2)),
+        ((5, 1.3), (-45, 1.2)),
+    ],
 )
 def test_epsilon_between_normals_is_where_the_integral_is_delta(pair):
     epsilon = normals_epsilon(*pair, 1e-3)
     assert epsilon > 0
     assert max(gap(*pair, epsilon), gap(*pair[::-1], epsilon)) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_epsilon_between_normals_of_nearly_one_deviation_is_that_of_one():
+    for apart in (1.0, 300.0):
+        one = gaussian_epsilon_of(apart, 1e-5)
+        for t in (1 + 1e-9, 1 - 1e-9, 1 + 1e-13):
+            assert normals_epsilon((0, 1), (apart, t), 1e-5) == pytest.approx(one, rel=1e-7)
+            assert normals_epsilon((7, 2), (7 - 2 * apart, 2 * t), 1e-5) == pytest.approx(one, rel=1e-7)
+
+
+@pytest.mark.parametrize("middle", [0.05, 0.2, 0.5, 1.0])
+def test_canaries_far_from_the_noise_have_a_large_epsilon_and_no_crash(middle):
+    """A million values: cosines 50 to 1000 deviations away, where e^eps is no float.
+
+    The mean alone, with the deviation of the noise, is a Gaussian mechanism; another deviation adds to it.
+    """
+    drawn = np.random.default_rng(0).normal(0, 1e-3, 20)
+    drawn = (drawn - drawn.mean()) / drawn.std(ddof=1)
+    least = gaussian_epsilon_of(middle / 1e-3, 1e-5)
+    for spread in (1 - 1e-7, 1 + 1e-7):
+        found = one_shot_federated_estimate(middle + spread * 1e-3 * drawn, 10**6, TERMS).epsilon
+        assert found == pytest.approx(least, rel=1e-4)
+    for spread in (0.1, 10.0):
+        assert one_shot_federated_estimate(middle + spread * 1e-3 * drawn, 10**6, TERMS).epsilon > least
 
 
 def test_the_one_shot_estimate_finds_the_noise():
@@ -337,8 +433,9 @@ def test_the_one_shot_estimate_finds_the_noise():
         assert (estimate.kind, estimate.confidence) == ("estimate", None)
         assert estimate.epsilon == pytest.approx(gaussian_epsilon_of(1 / sigma, 1e-5), rel=0.2)
     assert one_shot_federated_estimate(-np.abs(cosines), d, TERMS).epsilon == 0
-    with pytest.raises(AttackError, match="all cosines are equal"):
-        one_shot_federated_estimate(np.ones(5), d, TERMS)
+    for equal in (np.ones(5), np.full(7, 0.1)):
+        with pytest.raises(AttackError, match="all cosines are equal"):
+            one_shot_federated_estimate(equal, d, TERMS)
 
 
 def test_canife_composes_the_rounds_that_show_something():
@@ -396,5 +493,10 @@ def test_what_is_not_allowed_says_so():
         one_run_p_value(10, 5, 6, 1.0, 0.0)
     with pytest.raises(AttackError, match="not finite"):
         one_run_epsilon(np.array([np.inf]), out, TERMS, Explicit(0.0))
+    for nowhere in (np.nan, np.inf):
+        with pytest.raises(AttackError, match="threshold must be finite"):
+            Explicit(nowhere)
+    with pytest.raises(AttackError, match="deviation > 0"):
+        normals_epsilon((0.0, 1.0), (1.0, 0.0), 1e-5)
     with pytest.raises(AttackError, match="no round"):
         canife_estimate([], lambda _: 0.0, TERMS)

@@ -10,11 +10,13 @@ from torch import nn
 from attacks.errors import AttackError
 from attacks.membership.federated import (
     alignment,
+    clipped_gradients,
     combined_rounds,
     gradient_norm_score,
     picture_gradients,
     round_alignments,
 )
+from attacks.membership.tracing import traced
 from attacks.observation import LocalTraining, Observation, cross_entropy
 from attacks.roc import auc
 
@@ -138,6 +140,65 @@ def test_gradients_are_those_of_each_picture_alone(observed_rounds):
     )
 
 
+@pytest.mark.parametrize("statistic", ["cosine", "residual", "traced"])
+def test_every_round_is_looked_at_from_its_own_weights(observed_rounds, statistic):
+    """As if it were the only one; at the first round's weights the last would look different."""
+    observation, pictures, targets = observed_rounds(4, clip=0.5)
+    observation = replace(observation, training=replace(observation.training, clip_norm=0.5))
+    background = (pictures[150:], targets[150:]) if statistic == "traced" else None
+    call = pictures[:30], targets[:30], statistic, background
+    found = round_alignments(observation, *call)
+    assert found.shape == (4, 30)
+    for t in range(4):
+        alone = replace(
+            observation,
+            weights=observation.weights_of(t),
+            later_weights=(),
+            updates=(observation.updates[t],),
+        )
+        assert found[t] == pytest.approx(round_alignments(alone, *call)[0], rel=1e-5)
+    stale = replace(observation, later_weights=(observation.weights,) * 3)
+    assert np.abs(round_alignments(stale, *call)[3] / found[3] - 1).max() > 0.01
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_tracing_knows_the_clients_noise(observed_rounds, reduction):
+    """One step of 8 pictures: the mean gradient has noise 0.3^2, and its members' number times that counts.
+
+    For a sum the noise is 8 times that of the mean.
+    """
+    observation, pictures, targets = observed_rounds(1, noise=0.3, clip=0.5)
+    if reduction == "sum":
+        told = LocalTraining(0.1 / 8, batch_size=8, clip_norm=0.5, noise_std=2.4, reduction="sum")
+        observation = replace(observation, training=told)
+    around = clipped_gradients(observation, pictures[150:], targets[150:]).numpy()
+    gradients = clipped_gradients(observation, pictures[:20], targets[:20]).numpy()
+    update = observation.updates[0]
+    mean = -torch.cat([update[name].reshape(-1) for name in observation.trainable]).numpy() / 0.1
+    found = round_alignments(
+        observation, pictures[:20], targets[:20], "traced", (pictures[150:], targets[150:])
+    )[0]
+    expected = traced(gradients, mean, around, noise_variance=8 * 0.3**2)
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-6 * np.abs(expected).max())
+    silent = traced(gradients, mean, around)
+    assert np.corrcoef(found, silent)[0, 1] < 0.999
+
+
+@pytest.mark.parametrize("clip", [None, 0.5, 1e3])
+def test_clipped_gradients_are_clipped_as_the_client_clips(observed_rounds, clip):
+    """One picture at a time, at the first round's weights; where the norm is small nothing happens."""
+    observation, pictures, targets = observed_rounds(2, clip=clip)
+    found = clipped_gradients(observation, pictures[:12], targets[:12])
+    whole = picture_gradients(observation, observation.weights, pictures[:12], targets[:12])
+    lengths = whole.norm(dim=1)
+    assert lengths.min() > 0.5
+    if clip != 0.5:
+        assert torch.equal(found, whole)
+        return
+    assert found.norm(dim=1).numpy() == pytest.approx(np.full(12, 0.5), rel=1e-5)
+    assert torch.allclose(found / 0.5, whole / lengths[:, None], atol=1e-6)
+
+
 def test_alignments_by_hand():
     g, d = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]), torch.tensor([-2.0, 0.0])
     assert alignment(g, d, "product").tolist() == [2, 0, -6]
@@ -196,6 +257,11 @@ def test_bad_input_is_refused(observed_rounds):
     with pytest.raises(AttackError, match="step"):
         alignment(torch.ones(2, 2), torch.ones(2), "residual", 0.0)
     observation, pictures, targets = observed_rounds(rounds=1)
+    scalar = replace(observation, loss=lambda outputs, targets: cross_entropy(outputs, targets).mean())
+    with pytest.raises(AttackError, match="one value a picture"):
+        round_alignments(scalar, pictures, targets, "cosine")
+    with pytest.raises(AttackError, match="needs an observation with updates"):
+        clipped_gradients(replace(observation, updates=(), later_weights=()), pictures, targets)
     with pytest.raises(AttackError, match="needs a background"):
         round_alignments(observation, pictures, targets, "traced")
     with pytest.raises(AttackError, match="with 3 targets"):

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from scipy.stats import kstest, norm
 
 from attacks.errors import AttackError
 from attacks.membership.lira import lira
+from attacks.membership.rmia import rmia
 from attacks.membership.scores import MembershipScores, References, evaluate_membership
+from attacks.membership.shadows import balanced_sets
 from attacks.roc import auc
 
 BEST = norm.cdf(1.5 / 2**0.5)
@@ -64,7 +67,7 @@ def test_the_shared_variance_is_of_residuals_so_that_offline_scores_are_p_values
     """
     victim, references, is_member = world(4000, 60, seed=2)
     scores = lira(victim, references, "offline")
-    assert "share a variance" in scores.notes[0]
+    assert "share a variance out" in scores.notes[0]
     p_values = np.exp(-scores.values[~is_member])
     # The mean of about 30 models has variance 1 / 30 of its own.
     widened = norm.sf(norm.isf(p_values) / np.sqrt(1 + 1 / references.count(False)[~is_member]))
@@ -94,6 +97,29 @@ def test_online_is_the_log_ratio_of_two_densities():
     assert found.notes == ()
 
 
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_one_candidate_with_few_models_makes_all_share_a_variance(mode):
+    """Decided for each, the form of the score would tell how many models trained on it."""
+    victim, references, _ = world(50, 200, seed=7)
+    found = []
+    for number in (31, 32):
+        trained_on = references.trained_on.copy()
+        trained_on[0] = np.arange(200) >= number
+        found.append(lira(victim, References(references.signals, trained_on), mode))
+    assert found[0].notes == ("all candidates share a variance out: some had under 32 models there",)
+    assert found[1].notes == ()
+    # Any other candidate's score is another one, though nothing about that candidate has changed.
+    assert (np.abs(found[0].values[1:] / found[1].values[1:] - 1) > 1e-6).all()
+    # The shared variance is that of all residuals.
+    if mode == "offline":
+        outside = [s[~t] for s, t in zip(references.signals[1:], references.trained_on[1:], strict=True)]
+        outside.append(references.signals[0, :31])
+        squares = sum(((s - s.mean()) ** 2).sum() for s in outside)
+        variance = squares / sum(len(s) - 1 for s in outside)
+        expected = -norm.logsf(victim[1], outside[0].mean(), variance**0.5)
+        assert found[0].values[1] == pytest.approx(expected)
+
+
 def test_sure_members_are_ranked_and_do_not_round_to_one():
     references = References(np.tile([[0.0, 1.0, -1.0, 0.5]], (3, 1)), np.zeros((3, 4), bool))
     scores = lira(np.array([20.0, 40.0, 80.0]), references, "offline").values
@@ -117,7 +143,51 @@ def test_a_candidate_without_a_model_on_a_side_is_dropped_and_counted():
     assert result[0].n == 195
     assert result[0].baseline == 0.55
     assert result[0].value == area(MembershipScores.of("x", online.values[5:]), is_member[5:])
+    assert result[1].baseline == pytest.approx(norm.sf(norm.isf(0.1) - 2**0.5 * norm.ppf(0.55)))
     assert result[1].details["fpr"] <= 0.1
+
+
+def test_without_a_blind_baseline_a_figure_says_so_and_has_none():
+    scores, is_member = MembershipScores.of("x", np.arange(200.0)), np.arange(200) % 2 == 0
+    for blind, said, baselines in (
+        (None, True, [None, None]),
+        (0.5, False, [0.5, 0.1]),
+        (0.3, False, [0.3, 0.1]),
+    ):
+        results = evaluate_membership(scores, is_member, rates=(0.1,), blind=blind)
+        assert [r.baseline for r in results] == [b if b is None else pytest.approx(b) for b in baselines]
+        assert all(("no blind baseline was run" in r.method) is said for r in results)
+    # What a blind guess reaches everywhere is the baseline of the rate too.
+    assert evaluate_membership(scores, is_member, (0.1,), blind=1.0)[1].baseline == 1
+    with pytest.raises(AttackError, match="blind must be"):
+        evaluate_membership(scores, is_member, (), blind=1.2)
+
+
+@pytest.mark.parametrize(("models", "columns"), [(64, 65), (64, 64), (9, 10)])
+def test_references_that_tell_the_victims_set_are_refused(models, columns):
+    """A victim that is one of the balanced sets is told by the others' counts; one drawn apart is not."""
+    rng = np.random.default_rng(0)
+    sets = balanced_sets(200, columns, 100, rng)
+    victim, signals = rng.standard_normal(200), rng.standard_normal((200, columns - 1))
+    probabilities = (expit(victim), References(expit(signals), sets[:, 1:]))
+    elsewhere = rng.random(30), References(rng.random((30, columns - 1)), np.zeros((30, columns - 1), bool))
+    for scores in (
+        lira(victim, References(signals, sets[:, 1:]), "online"),
+        rmia(*probabilities, *elsewhere, "online"),
+    ):
+        with pytest.raises(AttackError, match="draw that one apart"):
+            evaluate_membership(scores, sets[:, 0], ())
+        evaluate_membership(scores, rng.permutation(200) < 100, ())
+    # Counts that cannot tell, all alike or too few to know, are let through.
+    alike = MembershipScores("x", victim, np.ones(200, bool), (), np.full(200, models))
+    evaluate_membership(alike, sets[:, 0], ())
+    # Four in ten members more often than anyone else: chance has that once in 1e14, ties and all.
+    more = np.where(np.arange(200) < 40, models + 1, models)
+    some = MembershipScores("x", victim, np.ones(200, bool), (), more)
+    with pytest.raises(AttackError, match="draw that one apart"):
+        evaluate_membership(some, np.arange(200) < 100, ())
+    few = MembershipScores("x", np.arange(6.0), np.ones(6, bool), (), np.repeat([3, 4], 3))
+    evaluate_membership(few, np.arange(6) < 3, ())
 
 
 def test_what_cannot_be_judged_is_refused():

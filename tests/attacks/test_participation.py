@@ -9,9 +9,11 @@ from attacks.membership.participation import blind_baseline, participation_score
 from attacks.roc import auc
 
 
-def works(rng, artists, per_artist, between, shift=0.0):
+def works(rng, artists, per_artist, between, shift=0.0, first=0):
+    """Signals and whose they are: artists `first` to `first + artists - 1`."""
     owner = np.repeat(np.arange(artists), per_artist)
-    return shift + between * rng.standard_normal(artists)[owner] + rng.standard_normal(len(owner)), owner
+    signals = shift + between * rng.standard_normal(artists)[owner] + rng.standard_normal(len(owner))
+    return signals, first + owner
 
 
 @pytest.mark.parametrize("between", [0.0, 0.7])
@@ -19,9 +21,9 @@ def test_artists_are_told_apart_as_well_as_they_can_be(between):
     """AUC Phi(shift / sqrt(2 (between^2 + 1 / n))); 800 artists a side, standard error 0.013."""
     rng = np.random.default_rng(0)
     members, owner = works(rng, 800, 5, between, shift=0.6)
-    others, other_owner = works(rng, 800, 5, between)
-    elsewhere = works(rng, 200, 5, between)
-    names, scores = participation_scores(np.r_[members, others], np.r_[owner, other_owner + 800], *elsewhere)
+    others, other_owner = works(rng, 800, 5, between, first=800)
+    elsewhere = works(rng, 200, 5, between, first=1600)
+    names, scores = participation_scores(np.r_[members, others], np.r_[owner, other_owner], *elsewhere)
     assert (names == np.arange(1600)).all()
     expected = norm.cdf(0.6 / np.sqrt(2 * (between**2 + 1 / 5)))
     assert auc(scores.values[:800], scores.values[800:]) == pytest.approx(expected, abs=0.045)
@@ -30,10 +32,11 @@ def test_artists_are_told_apart_as_well_as_they_can_be(between):
 
 
 def test_scores_of_outsiders_are_standard_normal_though_works_resemble_each_other():
-    """Kolmogorov-Smirnov over 600 artists at 1e-4; taking works for independent fails it."""
+    """Kolmogorov-Smirnov over 600 artists at 1e-4; taking works for independent fails it, and so does a
+    score that does not subtract what signals are everywhere (here 5)."""
     rng = np.random.default_rng(1)
-    fresh, owner = works(rng, 600, 10, 0.8)
-    elsewhere, other_owner = works(rng, 2000, 6, 0.8)
+    fresh, owner = works(rng, 600, 10, 0.8, shift=5.0)
+    elsewhere, other_owner = works(rng, 2000, 6, 0.8, shift=5.0, first=600)
     _, scores = participation_scores(fresh, owner, elsewhere, other_owner)
     assert kstest(scores.values, "norm").pvalue > 1e-4
     means = fresh.reshape(600, 10).mean(1)
@@ -43,12 +46,30 @@ def test_scores_of_outsiders_are_standard_normal_though_works_resemble_each_othe
 
 def test_many_works_of_one_artist_count_as_what_they_are():
     rng = np.random.default_rng(2)
-    elsewhere = works(rng, 500, 5, 1.0)
+    elsewhere, others = works(rng, 500, 5, 1.0)
     signals, owner = np.r_[np.full(2, 1.0), np.full(200, 1.0)], np.repeat(["few", "many"], [2, 200])
-    names, scores = participation_scores(signals, owner, *elsewhere)
+    names, scores = participation_scores(signals, owner, elsewhere, others.astype(str))
     assert names.tolist() == ["few", "many"]
     assert scores.values[1] < 1.15
     assert scores.values[1] / scores.values[0] == pytest.approx(np.sqrt(1.5), rel=0.1)
+
+
+def naive_kernel(features):
+    n = len(features)
+    standard = [(row - features.mean(0)) / features.std(0) for row in features]
+    apart = [((standard[i] - standard[j]) ** 2).sum() for i in range(n) for j in range(i)]
+    logs = [np.log((row**2).mean()) for row in standard]
+    total = np.zeros((n, n))
+    for of in (
+        lambda i, j: standard[i] @ standard[j],
+        lambda i, j: np.exp(-((standard[i] - standard[j]) ** 2).sum() / np.median(apart)),
+        lambda i, j: logs[i] * logs[j],
+    ):
+        kernel = np.array([[of(i, j) for j in range(n)] for i in range(n)])
+        centre = np.eye(n) - 1 / n
+        kernel = centre @ kernel @ centre
+        total += kernel * n / np.trace(kernel)
+    return total
 
 
 def test_leaving_a_pair_out_is_training_again_without_it():
@@ -56,15 +77,14 @@ def test_leaving_a_pair_out_is_training_again_without_it():
     features, is_member = rng.standard_normal((12, 4)), np.arange(12) % 2 == 0
     features[is_member, 0] += 1
     found = blind_baseline(features, is_member, rng, shuffles=19)
-    standard = (features - features.mean(0)) / features.std(0)
-    penalty = np.trace(standard @ standard.T) / 12
+    kernel = naive_kernel(features)
+    penalty = np.trace(kernel) / 12
     y, wins = np.where(is_member, 1.0, -1.0), []
     for i in np.flatnonzero(is_member):
         for j in np.flatnonzero(~is_member):
             rest = [k for k in range(12) if k not in (i, j)]
-            x = standard[rest]
-            weights = np.linalg.solve(x.T @ x + penalty * np.eye(4), x.T @ y[rest])
-            wins.append(standard[i] @ weights > standard[j] @ weights)
+            weights = np.linalg.solve(kernel[np.ix_(rest, rest)] + penalty * np.eye(10), y[rest])
+            wins.append(kernel[i, rest] @ weights > kernel[j, rest] @ weights)
     assert found.auc == pytest.approx(np.mean(wins))
 
 
@@ -78,6 +98,51 @@ def test_a_style_shift_is_found_without_any_model():
     assert found.auc > 0.8
     assert found.p_value < 0.01
     assert found.groups == 60
+
+
+def test_a_difference_of_spread_alone_is_found():
+    """Non-members that scatter 3 times as far: minus their squared length has an AUC of 0.995."""
+    rng = np.random.default_rng(0)
+    is_member = np.arange(400) < 200
+    features = rng.standard_normal((400, 6)) * np.where(is_member, 1, 3)[:, None]
+    found = blind_baseline(features, is_member, rng, shuffles=19)
+    assert found.auc > 0.97
+    assert found.p_value == 0.05
+
+
+def test_members_that_lie_on_both_sides_are_found():
+    """Neither their mean nor their distance from the middle differs: only where they belong together."""
+    rng = np.random.default_rng(0)
+    is_member = np.arange(300) < 150
+    features = rng.standard_normal((300, 2))
+    features[is_member] *= 0.2
+    features[is_member] += np.where(rng.random(150) < 0.5, 1, -1)[:, None]
+    found = blind_baseline(features, is_member, rng, shuffles=19)
+    assert found.auc > 0.85
+
+
+def test_groups_whose_pictures_scatter_alike_are_found():
+    """Every artist has the same mean; members' pictures lie closer together. One picture has no scatter."""
+    rng = np.random.default_rng(0)
+    owner = np.r_[np.repeat(np.arange(40), 6), 40, 41]
+    is_member = (owner < 20) | (owner == 40)
+    noise = rng.standard_normal((242, 4)) * np.where(is_member, 0.7, 1.4)[:, None]
+    for k in range(40):
+        noise[owner == k] -= noise[owner == k].mean(0)
+    found = blind_baseline(noise, is_member, rng, owner, shuffles=19)
+    assert found.groups == 42
+    assert found.auc > 0.9
+
+
+def test_copies_and_constant_features_show_nothing():
+    rng = np.random.default_rng(0)
+    is_member = np.arange(20) < 10
+    assert blind_baseline(np.ones((20, 3)), is_member, rng, shuffles=19).auc == 0.5
+    # One picture unlike 19 copies says nothing of who is a member.
+    copies = np.zeros((20, 2))
+    copies[3] = 1.0
+    found = blind_baseline(copies, is_member, rng, shuffles=19)
+    assert 0.4 <= found.auc <= 0.6
 
 
 def test_where_there_is_no_shift_the_baseline_finds_none():
@@ -102,9 +167,11 @@ def test_where_there_is_no_shift_the_baseline_finds_none():
 def test_bad_input_is_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(AttackError, match="2 artists elsewhere"):
-        participation_scores(np.ones(3), np.arange(3), np.ones(4), np.zeros(4, int))
+        participation_scores(np.ones(3), np.arange(3), np.ones(4), np.full(4, 9))
     with pytest.raises(AttackError, match="one with 2 works"):
-        participation_scores(np.ones(3), np.arange(3), np.ones(4), np.arange(4))
+        participation_scores(np.ones(3), np.arange(3), np.ones(4), 5 + np.arange(4))
+    with pytest.raises(AttackError, match="artist 'b' is scored and among"):
+        participation_scores(np.ones(2), np.array(["a", "b"]), np.ones(4), np.array(["b", "b", "c", "c"]))
     with pytest.raises(AttackError, match="its artist"):
         participation_scores(np.ones(3), np.arange(2), np.ones(4), np.zeros(4, int))
     mixed = np.array([True, False, True, False])

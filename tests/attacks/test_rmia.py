@@ -50,13 +50,18 @@ def test_it_is_the_share_of_pairs(mode, gamma):
 def test_an_equal_ratio_counts():
     """LR >= gamma, not above it: half of what is compared with is the same, a quarter is twice as likely."""
     none = np.zeros((4, 1), bool)
-    references = References(np.full((4, 1), 0.5), none)
+    references, elsewhere = References(np.full((4, 1), 0.5), none), References(np.full((4, 1), 0.25), none)
     found = rmia(
-        np.full(4, 0.25), references, np.array([0.25, 0.25, 0.125, 0.5]), references, "offline", offline_a=1.0
+        np.full(4, 0.25),
+        references,
+        np.array([0.125, 0.125, 0.0625, 0.25]),
+        elsewhere,
+        "offline",
+        offline_a=1.0,
     )
     assert found.values.tolist() == [0.75] * 4
     twice = rmia(
-        np.full(4, 0.25), references, np.array([0.25, 0.25, 0.125, 0.5]), references, "offline", 2.0, 1.0
+        np.full(4, 0.25), references, np.array([0.125, 0.125, 0.0625, 0.25]), elsewhere, "offline", 2.0, 1.0
     )
     assert twice.values.tolist() == [0.25] * 4
 
@@ -82,6 +87,41 @@ def test_tuning_looks_at_reference_models_only_and_helps():
     areas = {a: area(a) for a in (0.0, 0.33, 0.67, 1.0)}
     assert area(chosen) >= max(areas.values()) - 0.01
     assert area(chosen) > min(areas.values()) + 0.02
+
+
+def test_tuning_attacks_every_model_without_its_own_signals(monkeypatch):
+    """A spy on the attack: the victim of each call is no column of its references, on either side."""
+    _, references, _, references_z, _ = world(50, 4, 4, elsewhere=30)
+    victims = []
+
+    def spy(victim, rest, victim_z, rest_z, *arguments):
+        (k,) = np.flatnonzero((references.signals == victim[:, None]).all(0))
+        for given, whole in ((rest, references), (rest_z, references_z)):
+            assert (given.signals == np.delete(whole.signals, k, axis=1)).all()
+            assert (given.trained_on == np.delete(whole.trained_on, k, axis=1)).all()
+        assert (victim_z == references_z.signals[:, k]).all()
+        victims.append(int(k))
+        return rmia(victim, rest, victim_z, rest_z, *arguments)
+
+    monkeypatch.setattr("attacks.membership.rmia.rmia", spy)
+    tune_offline_a(references, references_z, grid=(0.3, 0.9))
+    assert victims == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_candidates_are_no_pictures_from_elsewhere():
+    victim, references, victim_z, references_z, _ = world(30, 3, 5, elsewhere=20)
+    mixed = victim_z.copy(), references_z.signals.copy()
+    mixed[0][7], mixed[1][7] = victim[12], references.signals[12]
+    with pytest.raises(AttackError, match="picture 7 from elsewhere has every signal of candidate 12"):
+        rmia(victim, references, mixed[0], References(mixed[1], references_z.trained_on), "online")
+    with pytest.raises(AttackError, match="must not be candidates"):
+        rmia(victim, references, victim, references, "offline")
+    # Two pictures that every model is sure of are not one because both are 1.
+    sure, sure_z = (
+        References(np.ones((30, 3)), references.trained_on),
+        References(np.ones((20, 3)), references_z.trained_on),
+    )
+    assert (rmia(np.ones(30), sure, np.ones(20), sure_z, "online").values == 1).all()
 
 
 def test_what_it_cannot_use_is_refused():

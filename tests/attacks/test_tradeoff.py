@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
-from scipy.stats import norm
+from scipy.stats import beta, norm
 
 from attacks.errors import AttackError
+from attacks.roc import rank_ladder
 from attacks.tradeoff import (
     check_limit,
     dp_limit,
@@ -90,7 +91,45 @@ def test_a_limit_that_holds_is_rarely_called_broken_and_a_false_one_is():
     assert check_limit(np.arange(100) + 100.0, np.arange(100.0), limit).broken
 
 
+def test_the_excess_is_that_of_exact_bounds_at_the_divided_error():
+    """Every member above every non-member: by hand, TPR >= a^(1/n), FPR from a beta, a = 5 % / (2 points)."""
+    limit = partial(dp_limit, epsilon=0.5, delta=0.0)
+    for points in (1, 4):
+        found = check_limit(np.arange(60) + 100.0, np.arange(40.0), limit, points=points)
+        each = 0.05 / (2 * points)
+        ranks = rank_ladder(40, points)
+        excess = each ** (1 / 60) - limit(beta.isf(each, ranks, 41 - ranks))
+        assert found.excess == pytest.approx(excess.max(), rel=1e-9)
+        assert found.tpr == pytest.approx(each ** (1 / 60))
+        assert found.broken
+    # A curve just above the limit is broken, one just below is not: nothing is held back.
+    for shift in (-1e-6, 1e-6):
+        at = found.tpr - shift
+        near = check_limit(np.arange(60) + 100.0, np.arange(40.0), lambda fpr, at=at: np.full_like(fpr, at))
+        assert near.broken is (near.tpr > at)
+        assert near.excess == pytest.approx(near.tpr - at)
+
+
+def test_no_guarantee_allows_everything():
+    grid = np.array([0.0, 1e-9, 0.5, 1.0])
+    assert (dp_limit(grid, np.inf, 0.0) == 1).all()
+    assert (gaussian_limit(grid, np.inf) == 1).all()
+    assert (gaussian_delta(np.inf, 1.0), gaussian_delta(1.0, np.inf)) == (0, 1)
+    assert gaussian_epsilon_of(np.inf, 1e-5) == np.inf
+    assert not check_limit(
+        np.arange(9) + 99.0, np.arange(9.0), partial(dp_limit, epsilon=np.inf, delta=0)
+    ).broken
+
+
+@pytest.mark.parametrize("wrong", [np.nan, 1.5, -0.1])
+def test_a_limit_that_is_no_rate_is_refused(wrong):
+    with pytest.raises(AttackError, match="limit must give a rate"):
+        check_limit(np.arange(300) + 1000.0, np.arange(300.0), lambda fpr: fpr * 0 + wrong)
+
+
 def test_bad_arguments_are_refused():
+    with pytest.raises(AttackError, match="epsilon must be >= 0 and finite"):
+        gaussian_mu_of(np.inf, 1e-5)
     with pytest.raises(AttackError, match="rate"):
         dp_limit(np.array([1.1]), 1.0, 0.0)
     with pytest.raises(AttackError, match="epsilon"):
