@@ -470,7 +470,7 @@ def real_lines(
         line |= {"auc": area.value, "low": area.low, "high": area.high, "blind": blind.auc}
         for rate in (0.01, 0.001):
             try:
-                point = evaluate_membership(found, is_member, rates=(rate,))[1]
+                point = evaluate_membership(found, is_member, rates=(rate,), blind=blind.auc)[1]
             except AttackError as error:
                 line[f"tpr_at_{rate:g}"] = f"refused: {error}"
             else:
