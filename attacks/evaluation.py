@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -15,23 +16,31 @@ from attacks.metrics import gmsd, mean_square, psnr, psnr_affine, ssim
 from attacks.results import Evidence, Result, Truth
 
 
-def reconstruction(evidence: Evidence, truth: Truth) -> Result:
+def reconstruction(evidence: Evidence, truth: Truth, blind: Mapping[str, Tensor] | None = None) -> Result:
     """Median PSNR in dB of the pictures, matched to the truth by the least squared difference.
 
-    A picture that the attack gave no guess for counts as grey. The baseline is every truth's own mean
-    colour, the best constant; the details hold the other figures, medians over the pictures where nothing
-    else is said. The best picture matters most: it is somebody's artwork.
+    For n true pictures the first n guesses count, the best in the attack's own eyes: the truth must not
+    choose among restarts. A picture that the attack gave no guess for counts as grey. The details hold the
+    other figures, medians over the pictures where nothing else is said. The best picture matters most: it is
+    somebody's artwork.
+
+    Args:
+        evidence: What the attack found.
+        truth: With the pictures.
+        blind: What was guessed without looking, pictures (g, c, h, w) by name, as from
+            `attacks.baselines.all_blind`. The baseline is the best median of these and of every truth's own
+            mean colour, the best constant, and `method` says which that was.
     """
     if truth.pictures is None:
         raise AttackError("reconstruction needs the true pictures")
     truths = truth.pictures
-    guesses = truths[:0] if evidence.pictures is None else evidence.pictures
+    guesses = truths[:0] if evidence.pictures is None else evidence.pictures[: len(truths)]
     found = arranged(guesses, truths, mean_square)
     values = psnr(found, truths)
     low, high = _interval(values)
     colour = truths.mean((2, 3), keepdim=True).expand_as(truths)
     details = {
-        "guesses": float(len(guesses)),
+        "guesses": float(0 if evidence.pictures is None else len(evidence.pictures)),
         "best PSNR": float(values.max()),
         "mean PSNR": float(values.mean()),
         "PSNR after affine fit": _median(psnr_affine(found, truths)),
@@ -39,21 +48,25 @@ def reconstruction(evidence: Evidence, truth: Truth) -> Result:
     }
     if min(truths.shape[2:]) >= 11:
         details |= {"SSIM": _median(ssim(found, truths)), "GMSD": _median(gmsd(found, truths))}
+    rivals = {"own mean colour": _median(psnr(colour, truths))}
+    for name, guess in (blind or {}).items():
+        rivals[name] = _median(psnr(arranged(guess[: len(truths)], truths, mean_square), truths))
+    best = max(rivals, key=rivals.__getitem__)
     return Result(
         evidence.attack, "median PSNR", _median(values), len(truths), low, high,
-        None if low is None else 0.95, _median(psnr(colour, truths)), "order statistics", details,
+        None if low is None else 0.95, rivals[best], f"order statistics; baseline: {best}", details,
     )  # fmt: skip
 
 
 def feature_agreement(evidence: Evidence, truth: Truth) -> Result:
     """Median cosine between true features and those of the evidence, matched by cosine.
 
-    A feature that the attack gave no guess for counts as zero.
+    For n true features the first n guesses count. A feature that the attack gave no guess for counts as zero.
     """
     if truth.features is None:
         raise AttackError("feature agreement needs the true features")
     truths = truth.features.double()
-    guesses = truths[:0] if evidence.features is None else evidence.features.double()
+    guesses = truths[:0] if evidence.features is None else evidence.features[: len(truths)].double()
     order = match(guesses, truths, lambda a, b: -torch.cosine_similarity(a, b))
     cosines = torch.stack([
         truths.new_zeros(()) if guess is None else torch.cosine_similarity(guesses[guess], truths[row], 0)
@@ -74,7 +87,13 @@ def label_agreement(evidence: Evidence, truth: Truth) -> Result:
     """
     if truth.targets is None or evidence.features is None or len(evidence.features) != 1:
         raise AttackError("label agreement needs the true targets (n,) and inferred counts (1, k)")
-    counts = evidence.features[0].long()
+    counts, targets = evidence.features[0].long(), truth.targets
+    if targets.ndim != 1 or targets.is_floating_point() or not len(targets):
+        raise AttackError(
+            f"label agreement needs targets int64 (n,), not {targets.dtype} {tuple(targets.shape)}"
+        )
+    if targets.min() < 0 or targets.max() >= len(counts):
+        raise AttackError(f"targets must be in 0 to {len(counts) - 1}, the classes that were counted")
     true = torch.bincount(truth.targets, minlength=len(counts))
     n = len(truth.targets)
     shared = int(torch.minimum(counts, true).sum())

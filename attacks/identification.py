@@ -60,7 +60,8 @@ def identification_rate(attack: str, ranks: np.ndarray, candidates: int, confide
         confidence: In (0, 1).
     """
     ranks = np.asarray(ranks)
-    if ranks.ndim != 1 or not len(ranks) or ranks.min() < 1 or ranks.max() > candidates or candidates < 2:
+    _check_ranks(ranks)
+    if ranks.max() > candidates or candidates < 2:
         raise AttackError(f"ranks must be (n,) from 1 to the number of candidates, {candidates}")
     hits, n = int((ranks == 1).sum()), len(ranks)
     low, high = clopper_pearson(hits, n, confidence)
@@ -87,7 +88,10 @@ def advantage(attack: str, ranks: np.ndarray, prior_ranks: np.ndarray, confidenc
         prior_ranks: int (n,), the same of the prior-only run on the same targets.
         confidence: In (0, 1).
     """
-    found = paired_difference(np.asarray(ranks) == 1, np.asarray(prior_ranks) == 1, confidence)
+    ranks, prior_ranks = np.asarray(ranks), np.asarray(prior_ranks)
+    _check_ranks(ranks)
+    _check_ranks(prior_ranks)
+    found = paired_difference(ranks == 1, prior_ranks == 1, confidence)
     return Result(
         attack,
         "advantage over prior-only",
@@ -146,26 +150,30 @@ class LevelFinding:
 
     Attributes:
         level: Which.
-        verdict: `leaks`, `not broken by this attack` or `not run`.
+        verdict: `leaks`, `not broken by this attack`, `inconclusive: too few targets` or `not run`.
         rate: The wins with their interval; None where nothing was run.
         advantage: The wins beyond the prior-only run; None where nothing was run.
+        works: Which targets the attack won and its prior-only run did not, ascending.
     """
 
     level: Level
     verdict: str
     rate: Result | None = None
     advantage: Result | None = None
+    works: tuple[int, ...] = ()
 
 
 def leak_levels(trials: Mapping[Level, Trials], confidence: float = 0.95) -> list[LevelFinding]:
     """All six levels, those not tried too.
 
-    A level leaks where the interval of the wins lies above chance and that of the advantage over
-    prior-only lies above zero.
+    A level leaks where the interval of the wins lies above chance and the exact McNemar test against the
+    prior-only run is significant. Where not even a win on every target and none of the prior's would have
+    been both, nothing was decided. A near copy is no matter of rates: one that the prior did not get is a
+    leak of that work.
 
     Args:
         trials: For each level that was tried, the wins.
-        confidence: Of either interval, in (0, 1).
+        confidence: Of the interval, and one minus the test's error rate; in (0, 1).
     """
     found = []
     for level in Level:
@@ -178,8 +186,15 @@ def leak_levels(trials: Mapping[Level, Trials], confidence: float = 0.95) -> lis
         what = MEANING[level]
         rate = Result(t.attack, what, wins / n, n, low, high, confidence, t.chance, "Clopper-Pearson")
         more = advantage(t.attack, np.where(t.wins, 1, 2), np.where(t.prior_wins, 1, 2), confidence)
-        leaks = low > t.chance and more.low is not None and more.low > 0
-        found.append(LevelFinding(level, "leaks" if leaks else "not broken by this attack", rate, more))
+        works = tuple(np.flatnonzero(np.asarray(t.wins, bool) & ~np.asarray(t.prior_wins, bool)).tolist())
+        error = 1 - confidence
+        verdict = "not broken by this attack"
+        if 0.5**n > error or clopper_pearson(n, n, confidence)[0] <= t.chance:
+            verdict = "inconclusive: too few targets"
+        beyond = low > t.chance and more.details["p_value"] <= error
+        if beyond or (level is Level.COPY and works):
+            verdict = "leaks"
+        found.append(LevelFinding(level, verdict, rate, more, works))
     return found
 
 
@@ -195,7 +210,19 @@ def near_copy(pictures: Tensor, truths: Tensor, others: Tensor, limit: float = 0
         truths: The same shape.
         others: (m, c, h, w), pictures that are not among the truths, m >= 1.
         limit: In (0, 1].
+
+    Raises:
+        AttackError: A truth is among the others, so that nothing is nearer to it.
     """
+    same = (truths[:, None] == others).flatten(2).all(2)
+    if same.any():
+        row, column = same.nonzero()[0].tolist()
+        raise AttackError(f"truth {row} is among the others, number {column}")
     own = (pictures - truths).square().flatten(1).mean(1).sqrt()
     nearest = (torch.cdist(pictures.flatten(1), others.flatten(1)) / truths[0].numel() ** 0.5).amin(1)
     return ((own <= limit) & (own <= nearest / 2)).numpy()
+
+
+def _check_ranks(ranks: np.ndarray) -> None:
+    if ranks.ndim != 1 or not len(ranks) or not np.issubdtype(ranks.dtype, np.integer) or ranks.min() < 1:
+        raise AttackError(f"ranks must be whole numbers (n,) from 1, not {ranks.dtype} {ranks.shape}")

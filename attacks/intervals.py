@@ -54,13 +54,16 @@ def paired_difference(attack: np.ndarray, rival: np.ndarray, confidence: float =
     wider than needed. The test is McNemar's, conditional on those targets (McNemar 1947, binomial form).
 
     Args:
-        attack: bool (n,), whether the attack won on each target.
-        rival: bool (n,), whether the rival won on the same target.
+        attack: bool (n,), or 0 and 1, whether the attack won on each target.
+        rival: The same of the rival, on the same targets.
         confidence: In (0, 1).
     """
-    attack, rival = np.asarray(attack, bool), np.asarray(rival, bool)
+    attack, rival = np.asarray(attack), np.asarray(rival)
     if attack.shape != rival.shape or attack.ndim != 1 or not len(attack):
         raise AttackError(f"outcomes must be paired, (n,) each, not {attack.shape} and {rival.shape}")
+    if not (np.isin(attack, (0, 1)).all() and np.isin(rival, (0, 1)).all()):
+        raise AttackError("outcomes must be wins or losses, bool or 0 and 1")
+    attack, rival = attack.astype(bool), rival.astype(bool)
     n, only_attack, only_rival = len(attack), int((attack & ~rival).sum()), int((rival & ~attack).sum())
     half = 1 - (1 - confidence) / 2
     more, less = clopper_pearson(only_attack, n, half), clopper_pearson(only_rival, n, half)
@@ -82,8 +85,8 @@ def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float
     """
     _check_confidence(confidence)
     ordered = np.sort(np.asarray(values, float))
-    if ordered.ndim != 1 or not len(ordered):
-        raise AttackError(f"a median needs values (n,), not {ordered.shape}")
+    if ordered.ndim != 1 or not len(ordered) or np.isnan(ordered).any():
+        raise AttackError(f"a median needs values (n,) without NaN, not {ordered.shape}")
     k = 0
     while 2 * binom.cdf(k, len(ordered), 0.5) <= 1 - confidence:
         k += 1

@@ -118,9 +118,10 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def _check(pictures: Tensor, truths: Tensor) -> None:
-    if pictures.ndim != 4 or pictures.shape != truths.shape or not len(truths):
+    if pictures.ndim != 4 or pictures.shape != truths.shape or not truths.numel():
         raise AttackError(
-            f"pictures {tuple(pictures.shape)} and truths {tuple(truths.shape)} must both be (n, c, h, w)"
+            f"pictures {tuple(pictures.shape)} and truths {tuple(truths.shape)} must both be (n, c, h, w), "
+            "none of them 0"
         )
     for name, given in (("pictures", pictures), ("truths", truths)):
         low, high = float(given.min()), float(given.max())

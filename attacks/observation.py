@@ -7,12 +7,14 @@ its stopping time by looking at the pictures it is meant to find.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -25,6 +27,9 @@ Loss = Callable[[Any, Tensor], Tensor]
 
 State = Mapping[str, Tensor]
 """Tensors by their name in the model's `state_dict`."""
+
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put in front of every name."""
 
 
 class Capability(StrEnum):
@@ -105,8 +110,9 @@ class LocalTraining:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "epochs", "views"):
-            if getattr(self, name) < 1:
-                raise AttackError(f"training: {name} must be at least 1, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise AttackError(f"training: {name} must be a whole number of at least 1, not {value!r}")
         if not 0 < self.learning_rate < float("inf"):
             raise AttackError(f"training: learning_rate must be > 0 and finite, not {self.learning_rate}")
         if self.steps % self.epochs:
@@ -127,6 +133,18 @@ class LocalTraining:
         """How many different pictures the client trained on."""
         return self.steps // self.epochs * self.batch_size
 
+    @property
+    def echoes(self) -> tuple[float, ...]:
+        """How often the gradient of each step counts in the update: through momentum, 1 + m + m^2 + ..."""
+        return tuple(
+            sum(self.momentum**power for power in range(self.steps - step)) for step in range(self.steps)
+        )
+
+    @property
+    def update_noise(self) -> float:
+        """Deviation of the noise on each number of the update, as far as noise does not move gradients."""
+        return self.learning_rate * self.noise_std * math.hypot(*self.echoes)
+
     def batch(self, step: int) -> slice:
         """Which of the pictures step 0, 1, ... saw."""
         slot = step % (self.steps // self.epochs)
@@ -146,8 +164,9 @@ class Normalisation:
     deviation: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.deviation) or not self.mean or min(self.deviation) <= 0:
-            raise AttackError("normalisation: needs as many deviations > 0 as means, one a channel")
+        finite = all(math.isfinite(x) for x in (*self.mean, *self.deviation))
+        if len(self.mean) != len(self.deviation) or not self.mean or not finite or min(self.deviation) <= 0:
+            raise AttackError("normalisation: needs as many finite deviations > 0 as means, one a channel")
 
     def normalise(self, pictures: Tensor) -> Tensor:
         """Pictures (..., c, h, w) in [0, 1] to inputs of the same shape."""
@@ -166,6 +185,10 @@ class Normalisation:
 @dataclass(frozen=True, eq=False)
 class Observation:
     """What the adversary holds. Checked when it is made; the model and all tensors are copies.
+
+    The model computes in float32 or float64, and tensors of other floating types are brought to its own; what
+    they were rounded to before stays in their values. Tensors that the model ties together go by the name of
+    the first. Where several rounds were seen, some of their updates may be zero, but not all.
 
     A model whose loss contrasts against anchors that move with the weights returns them beside the
     embeddings, `(embeddings, anchors.detach())`: the loss gets whatever the model returns.
@@ -248,9 +271,24 @@ class Observation:
         """Names of the parameters that trained, in the model's order."""
         return tuple(name for name, p in self.model.named_parameters() if p.requires_grad)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the model computes in: float32 or float64."""
+        return next((p.dtype for p in self.model.parameters()), torch.float32)
+
     def held(self) -> frozenset[Capability]:
-        """The capabilities that this observation's contents amount to."""
+        """The capabilities that this observation's contents amount to.
+
+        An update is one client's or several clients' together: `SEES_UPDATE` stands for either. A description
+        of the training counts as knowing the batch size too, a clip or noise in it as knowing the defence.
+        """
+        t = self.training
+        defence = self.prototype_noise > 0 or (t is not None and (t.clip_norm is not None or t.noise_std > 0))
         found = {
+            Capability.SEES_UPDATE: bool(self.updates),
+            Capability.KNOWS_TRAINING: t is not None,
+            Capability.KNOWS_BATCH_SIZE: t is not None,
+            Capability.KNOWS_DEFENCE: defence,
             Capability.KNOWS_LABELS: self.targets is not None,
             Capability.SEES_PROTOTYPE: self.prototypes is not None,
             Capability.KNOWS_COUNTS: self.counts is not None,
@@ -263,7 +301,8 @@ class Observation:
         return self.weights if number == 0 else self.later_weights[number - 1]
 
     def inputs(self, pictures: Tensor) -> Tensor:
-        """Pictures (..., *picture_shape) in [0, 1] to the model's inputs."""
+        """Pictures (..., *picture_shape) in [0, 1] to the model's inputs, in the model's dtype."""
+        pictures = pictures.to(self.dtype)
         return pictures if self.normalisation is None else self.normalisation.normalise(pictures)
 
     def denormalise(self, inputs: Tensor) -> Tensor:
@@ -274,9 +313,16 @@ class Observation:
         object.__setattr__(self, name, value)
 
     def _check_updates(self) -> None:
-        state = self.model.state_dict()
-        everything = {name: tensor.shape for name, tensor in state.items()}
-        self._set("weights", _checked("weights", self.weights, everything, set(everything)))
+        state = self.model.state_dict(keep_vars=True)
+        for name, tensor in state.items():
+            if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
+                raise AttackError(
+                    f"model: tensor {name!r} is {tensor.dtype}; attacks compute in float32 or float64: "
+                    "give model.float(), updates keep what they were rounded to"
+                )
+            if tensor.is_floating_point() and tensor.dtype != self.dtype:
+                raise AttackError(f"model: tensor {name!r} is {tensor.dtype} and others {self.dtype}")
+        self._set("weights", _checked("weights", self.weights, state, set(state)))
         if not self.updates:
             if self.targets is not None or self.later_weights:
                 raise AttackError("targets and later_weights belong to updates, and there is none")
@@ -291,20 +337,20 @@ class Observation:
         if not self.trainable:
             raise AttackError("model: no parameter requires a gradient, so nothing can have trained")
         later = [
-            _checked(f"weights of round {t}", given, everything, set(everything))
+            _checked(f"weights of round {t}", given, state, set(state))
             for t, given in enumerate(self.later_weights, start=1)
         ]
         self._set("later_weights", tuple(later))
         updates = [
-            _checked(f"update of round {t}", given, everything, set(self.trainable))
+            _checked(f"update of round {t}", given, state, set(self.trainable))
             for t, given in enumerate(self.updates)
         ]
-        for t, update in enumerate(updates):
-            if not any(update[name].any() for name in self.trainable):
-                raise AttackError(
-                    f"update of round {t}: every trained tensor is zero (first: {self.trainable[0]!r}); "
-                    "nothing was trained, or weights were compared with themselves"
-                )
+        if not any(update[name].any() for update in updates for name in self.trainable):
+            rounds = "round 0" if len(updates) == 1 else f"each of {len(updates)} rounds"
+            raise AttackError(
+                f"update of {rounds}: every trained tensor is zero (first: {self.trainable[0]!r}); "
+                "nothing was trained, or weights were compared with themselves"
+            )
         self._set("updates", tuple(updates))
         if self.targets is not None:
             if len(self.targets) != self.training.pictures:
@@ -318,13 +364,19 @@ class Observation:
             if self.counts is not None:
                 raise AttackError("counts belong to prototypes, and there is none")
             return
+        if not self.prototypes:
+            raise AttackError("prototypes: none is named; leave it None where none was seen")
         for name, vectors in self.prototypes.items():
-            if vectors.ndim != 2 or not len(vectors):
-                raise AttackError(f"prototypes {name!r}: must be (t, d), not {tuple(vectors.shape)}")
-        shapes = {name: vectors.shape for name, vectors in self.prototypes.items()}
-        self._set("prototypes", _checked("prototypes", self.prototypes, shapes, set(shapes)))
+            if vectors.ndim != 2 or not vectors.numel() or not vectors.is_floating_point():
+                what = f"{vectors.dtype} {tuple(vectors.shape)}"
+                raise AttackError(f"prototypes {name!r}: must be floating (t, d), not {what}")
+            if not vectors.any(1).all():
+                raise AttackError(f"prototypes {name!r}: a release is all zero, which is no mean of anything")
+        self._set(
+            "prototypes", _checked("prototypes", self.prototypes, self.prototypes, set(self.prototypes))
+        )
         if self.counts is not None:
-            lengths = {name: shape[:1] for name, shape in shapes.items()}
+            lengths = {name: torch.ones(len(v), dtype=torch.int64) for name, v in self.prototypes.items()}
             counts = _checked("counts", self.counts, lengths, set(lengths))
             for name, given in counts.items():
                 if given.is_floating_point() or (given < 1).any():
@@ -345,16 +397,32 @@ class Observation:
             raise AttackError(
                 f"public_pictures: must be (m, {', '.join(map(str, shape))}), not {tuple(public.shape)}"
             )
-        if not public.isfinite().all():
-            raise AttackError("public_pictures: a value is not finite")
+        if not public.is_floating_point() or not public.isfinite().all():
+            raise AttackError(f"public_pictures: must be floating and finite, not {public.dtype} or NaN")
         if len(shape) == 3 and (public.min() < 0 or public.max() > 1):
             raise AttackError("public_pictures: must be in [0, 1], before normalisation")
-        self._set("public_pictures", public.detach().clone())
+        self._set("public_pictures", public.detach().to(self.dtype).clone())
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Softmax cross-entropy (b,) of logits (b, k) with classes int64 (b,) or probabilities (b, k)."""
     return F.cross_entropy(outputs, targets, reduction="none")
+
+
+def losses_of(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
+    """The losses (b,) of targets (b, ...).
+
+    Raises:
+        AttackError: The loss cannot take these targets, or gives anything but one value a picture.
+    """
+    try:
+        losses = loss(outputs, targets)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        what = f"targets {targets.dtype} {tuple(targets.shape)}"
+        raise AttackError(f"loss: it cannot take {what}: {str(error).splitlines()[0]}") from None
+    if tuple(losses.shape) != (len(targets),):
+        raise AttackError(f"loss gives {tuple(losses.shape)}, not one value a picture")
+    return losses
 
 
 def difference(before: State, after: State) -> dict[str, Tensor]:
@@ -376,20 +444,50 @@ def difference(before: State, after: State) -> dict[str, Tensor]:
     return found
 
 
-def _checked(
-    what: str, given: State, shapes: Mapping[str, Sequence[int]], required: set[str]
-) -> dict[str, Tensor]:
-    """A copy, in the order of `shapes`."""
-    for name in sorted(required - set(given)):
-        raise AttackError(f"{what}: tensor {name!r} is missing")
-    for name in sorted(set(given) - set(shapes)):
+def _checked(what: str, given: State, like: State, required: set[str]) -> dict[str, Tensor]:
+    """Copies, in the order of `like` and in its floating dtypes, tied tensors by their first name only."""
+    if not isinstance(given, Mapping):
+        raise AttackError(f"{what}: must be a mapping from names to tensors, not {type(given).__name__}")
+    _refuse_prefix(what, given, like)
+    for name in sorted(set(given) - set(like)):
         raise AttackError(f"{what}: tensor {name!r} is not one of the model's")
-    for name, tensor in given.items():
-        if tuple(tensor.shape) != tuple(shapes[name]):
-            raise AttackError(f"{what}: tensor {name!r} is {tuple(tensor.shape)}, not {tuple(shapes[name])}")
+    found: dict[str, Tensor] = {}
+    first = _first_names(like)
+    for name in [name for name in like if name in given]:
+        tensor, wanted = given[name], like[name]
+        if not isinstance(tensor, Tensor):
+            raise AttackError(f"{what}: tensor {name!r} is a {type(tensor).__name__}, not a torch tensor")
+        if tuple(tensor.shape) != tuple(wanted.shape):
+            raise AttackError(f"{what}: tensor {name!r} is {tuple(tensor.shape)}, not {tuple(wanted.shape)}")
+        if wanted.is_floating_point() and not tensor.is_floating_point():
+            raise AttackError(f"{what}: tensor {name!r} is {tensor.dtype}, not floating")
         if not tensor.isfinite().all():
             raise AttackError(f"{what}: tensor {name!r} is not finite")
-    return {name: given[name].detach().clone() for name in shapes if name in given}
+        # Only floats: what is counted stays what it is.
+        kept = tensor.detach().to(wanted.dtype if wanted.is_floating_point() else tensor.dtype).clone()
+        if not torch.equal(found.setdefault(first[name], kept), kept):
+            raise AttackError(f"{what}: tensor {name!r} is tied to {first[name]!r} and differs from it")
+    for name in sorted({first[name] for name in required} - set(found)):
+        raise AttackError(f"{what}: tensor {name!r} is missing")
+    return found
+
+
+def _first_names(like: State) -> dict[str, str]:
+    """For every name the first one of the same tensor."""
+    owners: dict[int, str] = {}
+    return {name: owners.setdefault(id(tensor), name) for name, tensor in like.items()}
+
+
+def _refuse_prefix(what: str, given: State, like: State) -> None:
+    """Say so where all names are the model's but for what a wrapper put in front."""
+    for prefix in _WRAPPERS:
+        for own, other, whose in ((given, like, "it"), (like, given, "the model")):
+            wrapped = own and all(name.startswith(prefix) for name in own)
+            if wrapped and other and not any(name.startswith(prefix) for name in other):
+                raise AttackError(
+                    f"{what}: the names in {whose} begin with {prefix!r}, which a wrapper such as "
+                    "DataParallel or torch.compile puts in front: take it off"
+                )
 
 
 def _read(path: Path | str) -> dict[str, Tensor]:

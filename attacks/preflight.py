@@ -7,6 +7,7 @@ failure says nothing about privacy.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,6 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
+from scipy.stats import chi2
 from torch import Tensor
 
 from attacks.errors import AttackError
@@ -23,6 +25,15 @@ from attacks.results import Attack, Budget, Evaluator, Evidence, Result, Truth
 
 TOLERANCE = 1e-6
 """Largest relative difference between the observed update and its replay, beyond float32's rounding."""
+
+SAYS_NOTHING = 0.1
+"""Relative rounding above which an error within it tells right pictures from others no more."""
+
+_FALSE_ALARM = 1e-6
+"""Of either end of the residual's length under the stated noise."""
+_DEVIATIONS = 5.0
+"""Of the residual along the replay. Twice as many must be a quarter of the replay, which is how far the
+updates of other pictures of the same kind lie away at least; else noise hides them."""
 
 _MOMENTA = (0.5, 0.8, 0.9, 0.95, 0.99)
 _MOST_STEPS = 20
@@ -36,25 +47,34 @@ class Replay:
     """Whether the true pictures reproduce an observed update.
 
     Attributes:
-        holds: Whether the description may be believed.
-        error: L2 norm of observed minus replayed over that of the observed.
-        tolerance: The largest error that passes: 1e-6, the rounding of weights, or the stated noise.
-        mismatch: What in the description is wrong, by name; empty where it holds.
+        verdict: `holds`: the description may be believed. `differs`: it is wrong. `says nothing`: rounding or
+            noise is so large that other pictures would pass as well.
+        error: L2 norm of observed minus replayed over that of the observed, over the trained tensors.
+        tolerance: The largest error that passes: 1e-6, the rounding of what was sent, and the stated noise.
+        mismatch: What in the description is wrong, by name, or why nothing is said; empty where it holds.
         left: The error that remains once that is mended.
     """
 
-    holds: bool
+    verdict: Literal["holds", "differs", "says nothing"]
     error: float
     tolerance: float
     mismatch: str
     left: float
 
+    @property
+    def holds(self) -> bool:
+        """Whether the verdict is `holds`."""
+        return self.verdict == "holds"
+
 
 def replay(observation: Observation, pictures: Tensor, targets: Tensor, number: int = 0) -> Replay:
     """Do the client's training again and compare; where it differs, try what may have been different.
 
-    For an audit, where the pictures are known; no attack may call this. A mismatch is named only where
-    mending it alone, or it and a factor, makes the replay hold or leaves under a twentieth of the error.
+    For an audit, where the pictures are known; no attack may call this. Under stated noise two things must
+    fit: the residual's length, which is that of Gaussian noise (chi distribution), and the residual along
+    the replay, N(0, deviation), which a wrong replay is far from although its length drowns. A mismatch is
+    named only where mending it alone, or it and a factor, makes the replay hold or leaves under a twentieth
+    of the error. Buffers are compared by themselves.
 
     Args:
         observation: What was seen and how it is believed to have come about.
@@ -66,15 +86,21 @@ def replay(observation: Observation, pictures: Tensor, targets: Tensor, number: 
     if observation.training is None or not observation.updates:
         raise AttackError("replay needs an observed update and a description of the training")
     search = _Search(observation, pictures, targets, number)
-    tolerance = search.tolerance()
-    noise = observation.training.noise_std
-    error = search.error(search.simulated())
-    if error <= tolerance and not (noise and error < 0.5 * tolerance):
-        return Replay(True, error, tolerance, "", error)
-    if noise and error < 0.5 * tolerance:
-        return Replay(False, error, tolerance, "noise_std: the update holds less noise than stated", error)
-    name, left = search.explain(tolerance, error)
-    return Replay(False, error, tolerance, name, left)
+    if search.length == 0:
+        raise AttackError(f"update of round {number}: every trained tensor is zero")
+    plain = search.simulated()
+    error, tolerance = search.error(plain), search.tolerance()
+    if not search.fits(plain):
+        less = search.less_noise(plain)
+        name, left = (less, error) if less else search.explain(tolerance, error)
+        if not less and left > SAYS_NOTHING and search.noise_dominates() and not name.startswith("unknown"):
+            name = f"perhaps {name}; under this noise other causes look alike"
+        return Replay("differs", error, tolerance, name, left)
+    if nothing := search.says_nothing(plain):
+        return Replay("says nothing", error, tolerance, nothing, error)
+    if buffer := search.other_buffer():
+        return Replay("differs", error, tolerance, buffer, error)
+    return Replay("holds", error, tolerance, "", error)
 
 
 @dataclass(frozen=True)
@@ -152,8 +178,11 @@ class _Search:
         assert observation.training is not None
         self.observation, self.training = observation, observation.training
         self.pictures, self.targets, self.number = pictures, targets, number
-        self.observed = observation.updates[number]
+        self.observed = {n: observation.updates[number][n] for n in observation.trainable}
         self.length = _norm(self.observed)
+        self.rounding = _rounding(observation, number) * self.training.steps**0.5
+        self.numbers = sum(t.numel() for t in self.observed.values())
+        self.noise = self.training.update_noise
 
     def simulated(
         self,
@@ -161,8 +190,10 @@ class _Search:
         pictures: Tensor | None = None,
         inputs: Callable[[Tensor], Tensor] | None = None,
     ) -> dict[str, Tensor]:
+        """The replayed update of the trained tensors; buffers would drown them in any sum of squares."""
         given = self.pictures if pictures is None else pictures
-        return simulate(self.observation, given, self.targets, training, self.number, inputs)
+        found = simulate(self.observation, given, self.targets, training, self.number, inputs)
+        return {name: found[name] for name in self.observed}
 
     def error(self, update: State, factor: float = 1.0) -> float:
         return _norm({n: t.double() - factor * update[n] for n, t in self.observed.items()}) / self.length
@@ -173,30 +204,76 @@ class _Search:
         return along / max(_norm(update) ** 2, 1e-300)
 
     def tolerance(self) -> float:
-        """What rounding of the weights and the stated noise may add to the error."""
+        """What rounding and the stated noise may add to the error."""
+        noise = self.noise * float(chi2.isf(_FALSE_ALARM, self.numbers)) ** 0.5
+        return max(TOLERANCE, (self.rounding + noise) / self.length)
+
+    def fits(self, update: State) -> bool:
+        """Whether what is left of the observed is rounding and the stated noise."""
+        if self.error(update) > self.tolerance():
+            return False
+        if not self.noise_dominates():
+            return True
+        return abs(self._along(update)) <= _DEVIATIONS * self.noise and not self.less_noise(update)
+
+    def less_noise(self, update: State) -> str:
+        """Says so where the residual is shorter than the stated noise would be."""
+        least = self.noise * float(chi2.ppf(_FALSE_ALARM, self.numbers)) ** 0.5
+        if not self.noise_dominates() or self.error(update) * self.length >= least - self.rounding:
+            return ""
+        return "noise_std: the update holds less noise than stated"
+
+    def says_nothing(self, update: State) -> str:
+        """Why a fit proves nothing, or an empty string."""
+        rounding = self.rounding / self.length
+        if rounding > SAYS_NOTHING and self.error(update) > SAYS_NOTHING:
+            return f"rounding alone is {rounding:.2g} of the update, so that other pictures would pass too"
+        if self.noise_dominates() and _norm(update) < 4 * 2 * _DEVIATIONS * self.noise:
+            return (
+                f"the replay is {_norm(update) / self.noise:.2g} deviations of the noise long, "
+                "so that other pictures would pass as well"
+            )
+        return ""
+
+    def other_buffer(self) -> str:
+        """Names a buffer that differs, or an empty string."""
+        update = simulate(self.observation, self.pictures, self.targets, None, self.number)
         weights = self.observation.weights_of(self.number)
-        ulps = [
-            weights[n].abs().clamp(min=1e-30).mul(torch.finfo(t.dtype).eps).double().square().sum()
-            for n, t in self.observed.items()
-            if t.is_floating_point()
-        ]
-        rounding = float(torch.stack(ulps).sum().sqrt()) * self.training.steps**0.5
-        noise = 0.0
-        if self.training.noise_std:
-            count = sum(self.observed[n].numel() for n in self.observation.trainable)
-            one = self.training.learning_rate * self.training.noise_std
-            # Five deviations of a chi distribution with that many degrees of freedom.
-            noise = one * self.training.steps**0.5 * (count**0.5 + 5 / 2**0.5)
-        return max(TOLERANCE, rounding / self.length, noise / self.length)
+        for name, seen in self.observation.updates[self.number].items():
+            if name in self.observed or not seen.is_floating_point():
+                continue
+            # Moments of layers behind noisy or rounded weights move with these: only gross errors count.
+            room = 0.01 * float(seen.norm()) + 1e-5 * float(weights[name].norm()) + 1e-6
+            if self.noise == 0 and float((seen - update[name]).norm()) > room:
+                return f"buffers: {name!r} moved otherwise than replayed"
+        return ""
+
+    def noise_dominates(self) -> bool:
+        """Whether the stated noise is so much larger than rounding that its statistics can be tested."""
+        return self.noise * self.numbers**0.5 > 10 * self.rounding
+
+    def _along(self, update: State) -> float:
+        """The residual's component along the replay: a matched filter."""
+        inner = sum(
+            float(((t.double() - update[n]) * update[n].double()).sum()) for n, t in self.observed.items()
+        )
+        return inner / max(_norm(update), 1e-300)
 
     def explain(self, tolerance: float, error: float) -> tuple[str, float]:
         """The name of the best explanation and the error it leaves."""
         if self._is_random():
+            if self.fits(self.simulated(replace(self.training, mode="eval"))):
+                return "mode: the model was in eval mode", self.error(
+                    self.simulated(replace(self.training, mode="eval"))
+                )
             return "mode: the model draws at random in train mode (dropout), so that nothing replays", error
         found: list[tuple[str, float]] = []
         for name, update in self._hypotheses():
             found.append((name, self.error(update)))
-            if found[-1][1] <= tolerance:
+            if self.fits(update) and not self.says_nothing(update):
+                scaled = self._scaled() if name.startswith("steps") else ("", math.inf)
+                if scaled[1] <= tolerance:
+                    return f"{name}, or {scaled[0]}", found[-1][1]
                 return found[-1]
         best = min(found, key=lambda pair: pair[1])
         scaled = self._scaled()
@@ -227,7 +304,12 @@ class _Search:
         yield "sign: the update is before minus after", {n: -u for n, u in plain.items()}
         other: Literal["mean", "sum"] = "sum" if t.reduction == "mean" else "mean"
         if t.batch_size > 1:
-            yield f"reduction: the loss was a {other}", self.simulated(replace(t, reduction=other))
+            # The two are the same function of the pictures.
+            factor = t.batch_size if other == "sum" else 1 / t.batch_size
+            yield (
+                f"reduction: the loss was a {other}, or {_factor_words(factor)}",
+                self.simulated(replace(t, reduction=other)),
+            )
         mode: Literal["train", "eval"] = "eval" if t.mode == "train" else "train"
         yield f"mode: the model was in {mode} mode", self.simulated(replace(t, mode=mode))
         slots = t.steps // t.epochs
@@ -345,12 +427,38 @@ class _Search:
         large = [r.square().mean().sqrt().item() for r in residual if r.numel() >= 64]
         if not large or max(large) > 1.3 * min(large):
             return None
-        deviation = float(np.median(large)) / self.training.learning_rate / self.training.steps**0.5
+        deviation = float(np.median(large)) / self.training.learning_rate / math.hypot(*self.training.echoes)
         return f"noise_std: about {deviation:.3g} on a step's gradient is not stated"
 
     def _is_random(self) -> bool:
         first, second = self.simulated(), self.simulated()
         return any(not torch.equal(first[n], second[n]) for n in first)
+
+
+def _rounding(observation: Observation, number: int) -> float:
+    """Length of one rounding of what was sent, over the trained tensors.
+
+    The client adds to weights in their own dtype. Where all that was sent, or all weights after, are numbers
+    that bfloat16 or float16 holds exactly, they were rounded to that too.
+    """
+    weights, update = observation.weights_of(number), observation.updates[number]
+    names = observation.trainable
+    before = {n: weights[n].double() for n in names}
+    after = {n: (weights[n] + update[n]).double() for n in names}
+    sent = {n: update[n].double() for n in names}
+    total = (torch.finfo(observation.dtype).eps * _norm(before)) ** 2
+    # The sum of weights and difference is known to a rounding or two only.
+    for values, slack in ((sent, 0.0), (after, 4 * torch.finfo(observation.dtype).eps)):
+        for dtype in (torch.float16, torch.bfloat16):
+            if all(
+                ((t.to(dtype).double() - t).abs() <= slack * (t.abs() + before[n].abs())).all()
+                for n, t in values.items()
+            ):
+                total += (torch.finfo(dtype).eps * _norm(values)) ** 2
+                if dtype is torch.float16:
+                    total += sum(t.numel() for t in values.values()) * torch.finfo(dtype).tiny ** 2 / 2**20
+                break
+    return total**0.5
 
 
 def _flat(update: State, names: tuple[str, ...]) -> Tensor:

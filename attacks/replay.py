@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from attacks.errors import AttackError
-from attacks.observation import LocalTraining, Loss, Observation, State
+from attacks.observation import LocalTraining, Loss, Observation, State, losses_of
 
 Gradients = dict[str, Tensor]
 
@@ -53,7 +53,7 @@ def simulate(
     was_training = observation.model.training
     observation.model.train(training.mode == "train")
     try:
-        x = (inputs or observation.inputs)(pictures)
+        x = (inputs or observation.inputs)(pictures).to(observation.dtype)
         before = observation.weights_of(number)
         after = _train(observation, dict(before), x if views else x[:, None], targets, training)
         wanted = observation.updates[number] if observation.updates else observation.trainable
@@ -113,9 +113,7 @@ def _gradient(observation: Observation, state: State, inputs: Tensor, targets: T
     trained = {name: state[name].detach().requires_grad_(True) for name in observation.trainable}
     views = inputs.shape[1]
     outputs = functional_call(observation.model, {**state, **trained}, (inputs.flatten(0, 1),))
-    losses = loss(outputs, targets.repeat_interleave(views, dim=0))
-    if losses.shape != (len(targets) * views,):
-        raise AttackError(f"loss gives {tuple(losses.shape)}, not one value a picture")
+    losses = losses_of(loss, outputs, targets.repeat_interleave(views, dim=0))
     gradients = torch.autograd.grad(losses.sum() / views, list(trained.values()), allow_unused=True)
     return {
         name: torch.zeros_like(p) if gradient is None else gradient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -144,18 +144,38 @@ def conduct(
 ) -> Evidence:
     """Run an attack as a given adversary.
 
+    What `Observation.held` can tell is enforced: updates, the description of the training with its batch
+    size, targets, prototypes, counts and public pictures must be granted. Clip and noise are taken out of the
+    observation where the adversary does not know the defence, and the notes say so. Candidates that an
+    attack was made with, and who chose the weights, are for the caller to grant rightly.
+
     Raises:
         AttackError: The adversary lacks a capability that the attack needs, or the observation holds more
             than the adversary has; names it with the reason.
     """
     for capability, reason in threat.refusals(attack.requires).items():
         raise AttackError(f"{attack.name} needs {capability.name} ({capability.value}): {reason}")
-    for capability, reason in threat.refusals(observation.held()).items():
+    notes: tuple[str, ...] = ()
+    if Capability.KNOWS_DEFENCE in threat.refusals(observation.held()):
+        observation = _without_defence(observation)
+        notes = (f"the {threat.name} does not know the clip and the noise",)
+    held = set(observation.held())
+    if Capability.SEES_AGGREGATE in threat.capabilities:
+        held.discard(Capability.SEES_UPDATE)
+    for capability, reason in threat.refusals(held).items():
         raise AttackError(
             f"the observation holds more than the {threat.name} has, "
             f"{capability.name} ({capability.value}): {reason}"
         )
-    return attack.run(observation, budget, seed)
+    evidence = attack.run(observation, budget, seed)
+    return replace(evidence, notes=(*evidence.notes, *notes)) if notes else evidence
+
+
+def _without_defence(observation: Observation) -> Observation:
+    training = observation.training
+    if training is not None:
+        training = replace(training, clip_norm=None, noise_std=0.0)
+    return replace(observation, training=training, prototype_noise=0.0)
 
 
 def generator(seed: int) -> torch.Generator:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from attacks.errors import AttackError
 from attacks.observation import Capability, Observation
@@ -48,6 +49,54 @@ def linear_layers(observation: Observation) -> list[LinearLayer]:
             bias = f"{prefix}bias" if f"{prefix}bias" in trained else None
             found.append(LinearLayer(name, f"{prefix}weight", bias))
     return found
+
+
+def layer_inputs(observation: Observation, pictures: Tensor) -> dict[str, list[Tensor]]:
+    """What linear layers and ungrouped 2-D convolutions with trained weights see, by their module's name.
+
+    Convolutions whose padding is no plain number or not of zeros are left out, as are layers that are not
+    called.
+
+    Args:
+        observation: Model, weights and normalisation.
+        pictures: (n, *picture_shape), in [0, 1].
+
+    Returns:
+        One tensor for each time that a layer is called, without gradients.
+    """
+    trained, found = set(observation.trainable), dict[str, list[Tensor]]()
+    handles = []
+    for name, layer in observation.model.named_modules():
+        if (f"{name}.weight" if name else "weight") not in trained or not _readable(layer):
+            continue
+
+        def keep(_: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
+            found.setdefault(name, []).append(given[0].detach())
+
+        handles.append(layer.register_forward_pre_hook(keep))
+    # Copies: a batch norm in train mode moves its buffers.
+    weights = {name: tensor.clone() for name, tensor in observation.weights.items()}
+    try:
+        with torch.no_grad():
+            functional_call(observation.model, weights, (observation.inputs(pictures),))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _readable(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.Conv2d):
+        return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return isinstance(layer, nn.Linear)
+
+
+def sees_picture(observation: Observation, layer: LinearLayer) -> bool:
+    """Whether a layer's input is the flattened picture or feature vector itself, tried on random ones."""
+    trial = torch.rand(2, *observation.picture_shape, generator=torch.Generator().manual_seed(0))
+    seen = layer_inputs(observation, trial).get(layer.name, [])
+    wanted = observation.inputs(trial).flatten(1)
+    return len(seen) == 1 and seen[0].shape == wanted.shape and torch.allclose(seen[0], wanted, atol=1e-6)
 
 
 def leading_row(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, float, float]:
@@ -133,7 +182,9 @@ def separate_inputs(weight: Tensor, bias: Tensor) -> list[tuple[Tensor, int]]:
     """Inputs of a batch that some neurons saw alone.
 
     A row where a single picture's gradient passed (a ReLU that fires for it only) has exactly that picture
-    as ratio. Two rows that agree on a ratio are taken as proof; mixtures do not agree by accident.
+    as ratio, and so have all such rows. That two rows agree is a sign of it, and no proof: rows that the same
+    pictures pass agree on a mixture where the gradients behind the layer are multiples of one another, as
+    with two classes or classes that the batch has none of; see `gradient_rank`.
 
     Args:
         weight: Update (m, d).
@@ -164,6 +215,19 @@ def separate_inputs(weight: Tensor, bias: Tensor) -> list[tuple[Tensor, int]]:
     return found
 
 
+def gradient_rank(observation: Observation, layer: LinearLayer, number: int = 0) -> int:
+    """How many independent gradients flowed back into a layer, as far as a later linear layer shows.
+
+    The update of the last linear layer behind it is sum_n d_n h_n^T over the batch, so its rank is at most
+    that of the gradients d_n. 1 where no linear layer trained behind it.
+    """
+    layers = linear_layers(observation)
+    if layers[-1].name == layer.name:
+        return 1
+    roots = torch.linalg.svdvals(observation.updates[number][layers[-1].weight].double())
+    return max(int((roots > 1e-4 * roots[0]).sum()), 1)
+
+
 def row_space(weight: Tensor, rank: int) -> Tensor:
     """Orthonormal rows (r, d) that span what the layer's inputs span, r <= rank.
 
@@ -184,8 +248,9 @@ def row_space(weight: Tensor, rank: int) -> Tensor:
 class AnalyticInversion:
     """Pictures from the first linear layer's update, or features from any later one.
 
-    Where the layer sees the flattened picture, the evidence has pictures; else features. The objective is
-    the share of the update that one input does not explain: near zero says that there was one picture.
+    Where the layer sees the flattened picture, as a trial shows, the evidence has pictures; else features.
+    The objective is the share of the update that one input does not explain: near zero says that there was
+    one picture.
     With a public set, the noise on a single picture is weighed against what pictures look like. Of several
     rounds the first is read.
 
@@ -201,7 +266,7 @@ class AnalyticInversion:
 
     @property
     def requires(self) -> frozenset[Capability]:
-        return frozenset({Capability.SEES_UPDATE})
+        return frozenset({Capability.SEES_UPDATE, Capability.KNOWS_BATCH_SIZE})
 
     def run(self, observation: Observation, budget: Budget, seed: int) -> Evidence:
         """Solve; needs neither budget nor seed.
@@ -218,34 +283,30 @@ class AnalyticInversion:
         rows, notes = [single], [f"layer {layer.name or '(the model)'}"]
         assert observation.training is not None
         pictures = observation.training.pictures
+        as_input = sees_picture(observation, layer)
+        as_picture = as_input and len(observation.picture_shape) == 3
         if pictures > 1 and bias is not None:
             alone = separate_inputs(weight, bias)[:pictures]
-            notes.append(f"{len(alone)} of {pictures} pictures were alone in at least two neurons")
             rows = [x for x, _ in alone] or rows
-            if not alone:
-                notes.append("what is shown is a mixture of the batch")
-        elif bias is not None and self._fits(observation, single):
+            notes.append(_batch_note(len(alone), pictures, gradient_rank(observation, layer)))
+        elif bias is not None and as_picture:
             public = observation.public_pictures
             if public is not None and len(public) >= 4:
                 rows = [posterior_mean(row, variance, observation.inputs(public).flatten(1))]
                 notes.append("noise was weighed against the public set")
         if bias is None:
-            single, note = _with_sign(observation, single)
+            single, note = _with_sign(observation, single, as_input)
             rows = [single] if pictures == 1 else list(row_space(weight, pictures))
             notes.append(note if pictures == 1 else "rows span the features; none is one picture's alone")
         found = torch.stack(rows)
         as_pictures = None
-        if bias is not None and self._fits(observation, single):
+        if bias is not None and as_picture:
             inputs = found.view(-1, *observation.picture_shape)
             as_pictures = observation.denormalise(inputs).clamp(0, 1).float()
         return Evidence(
             self.name, rest, converged=True, pictures=as_pictures, features=found.float(),
             seconds=time.perf_counter() - started, notes=tuple(notes),
         )  # fmt: skip
-
-    def _fits(self, observation: Observation, x: Tensor) -> bool:
-        shape = observation.picture_shape
-        return len(shape) == 3 and len(x) == math.prod(shape)
 
     def _choose(self, observation: Observation) -> LinearLayer:
         layers = linear_layers(observation)
@@ -257,11 +318,7 @@ class AnalyticInversion:
                     return layer
             names = ", ".join(repr(layer.name) for layer in layers)
             raise AttackError(f"{self.name}: no linear layer {self.layer!r} trained; there are {names}")
-        size = math.prod(observation.picture_shape)
-        for layer in layers:
-            if observation.weights[layer.weight].shape[1] == size:
-                return layer
-        return layers[-1]
+        return next((layer for layer in layers if sees_picture(observation, layer)), layers[-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,9 +371,17 @@ def _left_vectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return vectors.flip(1), values.clamp(min=0).sqrt().flip(0)
 
 
-def _with_sign(observation: Observation, unit: Tensor) -> tuple[Tensor, str]:
+def _batch_note(found: int, pictures: int, rank: int) -> str:
+    if not found:
+        return f"no two neurons agree: what is shown is a mixture of the batch of {pictures}"
+    words = f"{found} candidates for {pictures} pictures: on each of them at least two neurons agree"
+    if rank == 1:
+        return f"{words}; they may be mixtures, as nothing shows that the gradients behind the layer differ"
+    return f"{words}; the gradients behind the layer have rank {rank}, so that mixtures seldom do"
+
+
+def _with_sign(observation: Observation, unit: Tensor, as_input: bool) -> tuple[Tensor, str]:
     """Without a bias the row space says nothing of the sign: decide it by what else is known."""
-    as_input = math.prod(observation.picture_shape) == len(unit)
     if observation.targets is not None and as_input:
         observed = observation.updates[0]
 

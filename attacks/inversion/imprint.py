@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import AttackError
-from attacks.inversion.analytic import LinearLayer, linear_layers
+from attacks.inversion.analytic import LinearLayer, linear_layers, sees_picture
 from attacks.observation import Capability, Observation
 from attacks.results import Budget, Evidence, generator
 
@@ -113,9 +113,9 @@ class ImprintRecovery:
             why = "no hits: no trained linear layer that sees the picture has parallel rows: an honest model"
             return Evidence(self.name, 1.0, converged=True, notes=(why,))
         bias = observation.weights[layer.bias]
-        order = bias.argsort(descending=True)  # ascending thresholds
+        ascending = bias.argsort(descending=True)  # of the thresholds
         update = observation.updates[0]
-        weights, biases = update[layer.weight][order].double(), update[layer.bias][order].double()
+        weights, biases = update[layer.weight][ascending].double(), update[layer.bias][ascending].double()
         # Neuron i holds the pictures above threshold i; the last one has nobody above it to take away.
         found_w = torch.cat([weights[:-1] - weights[1:], weights[-1:]])
         found_b = torch.cat([biases[:-1] - biases[1:], biases[-1:]])
@@ -125,7 +125,9 @@ class ImprintRecovery:
         pictures = observation.denormalise(ratios.view(-1, *observation.picture_shape))
         flat = pictures.flatten(1)
         inside = (flat.amin(1) >= -self.slack) & (flat.amax(1) <= 1 + self.slack)
-        hits = pictures[inside].clamp(0, 1).float()
+        # The strongest gradient has the least rounding.
+        order = found_b[occupied][inside].abs().argsort(descending=True)
+        hits = pictures[inside][order].clamp(0, 1).float()
         notes = [f"{int(occupied.sum())} of {len(bias)} bins are occupied, {len(hits)} hold a picture"]
         notes += _reasons(biases, occupied, inside, ulp)
         return Evidence(
@@ -143,7 +145,8 @@ def imprint_layer(observation: Observation) -> LinearLayer | None:
             continue
         unit = F.normalize(weight.double(), dim=1)
         alike = (1 - (unit @ unit[0]) ** 2).clamp(min=0).sqrt() < _PARALLEL
-        if alike.all() and observation.weights[layer.bias].unique().numel() > 1:
+        shifted = observation.weights[layer.bias].unique().numel() > 1
+        if alike.all() and shifted and sees_picture(observation, layer):
             return layer
     return None
 

@@ -52,7 +52,7 @@ class LabelInference:
         if not observation.updates or training is None or not layers or layers[-1].bias is None:
             raise AttackError(f"{self.name}: the model has no last linear layer with a trained bias")
         update = observation.updates[0][layers[-1].bias].double()
-        gradient = -update / (training.learning_rate * training.steps)
+        gradient = -update / (training.learning_rate * sum(training.echoes))
         if training.reduction == "sum":
             gradient = gradient / training.batch_size
         estimate = training.pictures * (self._mean_probability(observation, len(update), seed) - gradient)
@@ -70,8 +70,10 @@ class LabelInference:
             pictures = torch.rand(_PROBES, *observation.picture_shape, generator=generator(seed))
         with torch.no_grad():
             inputs = observation.inputs(pictures[:_PROBES])
-            logits = functional_call(observation.model, dict(observation.weights), (inputs,))
-        if logits.shape != (len(inputs), classes):
+            # Copies: a batch norm in train mode moves its buffers.
+            weights = {name: tensor.clone() for name, tensor in observation.weights.items()}
+            logits = functional_call(observation.model, weights, (inputs,))
+        if not isinstance(logits, Tensor) or logits.shape != (len(inputs), classes):
             raise AttackError(f"{self.name}: the model's output is not the head's {classes} classes")
         return logits.double().softmax(1).mean(0)
 

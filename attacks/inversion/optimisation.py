@@ -125,7 +125,7 @@ class GradientInversion:
         notes += self._reading(found, budget, distance, problem.reachable, rested)
         return Evidence(
             self.name, float(found.values[found.best]), converged=converged,
-            pictures=pictures.clamp(0, 1), scores=-found.values,
+            pictures=pictures.clamp(0, 1).float(), scores=-found.values,
             history=tuple(found.history.tolist()),
             seconds=time.perf_counter() - started, notes=tuple(notes),
         )  # fmt: skip
@@ -217,6 +217,7 @@ class _Problem:
             raise AttackError(f"{attack.name}: picture_shape {observation.picture_shape} is no picture's")
         self._attack = attack
         self.shape = (training.pictures, *observation.picture_shape)
+        self._dtype = observation.dtype
         self.notes: list[str] = []
         if training.views > 1:
             self.notes.append(f"each picture stands for the mean of its {training.views} unknown views")
@@ -225,7 +226,7 @@ class _Problem:
         self._targets = self._known_targets(observation, seed)
         self._bottleneck = self._find_bottleneck(observation)
         observed = {n: observation.updates[0][n] for n in observation.trainable}
-        deviation = training.learning_rate * training.noise_std * training.steps**0.5
+        deviation = training.update_noise
         if self._bottleneck is not None:
             observed = self._bottleneck.upstream
             self.notes.append(f"everything before layer {self._bottleneck.layer.name!r} by itself")
@@ -274,7 +275,7 @@ class _Problem:
         """The update of given pictures; soft targets are taken as even."""
         if self._bottleneck is not None:
             return self._bottleneck.predict(pictures)[0]
-        even = torch.zeros(self._soft)
+        even = torch.zeros(self._soft, dtype=self._dtype)
         return self._client.update(pictures, self._targets_of(even))
 
     @property
@@ -288,7 +289,7 @@ class _Problem:
 
     def _start(self, draws: torch.Generator) -> Tensor:
         point = self._attack.canvas.start(self.shape, draws)
-        return torch.cat([point, torch.randn(self._soft, generator=draws)])
+        return torch.cat([point, torch.randn(self._soft, generator=draws)]).to(self._dtype)
 
     def _known_targets(self, observation: Observation, seed: int) -> Tensor | None:
         """The targets as given or inferred; None where they are optimised along."""
@@ -339,7 +340,7 @@ class _Problem:
 
 def _zero(observation: Observation) -> Tensor:
     """The picture value that becomes an input of zero, (c, 1, 1)."""
-    return observation.denormalise(torch.zeros(observation.picture_shape[0], 1, 1))
+    return observation.denormalise(torch.zeros(observation.picture_shape[0], 1, 1, dtype=observation.dtype))
 
 
 def deep_leakage(classes: int, progress: Progress | None = None) -> GradientInversion:

@@ -180,8 +180,9 @@ class DeepImage:
 
     def __init__(self, channels: int = 3, width: int = 32, doublings: int = 3) -> None:
         """Args: channels, of a picture; width, of every layer; doublings of the side before the last size."""
-        # Only the architecture is used: every restart draws its own weights.
-        self._net = _Decoder(channels, width, doublings)
+        # Only the architecture is used: every restart draws its own weights, and none are drawn here.
+        with torch.device("meta"):
+            self._net = _Decoder(channels, width, doublings)
         self._shapes = {name: p.shape for name, p in self._net.named_parameters()}
         self._width, self._doublings = width, doublings
 

@@ -65,10 +65,16 @@ class PrototypeInversion:
         draws = generator(seed)
         # One draw a restart, so that more restarts begin with the same ones.
         starts = [torch.randn(observation.picture_shape, generator=draws) for _ in range(budget.restarts)]
-        noise = 0.1 * torch.stack(starts)
+        noise = 0.1 * torch.stack(starts).to(observation.dtype)
         x = (0.5 + noise).clamp(0, 1).requires_grad_(True)
         optimizer = torch.optim.Adam([x], lr=self.rate)
         history: list[float] = []
+        with torch.no_grad():
+            width = embed(x[:1]).shape[1:]
+        if width != vector.shape:
+            raise AttackError(
+                f"prototypes {self.target!r}: {len(vector)} wide, and pictures embed to {tuple(width)}"
+            )
         for step in range(budget.steps):
             optimizer.param_groups[0]["lr"] = self.rate * (1 + math.cos(math.pi * step / budget.steps)) / 2
             losses = self._objective(embed(x), x, vector)
@@ -91,7 +97,7 @@ class PrototypeInversion:
         notes = self._notes(observation)
         return Evidence(
             self.name, float(losses.min()), converged=_at_rest(history),
-            pictures=x.detach()[best], features=reached, history=tuple(history),
+            pictures=x.detach()[best].float(), features=reached, history=tuple(history),
             seconds=time.perf_counter() - started, notes=notes,
         )  # fmt: skip
 
@@ -117,7 +123,8 @@ class CandidateMatch:
     public pictures, or of the candidates where there are none; the noise's deviation is the observation's.
     For one picture and no noise that is the nearest candidate.
 
-    Scores (k,) are log likelihood ratios. The objective is minus the gap between the best two.
+    Scores (k,) are log likelihood ratios. The objective is minus the gap between the best two. There are no
+    pictures in the evidence: a candidate is not reconstructed, it was there before.
 
     Attributes:
         target: Name of the prototype.
@@ -155,11 +162,10 @@ class CandidateMatch:
             else embeddings(observation, observation.public_pictures),
             self.common,
         )
-        order = scores.argsort(descending=True)
-        best = self.candidates[order[:1]]
+        best = scores.sort(descending=True).values
         return Evidence(
-            self.name, float(scores[order[1]] - scores[order[0]]), converged=True, scores=scores,
-            pictures=best.clone() if best.ndim == 4 else None, seconds=time.perf_counter() - started,
+            self.name, float(best[1] - best[0]), converged=True, scores=scores,
+            seconds=time.perf_counter() - started,
         )  # fmt: skip
 
 
@@ -319,8 +325,10 @@ def embeddings(observation: Observation, pictures: Tensor) -> Tensor:
     embed = _encoder(observation)
     if tuple(pictures.shape[1:]) != observation.picture_shape or not len(pictures):
         raise AttackError(f"pictures {tuple(pictures.shape)} do not fit {observation.picture_shape}")
+    if not pictures.isfinite().all():
+        raise AttackError("pictures to embed: a value is not finite")
     with torch.no_grad():
-        return torch.cat([embed(part) for part in pictures.split(_CHUNK)]).double()
+        return torch.cat([embed(part.to(observation.dtype)) for part in pictures.split(_CHUNK)]).double()
 
 
 def _covariance(centred: Tensor) -> Tensor:

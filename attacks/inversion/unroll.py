@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
 
 from attacks.errors import AttackError
-from attacks.observation import Observation
+from attacks.observation import Observation, losses_of
 
 Update = dict[str, Tensor]
 
@@ -89,10 +89,7 @@ class UnrolledClient:
 
     def _summed_loss(self, weights: Update, inputs: Tensor, targets: Tensor) -> Tensor:
         outputs = functional_call(self.model, {**self._fixed, **weights}, (inputs,))
-        losses = self._loss(outputs, targets)
-        if losses.ndim != 1 or len(losses) != len(targets):
-            raise AttackError(f"loss gives {tuple(losses.shape)}, not one value a picture")
-        return losses.sum()
+        return losses_of(self._loss, outputs, targets).sum()
 
 
 def _functional(model: nn.Module) -> nn.Module:

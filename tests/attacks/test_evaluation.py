@@ -60,3 +60,39 @@ def test_the_truth_must_be_there():
     ):
         with pytest.raises(AttackError, match=words):
             evaluator(evidence(), Truth())
+
+
+def test_the_truth_does_not_choose_among_guesses(smooth_pictures):
+    """Fifty pictures that know nothing and then the truth itself: only the first of them counts."""
+    truth, random = smooth_pictures(1), smooth_pictures(50, seed=7)
+    first = float(psnr(random[:1], truth))
+    found = reconstruction(evidence(pictures=torch.cat([random, truth])), Truth(pictures=truth))
+    assert found.value == pytest.approx(first)
+    assert found.details["guesses"] == 51
+    rows = torch.eye(4)
+    features = feature_agreement(evidence(features=rows[[2, 1, 0]]), Truth(features=rows[[0]]))
+    assert features.value == 0
+
+
+def test_the_baseline_is_the_best_of_the_blind_guesses(smooth_pictures):
+    truth = smooth_pictures(1)
+    near, far = (truth + 0.01).clamp(0, 1), torch.zeros_like(truth)
+    found = reconstruction(evidence(), Truth(pictures=truth), {"far": far, "near": near})
+    assert found.baseline == pytest.approx(float(psnr(near, truth)))
+    assert found.method == "order statistics; baseline: near"
+    assert reconstruction(evidence(), Truth(pictures=truth), {"far": far}).method.endswith("own mean colour")
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (torch.tensor([7]), "0 to 2"),
+        (torch.rand(2, 3), "int64"),
+        (torch.tensor([1.0]), "int64"),
+        (torch.tensor([-1]), "0 to 2"),
+    ],
+    ids=str,
+)
+def test_targets_that_are_no_counted_classes_are_refused(targets, words):
+    with pytest.raises(AttackError, match=words):
+        label_agreement(evidence(features=torch.ones(1, 3)), Truth(targets=targets))

@@ -67,12 +67,14 @@ def test_a_level_leaks_only_beyond_chance_and_beyond_the_prior():
             # Guessing explains it.
             Level.ARTIST: Trials("c", np.arange(20) < 10, none, 0.5),
             Level.COPY: Trials("d", none, none, 0.0),
+            # Significant against the prior, and not above a chance of one half.
+            Level.MEMBERSHIP: Trials("e", np.arange(20) < 12, none, 0.5),
         }
     )
     assert [finding.level for finding in found] == list(Level)
     assert {finding.level.name: finding.verdict for finding in found} == {
         "PARTICIPATION": "not run",
-        "MEMBERSHIP": "not run",
+        "MEMBERSHIP": "not broken by this attack",
         "ARTIST": "not broken by this attack",
         "STYLE": "not broken by this attack",
         "WORK": "leaks",
@@ -108,3 +110,37 @@ def test_bad_numbers_are_refused():
         rank_of_target(torch.tensor([float("nan"), 1.0]), 1)
     with pytest.raises(AttackError, match="not one of"):
         rank_of_target(torch.zeros(3), 3)
+
+
+def verdict(level, wins, prior, chance):
+    trials = Trials("x", np.array(wins, bool), np.array(prior, bool), chance)
+    return leak_levels({level: trials})[level]
+
+
+def test_five_of_five_decide_and_four_of_four_cannot():
+    """0.5^5 is below 0.05 and 0.5^4 is not, whatever an interval of the difference says."""
+    assert verdict(Level.WORK, [1] * 5, [0] * 5, 0.01).verdict == "leaks"
+    assert verdict(Level.WORK, [1] * 4, [0] * 4, 0.01).verdict == "inconclusive: too few targets"
+    assert verdict(Level.WORK, [0] * 4, [0] * 4, 0.01).verdict == "inconclusive: too few targets"
+    assert verdict(Level.WORK, [0] * 5, [0] * 5, 0.01).verdict == "not broken by this attack"
+    # Five wins of five have an interval from 0.48: not above a chance of one half.
+    assert verdict(Level.ARTIST, [1] * 5, [0] * 5, 0.5).verdict == "inconclusive: too few targets"
+    assert verdict(Level.ARTIST, [1] * 6, [0] * 6, 0.5).verdict == "leaks"
+
+
+def test_one_near_copy_is_a_leak_of_one_work_and_is_listed():
+    found = verdict(Level.COPY, [0, 0, 1, 1], [0, 0, 0, 1], 0.0)
+    assert (found.verdict, found.works) == ("leaks", (2,))
+    assert verdict(Level.COPY, [0, 0, 0, 1], [0, 0, 0, 1], 0.0).verdict == "inconclusive: too few targets"
+    assert verdict(Level.WORK, [0, 0, 1, 1], [0, 0, 0, 1], 0.0).works == (2,)
+
+
+def test_ranks_that_are_no_whole_numbers_are_refused(smooth_pictures):
+    for ranks in (np.array([np.nan, 1, 1]), np.array([1.5]), np.array([1.0])):
+        with pytest.raises(AttackError, match="whole numbers"):
+            identification_rate("x", ranks, 10)
+        with pytest.raises(AttackError, match="whole numbers"):
+            advantage("x", np.ones(len(ranks), int), ranks)
+    truths = smooth_pictures(2)
+    with pytest.raises(AttackError, match="truth 1 is among the others, number 0"):
+        near_copy(truths, truths, truths[[1]])

@@ -88,3 +88,20 @@ def test_bad_numbers_are_refused():
         paired_difference(np.ones(3), np.ones(4))
     with pytest.raises(AttackError, match="median"):
         median_interval(np.array([]))
+
+
+def test_each_share_of_the_paired_difference_takes_half_of_the_error():
+    """Against its definition: Clopper-Pearson bounds at 97.5 % of 9 of 20 and of 2 of 20."""
+    attack, rival = np.arange(20) < 9, np.arange(20) >= 18
+    found = paired_difference(attack, rival)
+    more, less = clopper_pearson(9, 20, 0.975), clopper_pearson(2, 20, 0.975)
+    assert (found.low, found.high) == pytest.approx((more[0] - less[1], more[1] - less[0]))
+
+
+def test_what_is_no_number_is_no_win():
+    with pytest.raises(AttackError, match="wins or losses"):
+        paired_difference(np.array([np.nan, 1.0]), np.array([0, 0]))
+    with pytest.raises(AttackError, match="wins or losses"):
+        paired_difference(np.array([1, 1]), np.array([0, 5]))
+    with pytest.raises(AttackError, match="without NaN"):
+        median_interval(np.array([np.nan] * 10 + [1.0] * 10))

@@ -162,3 +162,8 @@ def test_what_is_not_in_the_unit_range_or_shape_is_refused():
         match(a, b[:0], mean_square)
     with pytest.raises(AttackError, match="do not fit"):
         match(a[..., :8], b, mean_square)
+
+
+def test_a_picture_without_pixels_has_no_psnr():
+    with pytest.raises(AttackError, match="none of them 0"):
+        psnr(torch.zeros(1, 3, 0, 4), torch.zeros(1, 3, 0, 4))

@@ -232,7 +232,7 @@ def _starts(attack, seen, restarts):
 
 
 def test_a_valley_too_narrow_for_the_first_move_is_still_gone_down():
-    """A stage begins without a history, where the way down may be a ten-thousandth of the usual first move."""
+    """A stage begins without a history, and the way down may be a ten-thousandth of the usual first move."""
 
     def valley(points):
         return 5e8 * points[:, 0].square() + points[:, 1].square()
@@ -324,3 +324,37 @@ def test_a_learned_prior_is_learned_from_the_public_set_alone(convnet, watch, sm
     GradientInversion("learned", learned=((1e-3, learn),)).run(seen, Budget(2), 0)
     assert len(given) == 1
     assert torch.equal(given[0], public)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_noise_of_several_steps_is_in_the_likelihood(momentum, convnet, watch, smooth_pictures):
+    """At the truth a likelihood is half a unit a number of the update: 2,138 squares of standard normals,
+    whose mean has a deviation of 3 %; 15 % is five of those."""
+    truth = smooth_pictures(1)
+    settings = {"steps": 4, "epochs": 4, "momentum": momentum, "noise_std": 1e-3, "learning_rate": 0.01}
+    seen = watch(convnet(), truth, ONE, **settings)
+    attack = replace(
+        adaptive_inversion(), learned=(), priors=(), canvas=_At(truth), descent=Descent(rate=1e-9)
+    )
+    numbers = sum(t.numel() for t in seen.updates[0].values())
+    assert attack.run(seen, Budget(), 0).objective * 768 == pytest.approx(numbers / 2, rel=0.15)
+
+
+def test_a_minimum_that_explains_nothing_is_not_called_converged(convnet, watch, smooth_pictures):
+    """The descent itself is at rest, as nothing moves: only the distance says that this is not the truth."""
+    seen = watch(convnet(), smooth_pictures(1), ONE)
+    flat = torch.full((1, 3, 16, 16), 0.5)
+    attack = replace(inverting_gradients(), canvas=_At(flat), descent=Descent("adam", 1e-12))
+    evidence = attack.run(seen, Budget(30), 0)
+    assert not evidence.converged
+    assert "at rest at" in evidence.notes[-1]
+    at_truth = replace(attack, smoothness=0.0, canvas=_At(smooth_pictures(1)))
+    assert at_truth.run(seen, Budget(30), 0).converged
+
+
+def test_a_double_model_is_attacked_in_double(convnet, watch, smooth_pictures):
+    truth = smooth_pictures(1)
+    seen = watch(convnet().double(), truth.double(), ONE, public_pictures=smooth_pictures(20, seed=9))
+    evidence = strong_inversion().run(seen, Budget(60, 2), 0)
+    assert evidence.pictures.dtype == torch.float32
+    assert quality(evidence, truth).item() > psnr(constant(truth), truth).item() + 5

@@ -102,3 +102,9 @@ def test_a_gain_that_the_update_shows_is_left_alone(smooth_pictures):
     faded = 0.5 + 0.1 * (truth - 0.5)
     kept = calibrated_gain(faded, public, GREY, lambda x: (x - faded).square().mean(), 1e-6)
     assert kept is faded
+
+
+def test_a_deep_image_leaves_torchs_own_draws_alone():
+    before = torch.get_rng_state()
+    DeepImage()
+    assert torch.equal(before, torch.get_rng_state())

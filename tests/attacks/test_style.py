@@ -1,5 +1,6 @@
 """The style distance tells styles from contents, and the judge names artists of sets."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,3 +67,13 @@ def test_what_a_judge_cannot_use_is_refused(artists):
         style_statistics(a[..., :8, :8])
     with pytest.raises(AttackError, match="reference"):
         style_distance(a, a, a[:1])
+
+
+def test_a_sets_scores_are_the_means_of_its_works(artists):
+    """One loud work must not name a whole set."""
+    judge = ArtistJudge.fit([pictures[:8] for pictures in artists.values()], list(artists))
+    a, b = artists.values()
+    mixed = torch.cat([a[8:], b[8:10]])
+    each = np.stack([judge.scores(one) for one in mixed.split(1)])
+    assert np.allclose(judge.scores(mixed), each.mean(0))
+    assert not np.allclose(judge.scores(mixed), each.max(0))

@@ -1,5 +1,7 @@
 """The imprint takes as many pictures as theory says, says why when it takes none, and is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from scipy.stats import binom
@@ -115,3 +117,31 @@ def test_thresholds_are_ascending_and_even(smooth_pictures, convnet):
     with pytest.raises(AttackError, match="no imprint layer"):
         bin_occupancy(bare, public)
     assert imprint_layer(bare) is None
+
+
+def test_bins_that_hold_only_rounding_are_empty(observe, smooth_pictures, convnet):
+    """Weights after minus before leaves a unit in the last place in bins that no picture is in: 64 bins that
+    eight pictures cannot fill, and as many occupied as pictures fall into."""
+    public = smooth_pictures(400, seed=1)
+    model, pictures = imprinted(convnet, public, 64), smooth_pictures(8, seed=3)
+    observation = observe(model, pictures, torch.arange(8), public_pictures=public)
+    update = dict(observation.updates[0])
+    bias = observation.weights["measure.bias"]
+    # A unit in the last place of the largest bias, up and down from neuron to neuron.
+    ulp = torch.finfo(torch.float32).eps * bias.abs().max()
+    update["measure.bias"] = update["measure.bias"] + ulp * (torch.arange(64) % 2)
+    evidence = ImprintRecovery().run(replace(observation, updates=(update,)), *RUN)
+    occupied = int((bin_occupancy(observation, pictures)[1:] > 0).sum())
+    assert evidence.notes[0].startswith(f"{occupied} of 64 bins are occupied")
+
+
+def test_the_strongest_hit_comes_first(observe, smooth_pictures, convnet):
+    public = smooth_pictures(400, seed=1)
+    model, pictures = imprinted(convnet, public, 64), smooth_pictures(6, seed=3)
+    seen = observe(model, pictures, torch.arange(6), public_pictures=public)
+    evidence = ImprintRecovery().run(seen, *RUN)
+    sizes = evidence.scores.sort(descending=True).values[: len(evidence.pictures)]
+    means = evidence.pictures.flatten(1).mean(1)
+    bins = torch.searchsorted((-seen.weights["measure.bias"]).sort().values, means * 1e-2)
+    assert len(means) >= 3
+    assert torch.allclose(evidence.scores[bins - 1], sizes, rtol=1e-4)

@@ -121,3 +121,13 @@ def test_models_that_hold_no_labels_are_refused(observe, smooth_pictures):
         LabelInference().run(observation, *RUN)
     with pytest.raises(AttackError, match="public pictures"):
         TargetInference(torch.arange(10)).run(observation, *RUN)
+
+
+@pytest.mark.parametrize("settings", [{"steps": 4}, {"steps": 4, "momentum": 0.9}], ids=str)
+def test_steps_and_their_echoes_are_divided_out(settings, observe, smooth_pictures, mlp):
+    """A small rate, so that four steps are four times one: the estimates before rounding are within 0.2."""
+    targets = torch.tensor([2, 5, 7, 8])
+    steps = {"epochs": settings["steps"], "learning_rate": 1e-3, **settings}
+    seen = observe(mlp(), smooth_pictures(4), targets, public_pictures=smooth_pictures(32, seed=9), **steps)
+    scores = LabelInference().run(seen, *RUN).scores
+    assert (scores - counts_of(targets)).abs().max() < 0.2

@@ -69,6 +69,28 @@ def test_a_prototype_of_one_picture_without_noise_identifies_it(encoder, smooth_
     assert rate.value >= 0.9
 
 
+def test_candidates_are_no_reconstructions_and_what_they_share_counts(encoder, smooth_pictures):
+    candidates = smooth_pictures(12)
+    seen = released(encoder, prototype(encoder, candidates[:6]), [6])
+    evidence = CandidateMatch("ink", candidates, common=0.6).run(seen, *RUN)
+    assert evidence.pictures is None
+    with pytest.raises(AttackError, match="not finite"):
+        CandidateMatch("ink", torch.full_like(candidates, float("nan"))).run(seen, *RUN)
+    vector, rows = seen.prototypes["ink"][0].double(), encoder(candidates).double()
+    expected = candidate_scores(vector, rows, 6, 0.0, None, 0.6)
+    assert torch.allclose(evidence.scores, expected)
+    assert not torch.allclose(evidence.scores, candidate_scores(vector, rows, 6, 0.0, None, 0.0))
+
+
+@pytest.mark.parametrize("width", [1, 7])
+def test_a_prototype_of_another_width_is_refused(width, encoder, smooth_pictures):
+    seen = released(encoder, torch.ones(1, width), [1])
+    with pytest.raises(AttackError, match=f"'ink': {width} wide, and pictures embed to"):
+        PrototypeInversion("ink").run(seen, *RUN)
+    with pytest.raises(AttackError, match="do not fit"):
+        CandidateMatch("ink", smooth_pictures(3)).run(seen, *RUN)
+
+
 def identified(encoder, smooth_pictures, n, noise, trials=40):
     """How often one of a prototype's n pictures is first among it and 99 that are not in there."""
     public, hits = smooth_pictures(200, seed=77), 0
