@@ -1,2 +1,1 @@
-"""Attacks and probes for anyone's model. Knows torch, numpy, scipy, safetensors, Pillow and Matplotlib; nothing of
-fedstyle_secure."""
+"""Attacks and probes for anyone's model: torch, numpy, scipy, safetensors, Pillow, Matplotlib; no fedstyle_secure."""
