@@ -1,1 +1,1 @@
-"""Attacks and probes for anyone's model: torch, numpy, scipy, safetensors, Pillow, Matplotlib; no fedstyle_secure."""
+"""Attacks and probes for anyone's torch model. Knows nothing of fedstyle_secure."""
