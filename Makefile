@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 # Small steps on many threads are many times slower on busy cores than on one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow test-browser lint format bench clean
+.PHONY: demo sweep test test-slow test-browser lint format bench clean
 
 demo: $(VENV)/.installed ## train on the embedded gallery, attack the run, write its report
 	$(BIN)/fedstyle demo
+
+sweep: $(VENV)/.installed ## privacy against utility, 36 cells
+	$(BIN)/fedstyle sweep configs/tradeoff.toml
 
 test: $(VENV)/.installed-dev lint ## lint, types and tests
 	$(BIN)/python -m pytest -n 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedstyle_secure.errors import PolicyError
+from fedstyle_secure.errors import AuditError, PolicyError
 from fedstyle_secure.terminal import AsJson, print_json, say, short, table
 
 if TYPE_CHECKING:
@@ -104,6 +104,63 @@ def check(
         say(f"{len(done) - len(failed)} of {len(done)} checks met")
     if failed:
         raise PolicyError(f"{policy}: {len(failed)} of {len(done)} checks are not met")
+
+
+@app.command()
+def sweep(
+    grid: Annotated[
+        Path, typer.Argument(help="TOML file with a grid; configs/tradeoff.toml is one.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The sweep's folder.", show_default="runs/NAME OF THE GRID")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on; finished cells are kept.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Delete a sweep that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train and audit every cell of a grid; write tables and plots of privacy against utility."""
+    import math
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from fedstyle_secure.sweep.runner import sweep as run_sweep
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True, quiet=as_json), transient=True) as progress:
+        task = progress.add_task("cells", total=None)
+
+        def on_cell(name: str, error: str, done: int, of: int, left: float) -> None:
+            note = "cells" if math.isnan(left) else f"cells, about {left / 60:.0f} min left"
+            progress.update(task, description=note, completed=done, total=of)
+            if error:
+                progress.console.print(f"{name} failed: {error}", markup=False)
+
+        try:
+            found = run_sweep(
+                grid, out or Path("runs") / grid.stem, resume=resume, force=force, on_cell=on_cell
+            )
+        except KeyboardInterrupt:
+            progress.stop()
+            print("fedstyle: interrupted; the same command with --resume goes on", file=sys.stderr)
+            raise SystemExit(130) from None
+    if as_json:
+        print_json({**found.about, "folder": str(found.folder), "rows": list(found.table.rows)})
+    else:
+        cost = found.about["tuning_cost"]
+        together = cost["epsilon_artwork"]
+        say(f"{len(found.table.rows)} cells, {len(found.failed)} failed")
+        say(f"results.csv, results.parquet and plots lie in {short(found.folder.absolute())}")
+        say(
+            f"{cost['note']} All cells together, per artwork: {_epsilon(together['all_cells'])}; the "
+            f"{together['cells_with_a_guarantee']} with a guarantee: {_epsilon(together['those_cells'])}."
+        )
+    if found.failed:
+        raise AuditError(f"{len(found.failed)} cells failed; --resume tries them again")
+
+
+def _epsilon(value: float | None) -> str:
+    return "no guarantee" if value is None else f"epsilon {value:.2f}"
 
 
 def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bool) -> Audit:

@@ -140,17 +140,14 @@ def test_settings_lists_all(capsys, monkeypatch):
 
 
 def test_the_demo_shows_a_run_that_is_there_and_trains_again_with_force(capsys, monkeypatch, tiny, tmp_path):
-    class Tiny(config.Config):
-        def __init__(self):
-            super().__init__(**{section: getattr(tiny, section) for section in config.Config.model_fields})
-
-    monkeypatch.setattr(config, "Config", Tiny)
+    monkeypatch.setattr(config, "Config", lambda: tiny)
     out = tmp_path / "demo"
     for arguments, there in ((), False), ((), True), (("--force",), False), ((), True):
         code, text, _ = call(capsys, monkeypatch, "demo", "--out", out, *arguments)
         assert code == 0
         assert ("is there already" in text) == there
     assert len(list((out / "test_pictures").glob("*.png"))) == 4
+    assert {path.name for path in (out / "report").iterdir()} >= {"report.html", "report.pdf"}
 
 
 @pytest.mark.slow

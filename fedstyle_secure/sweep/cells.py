@@ -1,0 +1,116 @@
+"""One cell of a sweep: its folder, whether it is done, and doing it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedstyle_secure.audit.findings import Finding, read_findings
+from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.config import Config, Scalar
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.sweep.grid import Cell
+from fedstyle_secure.sweep.workers import ERROR, Work
+
+
+@dataclass(frozen=True)
+class CellFolder:
+    """Paths of a cell: its run, and the studios of its artists.
+
+    Ledgers of cells do not add up, as a sweep tries out what one run would cost. With real artists' pictures
+    they would.
+    """
+
+    path: Path
+    cell: Cell
+
+    @property
+    def run(self) -> RunFolder:
+        """The run's folder."""
+        return RunFolder(self.path / "run")
+
+    @property
+    def studios(self) -> Path:
+        """The artists' own folders."""
+        return self.path / "studios"
+
+    @property
+    def error(self) -> str:
+        """Why the last try failed; "" where it did not."""
+        try:
+            return (self.path / ERROR).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do.
+
+        Raises:
+            AuditError: What is there was made with other settings.
+        """
+        if not self.run.finished:
+            return False
+        self._require()
+        return self.cell.audit is None or _audited(self.run)
+
+    @property
+    def work(self) -> Work:
+        """What a worker needs to know."""
+        audit = "" if self.cell.audit is None else self.cell.audit.model_dump_json()
+        settings = self.cell.config.to_flat() | {"run.studios": str(self.studios)}
+        return str(self.path), settings, audit
+
+    def summary(self) -> dict[str, Any]:
+        """The run's summary. Raises RunError where it is not finished."""
+        return self.run.summary()
+
+    def audit(self) -> tuple[Mapping[str, Any], list[Finding]]:
+        """What `audit.json` says, and all findings; ({}, []) where the cell is not audited.
+
+        Raises:
+            AuditError: A file is missing or damaged.
+        """
+        if self.cell.audit is None:
+            return {}, []
+        path = self.run.audit_folder / "audit.json"
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise AuditError(f"{path}: cannot be read: {error}") from None
+        return about, read_findings(self.run.audit_folder / "findings.json")
+
+    def _require(self) -> None:
+        """A folder's name says what is in it; where it does not, somebody edited it."""
+        asked, there = self.cell.config.to_flat(), self.run.config().to_flat()
+        for key, value in asked.items():
+            if key not in ("run.folder", "run.studios", "gallery.path") and there[key] != value:
+                raise AuditError(f"{self.run.path}: was run with {key} = {there[key]!r}, not {value!r}")
+
+
+def run_cell(home: Path, settings: Mapping[str, Scalar], audit_settings: str) -> None:
+    """Train and audit; what was done before is kept.
+
+    Args:
+        home: The cell's folder.
+        settings: The run's, by `section.key`.
+        audit_settings: JSON; "" for no audit.
+    """
+    from fedstyle_secure.audit.runner import audit
+    from fedstyle_secure.training import train
+
+    run = RunFolder(home / "run")
+    if not run.finished:
+        # Killed between its first two files, a run has released nothing and cannot go on.
+        goes_on = run.begun and run.config_file.exists()
+        train(Config.from_flat(settings), run.path, resume=goes_on, force=run.begun and not goes_on)
+    if audit_settings and not _audited(run):
+        audit(run, AuditSettings.model_validate_json(audit_settings))
+
+
+def _audited(run: RunFolder) -> bool:
+    return (run.audit_folder / "audit.json").exists()

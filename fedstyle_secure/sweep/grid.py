@@ -1,0 +1,363 @@
+"""A sweep's grid: which settings vary, over which values, and what each cell is then."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import itertools
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import tomli_w
+from pydantic import ValidationError
+
+from fedstyle_secure import __version__
+from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.config import Config, Scalar
+from fedstyle_secure.errors import ConfigError
+
+SEED, EPSILON = "seed", "epsilon"
+"""Names of the axes that `seeds` and `epsilons` make."""
+
+NO_DP = "no DP"
+
+_OWN = ("run.folder", "run.studios")
+"""Set by the sweep: each cell has a folder and studios of its own."""
+
+_SECTIONS = ("sweep", "base", "grid")
+_KEYS = ("name", "base", "audit", "processes")
+_MOST = 10_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of an axis.
+
+    Attributes:
+        name: For tables and plots.
+        settings: What it sets, by `section.key`.
+    """
+
+    name: str
+    settings: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What varies together.
+
+    Attributes:
+        name: A setting, `seed`, `epsilon`, or a name of the grid's own.
+        points: At least one.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every setting that some point sets, in order of appearance."""
+        return tuple(dict.fromkeys(key for point in self.points for key in point.settings))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Attributes:
+        points: Name of the point on each axis.
+        config: Its settings; where it lies and where its studios lie is not among them.
+        audit: How it is audited; None where it is not.
+    """
+
+    points: Mapping[str, str]
+    config: Config
+    audit: AuditSettings | None
+
+    @property
+    def name(self) -> str:
+        """Readable, safe as a folder's name, and different for different settings: it ends in a part of the
+        hash of all of them and of this program's version."""
+        words = "_".join(f"{axis}-{point}" for axis, point in self.points.items()) or "only"
+        return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', words)[:80].lstrip('.')}_{self.digest[:12]}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that the cell's results depend on, noise apart."""
+        audit = self.audit.model_dump(mode="json", exclude={"processes"}) if self.audit else None
+        text = json.dumps([__version__, self.config.to_flat(), audit], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sweep as it is asked for.
+
+    Attributes:
+        name: For titles.
+        base: Settings that all cells share.
+        axes: What varies; cells are all combinations of their points.
+        audit: How each cell is audited, one process a cell; None: not at all.
+        processes: Cells at a time; 0: as many as cores.
+    """
+
+    name: str
+    base: Config
+    axes: tuple[Axis, ...]
+    audit: AuditSettings | None = None
+    processes: int = 0
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a TOML file.
+
+        Raises:
+            ConfigError: It is missing or no TOML, or as `from_dict`.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such grid file") from None
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+        return cls.from_dict(values, path)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], path: Path) -> Self:
+        """Build from the sections `sweep`, `base` and `grid`, and check every cell.
+
+        Args:
+            values: As TOML gives them.
+            path: Where they come from: for errors, for the default name, and `sweep.base` is relative to it.
+
+        Raises:
+            ConfigError: A key is unknown, a list is empty or has a value twice, or a cell is refused by its
+                settings; names the key.
+        """
+        origin = str(path)
+        for section, inside in values.items():
+            if section not in _SECTIONS:
+                raise ConfigError(f"{origin}: unknown section {section!r}{_nearest(section, _SECTIONS)}")
+            if not isinstance(inside, Mapping):
+                raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
+        sweep = values.get("sweep", {})
+        for key in sweep:
+            if key not in _KEYS:
+                raise ConfigError(f"{origin}: unknown setting 'sweep.{key}'{_nearest(key, _KEYS)}")
+        base = _base(sweep.get("base"), values.get("base", {}), path)
+        axes = tuple(_axes(values.get("grid", {}), base, origin))
+        grid = cls(
+            _checked(sweep.get("name", path.stem), str, "sweep.name", "text", origin),
+            base,
+            axes,
+            _audit(sweep.get("audit", "none"), origin),
+            _checked(sweep.get("processes", 0), int, "sweep.processes", "a whole number >= 0", origin),
+        )
+        if grid.processes < 0 or not grid.name.strip():
+            key = "sweep.processes" if grid.processes < 0 else "sweep.name"
+            raise ConfigError(
+                f"{origin}: {key} is not allowed; allowed: a number >= 0, a name that is not empty"
+            )
+        grid.cells()
+        return grid
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every setting that varies."""
+        return tuple(dict.fromkeys(key for axis in self.axes for key in axis.keys))
+
+    def cells(self) -> tuple[Cell, ...]:
+        """All combinations, the first axis slowest.
+
+        Raises:
+            ConfigError: One is refused by its settings, or two are the same.
+        """
+        number = math.prod(len(axis.points) for axis in self.axes)
+        if number > _MOST:
+            raise ConfigError(f"{self.name}: the grid has {number} cells; {_MOST} is the most")
+        found: dict[str, Cell] = {}
+        for points in itertools.product(*(axis.points for axis in self.axes)):
+            names = {axis.name: point.name for axis, point in zip(self.axes, points, strict=True)}
+            said = ", ".join(f"{axis} = {name}" for axis, name in names.items())
+            cell = Cell(names, self._config(points, said), self.audit)
+            if (other := found.setdefault(cell.digest, cell)) is not cell:
+                once = ", ".join(f"{axis} = {name}" for axis, name in other.points.items())
+                raise ConfigError(f"{self.name}: the cells {once} and {said} have the same settings")
+        return tuple(found.values())
+
+    def _config(self, points: Sequence[Point], said: str) -> Config:
+        flat = dict(self.base.to_flat())
+        for point in points:
+            flat |= point.settings
+        flat |= dict.fromkeys(_OWN, "")
+        if self.audit is not None:
+            flat["audit.record"] = "all"
+        config = Config.from_flat(flat, f"{self.name}, cell {said}" if said else self.name)
+        if (
+            config.privacy.dp == "on"
+            and config.privacy.noise_multiplier != "auto"
+            and "privacy.target_epsilon" in self.keys
+        ):
+            raise ConfigError(
+                f"{self.name}: privacy.noise_multiplier = {config.privacy.noise_multiplier:g} fixes the "
+                "noise, so privacy.target_epsilon, which the grid varies, would do nothing; set it to 'auto'"
+            )
+        return config
+
+    def to_toml(self) -> str:
+        """TOML text that `load` reads back to the same cells."""
+        audit = "none" if self.audit is None else self.audit.model_dump(mode="json", exclude={"processes"})
+        return tomli_w.dumps(
+            {
+                "sweep": {"name": self.name, "audit": audit, "processes": self.processes},
+                "base": {key: value for key, value in self.base.to_flat().items() if key not in _OWN},
+                "grid": {
+                    axis.name: [{"name": point.name, **point.settings} for point in axis.points]
+                    for axis in self.axes
+                },
+            }
+        )
+
+
+def _base(file: object, inside: Mapping[str, Any], path: Path) -> Config:
+    if file is not None and not isinstance(file, str):
+        raise ConfigError(f"{path}: sweep.base = {file!r} is not allowed; allowed: path of a configuration")
+    config = Config() if file is None else Config.load(path.parent / file)
+    added = _flat(inside)
+    _refuse_own(added, "base", str(path))
+    return Config.from_flat(config.to_flat() | added, f"{path}: base")
+
+
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections and dotted keys alike, as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= (
+            {f"{key}.{name}": v for name, v in value.items()} if isinstance(value, Mapping) else {key: value}
+        )
+    return flat
+
+
+def _refuse_own(keys: Iterable[str], where: str, origin: str) -> None:
+    for key in keys:
+        if key in _OWN:
+            raise ConfigError(f"{origin}: {where}: {key} is the sweep's own: each cell has its own folder")
+
+
+def _axes(table: Mapping[str, Any], base: Config, origin: str) -> Iterable[Axis]:
+    by: dict[str, str] = {}
+    for key, values in _flat(table).items():
+        where = f"{origin}: grid.{key}"
+        if not isinstance(values, list):
+            raise ConfigError(f"{where} = {values!r} is not allowed; allowed: a list of values")
+        if not values:
+            raise ConfigError(f"{where} is empty; give at least one value")
+        axis = _axis(key, values, where)
+        resolved: dict[str, str] = {}
+        for point in axis.points:
+            _refuse_own(point.settings, f"grid.{key}", origin)
+            if "audit.record" in point.settings:
+                raise ConfigError(f"{where}: audit.record is the sweep's own: all artists of audited cells")
+            # Unknown keys and values that are not allowed are refused here, by name.
+            settled = Config.from_flat({**base.to_flat(), **point.settings}, where)
+            if point.name in resolved or settled.to_toml() in resolved.values():
+                raise ConfigError(f"{where} has {point.name!r} twice, or twice the same settings")
+            resolved[point.name] = settled.to_toml()
+        for name in axis.keys:
+            if name in by:
+                raise ConfigError(f"{origin}: {name} is set by grid.{by[name]} and by grid.{key}")
+            by[name] = key
+        yield axis
+
+
+def _axis(key: str, values: Sequence[Any], where: str) -> Axis:
+    if key == "seeds":
+        return Axis(SEED, tuple(Point(_said(seed), {"run.seed": seed}) for seed in values))
+    if key == "epsilons":
+        return Axis(EPSILON, tuple(_epsilon(value, where) for value in values))
+    if all(isinstance(value, Mapping) for value in values):
+        return Axis(key, tuple(_named(value, where) for value in values))
+    if "." not in key:
+        known = ["seeds", "epsilons", *(row["key"] for row in Config.describe())]
+        raise ConfigError(f"{where} is no setting{_nearest(key, known)}")
+    return Axis(key, tuple(Point(_said(value), {key: value}) for value in values))
+
+
+def _epsilon(value: object, where: str) -> Point:
+    if value == "none":
+        return Point(NO_DP, {"privacy.dp": "off"})
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{where}: {value!r} is not allowed; allowed: a number, or 'none' for no DP")
+    return Point(_said(value), {"privacy.dp": "on", "privacy.target_epsilon": float(value)})
+
+
+def _named(value: Mapping[str, Any], where: str) -> Point:
+    name = value.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigError(
+            f"{where}: every point needs a name, such as {{ name = 'no DP', 'privacy.dp' = 'off' }}"
+        )
+    settings = _flat({key: inside for key, inside in value.items() if key != "name"})
+    return Point(name, settings)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _audit(asked: object, origin: str) -> AuditSettings | None:
+    if asked == "none":
+        return None
+    if isinstance(asked, str):
+        asked = {"preset": asked}
+    if not isinstance(asked, Mapping):
+        raise ConfigError(f"{origin}: sweep.audit = {asked!r} is not allowed; allowed: a preset or 'none'")
+    changes = {key: value for key, value in asked.items() if key != "preset"}
+    for key in changes:
+        if key not in AuditSettings.model_fields:
+            near = _nearest(key, AuditSettings.model_fields)
+            raise ConfigError(f"{origin}: unknown setting 'sweep.audit.{key}'{near}")
+    if "processes" in changes:
+        raise ConfigError(f"{origin}: sweep.audit.processes is the sweep's own: set sweep.processes")
+    name = str(asked.get("preset", "quick"))
+    try:
+        start = AuditSettings.from_preset(name.removesuffix(_CHANGED))
+        changed = {k: v for k, v in changes.items() if start.model_dump(mode="json")[k] != v}
+        preset = start.preset + (_CHANGED if changed else "")
+        return AuditSettings.model_validate(start.model_dump() | changed | {"preset": preset, "processes": 1})
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: sweep.audit: {error}") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = f"sweep.audit.{problem['loc'][0]}"
+        raise ConfigError(
+            f"{origin}: {key} = {problem['input']!r} is not allowed: {problem['msg']}"
+        ) from None
+
+
+_CHANGED = ", changed for a sweep"
+"""Added to the name of a preset that is not used as it is."""
+
+
+def _checked(value: Any, kind: type, key: str, allowed: str, origin: str) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ConfigError(f"{origin}: {key} = {value!r} is not allowed; allowed: {allowed}")
+    return value
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    valid = list(valid)
+    # Where only the section is missing, the part after the dot is what was meant.
+    last = {key.rpartition(".")[2]: key for key in reversed(valid)}
+    match = difflib.get_close_matches(name, valid, n=1, cutoff=0.5) or [
+        last[near] for near in difflib.get_close_matches(name, list(last), n=1, cutoff=0.5)
+    ]
+    return f"; did you mean {match[0]!r}?" if match else f"; valid: {', '.join(valid[:12])}"

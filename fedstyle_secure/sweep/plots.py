@@ -1,0 +1,481 @@
+"""Privacy against utility, drawn for print: means with their spread over seeds, and every seed as a dot.
+
+The same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedstyle_secure.sweep.epsilon_axis import EpsilonAxis, short
+from fedstyle_secure.sweep.grid import Axis
+from fedstyle_secure.sweep.marks import Mark, front, marks_of
+from fedstyle_secure.sweep.table import AUC, RATE, Row
+from fedstyle_secure.sweep.tuning import NOTE, TuningCost
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+"""Told apart by the colour-blind too (Okabe and Ito 2008); without the yellow, which paper swallows."""
+
+_STYLES = (("o", "solid"), ("s", (0, (4, 1.6))), ("^", (0, (1.2, 1.2))), ("D", (0, (6, 1.5, 1.2, 1.5))))
+"""Marker and line of each kind of encryption: told apart without colour."""
+
+_INK, _QUIET, _GRID = "#222222", "#6A6A6A", "#EFEFEF"
+_PANEL_WIDTH, _PANEL_HEIGHT = 4.1, 3.3
+"""Inches."""
+
+_AROUND = tuple(
+    (across * reach, up * reach)
+    for reach in (7, 12, 18)
+    for across, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7))
+)
+"""Where a mark's name may stand, in points from its middle; the first that is free is taken."""
+
+_MOST = len(_COLOURS)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something on an axis.
+
+    Attributes:
+        column: Of the table.
+        label: With its unit.
+        chance: Column of what is reached without looking, or "".
+        chance_label: For the legend.
+        low: Where the axis begins.
+        bound: Column of what the guarantee allows, or "".
+    """
+
+    column: str
+    label: str
+    chance: str
+    chance_label: str
+    low: float = 0.0
+    bound: str = ""
+
+
+_LEAKS = tuple(
+    Quantity(
+        f"platform.{name}",
+        label,
+        f"platform.{name}_baseline",
+        "reached without looking",
+        low,
+        f"platform.{name}_bound",
+    )
+    for name, label, low in (
+        (RATE, "pictures identified from an update (share)", -0.03),
+        (AUC, "largest membership AUC (0.5: guessing)", 0.4),
+    )
+)
+
+
+def draw_all(rows: Sequence[Row], axes: Sequence[Axis], cost: TuningCost, folder: Path) -> tuple[Path, ...]:
+    """Draw utility against epsilon, leakage against epsilon, and utility against leakage, as PNG and SVG.
+
+    Args:
+        rows: Of finished cells.
+        axes: Of the grid.
+        cost: What all cells would cost together; said below each figure.
+        folder: Where to.
+
+    Returns:
+        What was written; nothing without a finished cell, and no leakage without audits.
+    """
+    from attacks.plots import write_figure
+
+    marks = marks_of(rows, axes)
+    if not marks:
+        return ()
+    series = list(dict.fromkeys(mark.series for mark in marks))
+    written: list[Path] = []
+    for start in range(0, len(series), _MOST):
+        chosen = [mark for mark in marks if mark.series in series[start : start + _MOST]]
+        ending = f"-{start // _MOST + 1}" if len(series) > _MOST else ""
+        for name, figure in _figures(chosen, cost):
+            written += write_figure(figure, folder / f"{name}{ending}")
+    return tuple(written)
+
+
+def _figures(marks: Sequence[Mark], cost: TuningCost) -> Iterator[tuple[str, Figure]]:
+    utility = _utility(marks)
+    leaks = [leak for leak in _LEAKS if any(mark.values(leak.column) for mark in marks)]
+    if utility is not None:
+        yield "utility_epsilon", _against_epsilon(marks, [utility], "Utility against epsilon", cost)
+    if leaks:
+        title = "Leakage to the platform against epsilon"
+        yield "leakage_epsilon", _against_epsilon(marks, leaks, title, cost)
+    if utility is not None and leaks:
+        yield "utility_leakage", _trade_off(marks, utility, leaks, cost)
+
+
+def _utility(marks: Sequence[Mark]) -> Quantity | None:
+    """Artists found by their cards; where there are none, styles found."""
+    for kind, what in (("artist", "own artist ranked first"), ("style", "own style ranked first")):
+        if any(mark.values(f"utility.{kind}_top1") for mark in marks):
+            baseline = "utility.baseline_top1" if kind == "artist" else "utility.style_baseline_top1"
+            label = f"test pictures with {what} (share)"
+            return Quantity(f"utility.{kind}_top1", label, baseline, "before any private training")
+    return None
+
+
+def _against_epsilon(
+    marks: Sequence[Mark], quantities: Sequence[Quantity], title: str, cost: TuningCost
+) -> Figure:
+    place = EpsilonAxis(marks)
+
+    def draw(panel: Axes, quantity: Quantity) -> None:
+        place.dress(panel, marks)
+        panel.set_ylabel(quantity.label)
+        panel.set_ylim(quantity.low, 1.03)
+        _reference(panel, marks, quantity, place)
+        for number, (look, own) in enumerate(_lines(marks)):
+            shown = [mark for mark in own if mark.values(quantity.column)]
+            dodge = place.dodge(number, len(_lines(marks)))
+            _points(panel, shown, look, place, dodge, quantity.column)
+            for part in (True, False):
+                there = [m for m in shown if (m.epsilon is None) is part]
+                there.sort(key=lambda m: place.x(m.epsilon))
+                middle = [m.spread(quantity.column) for m in there]
+                panel.plot(
+                    [place.x(m.epsilon) * dodge for m in there], [s[0] for s in middle if s],
+                    color=look.colour, linestyle=look.line, linewidth=1.3, zorder=3,
+                )  # fmt: skip
+        _say_not_run(panel, marks, quantity)
+
+    return _figure(marks, quantities, title, cost, draw)
+
+
+def _trade_off(
+    marks: Sequence[Mark], utility: Quantity, leaks: Sequence[Quantity], cost: TuningCost
+) -> Figure:
+    def draw(panel: Axes, leak: Quantity) -> None:
+        panel.set_xlabel(leak.label)
+        panel.set_ylabel(utility.label)
+        panel.set_xlim(leak.low, 1.03)
+        shown = [m for m in marks if m.values(leak.column) and m.values(utility.column)]
+        values = [v for m in shown for v in m.values(utility.column)]
+        room = max(0.12 * (max(values) - min(values)), 0.02) if values else 0.1
+        panel.set_ylim(min(values, default=0) - room, max(values, default=1) + room)
+        chance = _mean(v for m in shown for v in m.values(leak.chance))
+        if chance is not None:
+            panel.axvline(chance, color=_QUIET, linewidth=0.8, linestyle=(0, (1, 2)), label=leak.chance_label)
+        places = []
+        for look, own in _lines(marks):
+            there = [m for m in own if m in shown]
+            _cross(panel, there, look, leak.column, utility.column)
+            places += [(m, *_middle(m, leak.column, utility.column)) for m in there]
+        best = [places[i] for i in front([(x, y) for _, x, y in places])]
+        steps = _steps([(x, y) for _, x, y in best])
+        panel.plot(
+            [x for x, _ in steps], [y for _, y in steps], color=_INK,
+            linewidth=0.9, zorder=2.5, label="Pareto front of the means",
+        )  # fmt: skip
+        _name_points(panel, places, (leak.column, utility.column), steps)
+        _say_not_run(panel, marks, leak)
+
+    return _figure(marks, leaks, "Utility against leakage to the platform", cost, draw)
+
+
+@dataclass(frozen=True)
+class _Look:
+    label: str
+    colour: str
+    marker: str
+    line: Any
+
+
+def _lines(marks: Sequence[Mark]) -> list[tuple[_Look, list[Mark]]]:
+    """Marks that a line joins, and what it looks like: colour by series, marker and dashes by encryption.
+
+    Where nothing else varies, each kind of encryption has a colour of its own too.
+    """
+    series = list(dict.fromkeys(mark.series for mark in marks))
+    kinds = sorted(dict.fromkeys(mark.encryption for mark in marks), key=lambda kind: (kind == "off", kind))
+    found = []
+    for s, k in ((s, k) for s in series for k in kinds):
+        own = [mark for mark in marks if (mark.series, mark.encryption) == (s, k)]
+        number = kinds.index(k) % len(_STYLES)
+        colour = _COLOURS[(series.index(s) if len(series) > 1 else kinds.index(k)) % len(_COLOURS)]
+        label = f"{s}, encryption {k}" if s else f"encryption {k}"
+        if own:
+            found.append((_Look(label, colour, *_STYLES[number]), own))
+    return found
+
+
+def _reference(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: EpsilonAxis) -> None:
+    """Thin lines: what is reached without training or without looking, and what the guarantee allows."""
+    lines: tuple[tuple[str, str, Any], ...] = (
+        (quantity.chance, quantity.chance_label, (0, (1, 2))),
+        (quantity.bound, "the most that the guarantee allows", (0, (6, 2))),
+    )
+    for column, label, dashes in lines:
+        at: dict[float, list[float]] = {}
+        for mark in marks:
+            for value in mark.values(column) if column else ():
+                at.setdefault(round(place.x(mark.epsilon), 9), []).append(value)
+        for part in (False, True):
+            xs = sorted(x for x in at if (x > place.high * 1.001) is part)
+            ys = [statistics.fmean(at[x]) for x in xs]
+            if len(xs) == 1:
+                xs, ys = [xs[0] / 1.2, xs[0] * 1.2], ys * 2
+            shown = label if xs and label not in _labels(panel) else None
+            panel.plot(xs, ys, color=_QUIET, linewidth=0.9, linestyle=dashes, zorder=1.5, label=shown)
+    chance = _mean(1 / value for mark in marks for value in mark.values("utility.candidates") if value)
+    if quantity.column == "utility.artist_top1" and chance is not None:
+        panel.axhline(chance, color=_QUIET, linewidth=0.7, linestyle="solid", zorder=1.2, label="guessing")
+
+
+def _points(
+    panel: Axes, marks: Sequence[Mark], look: _Look, place: EpsilonAxis, dodge: float, column: str
+) -> None:
+    """Means with bars, and a dot for each seed."""
+    for mark in marks:
+        spread = mark.spread(column)
+        if spread is None:
+            continue
+        values, x = mark.values(column), place.x(mark.epsilon) * dodge
+        panel.plot(
+            [x] * len(values), values, linestyle="none", marker=".", markersize=3.5, color=look.colour,
+            alpha=0.75, zorder=4.5, markeredgewidth=0,
+        )  # fmt: skip
+        panel.errorbar(
+            [x], [spread[0]], yerr=[spread[1]], color=look.colour, marker=look.marker, markersize=6,
+            markerfacecolor="white", markeredgewidth=1.3, elinewidth=1.0, capsize=2.5, linestyle="none",
+            zorder=4,
+        )  # fmt: skip
+
+
+def _cross(panel: Axes, marks: Sequence[Mark], look: _Look, x: str, y: str) -> None:
+    for mark in marks:
+        across, up = mark.spread(x), mark.spread(y)
+        assert across is not None
+        assert up is not None
+        both = [(r[x], r[y]) for r in mark.rows if r.get(x) is not None and r.get(y) is not None]
+        panel.plot(
+            [a for a, _ in both], [b for _, b in both], linestyle="none", marker=".", markersize=3.5,
+            color=look.colour, alpha=0.75, zorder=4.5, markeredgewidth=0,
+        )  # fmt: skip
+        panel.errorbar(
+            [across[0]], [up[0]], xerr=[across[1]], yerr=[up[1]], color=look.colour, marker=look.marker,
+            markersize=6, markerfacecolor="white", markeredgewidth=1.3, elinewidth=0.9, capsize=2,
+            linestyle="none", zorder=4,
+        )  # fmt: skip
+
+
+def _middle(mark: Mark, x: str, y: str) -> tuple[float, float]:
+    across, up = mark.spread(x), mark.spread(y)
+    assert across is not None
+    assert up is not None
+    return across[0], up[0]
+
+
+def _steps(best: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Corners of the front: with more leakage allowed, utility stays until the next point is reached."""
+    corners = list(best[:1])
+    for (_, before), (x, y) in pairwise(best):
+        corners += [(x, before), (x, y)]
+    return corners
+
+
+def _name_points(
+    panel: Axes,
+    places: Sequence[tuple[Mark, float, float]],
+    columns: tuple[str, str],
+    steps: Sequence[tuple[float, float]],
+) -> None:
+    """Write each mark's epsilon beside it, where it covers no mark, bar, name, or step of the front; one that
+    fits nowhere is left out, as a name on top of others names nothing."""
+    from matplotlib.transforms import Bbox
+
+    figure = panel.get_figure(root=True)
+    assert figure is not None
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    size = figure.dpi / 72
+    taken = []
+    for mark, x, y in places:
+        wide, tall = ((mark.spread(column) or (0.0, 0.0))[1] for column in columns)
+        (a, b), (right, top) = panel.transData.transform([(x, y), (x + wide, y + tall)])
+        reach = 4.5 * size
+        taken.append(Bbox([[a - reach, b - reach], [a + reach, b + reach]]))
+        taken.append(Bbox([[2 * a - right - size, b - size], [right + size, b + size]]))
+        taken.append(Bbox([[a - size, 2 * b - top - size], [a + size, top + size]]))
+    for (a, b), (c, d) in pairwise(panel.transData.transform(steps).tolist() if steps else []):
+        taken.append(Bbox([[min(a, c) - 1, min(b, d) - 1], [max(a, c) + 1, max(b, d) + 1]]))
+    inside = panel.get_window_extent(renderer)
+    for mark, x, y in places:
+        text = mark.name or ("no DP" if mark.epsilon is None else f"{mark.epsilon:.2g}")
+        text = text if mark.epsilon is None else f"ε {text}"
+        note = panel.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=7, color=_INK)
+        for across, up in _AROUND:
+            note.set_horizontalalignment("left" if across > 0 else "right" if across < 0 else "center")
+            note.set_verticalalignment("bottom" if up > 0 else "top" if up < 0 else "center")
+            note.set_position((across, up))
+            box = note.get_window_extent(renderer)
+            if not any(box.overlaps(other) for other in taken) and _within(box, inside):
+                taken.append(box)
+                break
+        else:
+            note.remove()
+
+
+def _within(box: Any, outer: Any) -> bool:
+    return box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1
+
+
+def _say_not_run(panel: Axes, marks: Sequence[Mark], quantity: Quantity) -> None:
+    """Above a panel, where nothing else is drawn."""
+    if missing := _missing(marks, quantity):
+        text = textwrap.fill(f"{'; '.join(missing)}: not run, as this view holds no such release", 66)
+        panel.set_title(text, fontsize=7.5, color=_QUIET, loc="left", pad=4)
+
+
+def _missing(marks: Sequence[Mark], quantity: Quantity) -> list[str]:
+    """What has nothing in a panel, in few words."""
+    lines = _lines(marks)
+    lost = {look.label for look, own in lines if not any(m.values(quantity.column) for m in own)}
+    kinds = list(dict.fromkeys(own[0].encryption for _, own in lines))
+    whole = [k for k in kinds if all(look.label in lost for look, own in lines if own[0].encryption == k)]
+    missing = [f"encryption {kind}" for kind in whole]
+    return missing + [
+        look.label for look, own in lines if look.label in lost and own[0].encryption not in whole
+    ]
+
+
+def _figure(
+    marks: Sequence[Mark],
+    quantities: Sequence[Quantity],
+    title: str,
+    cost: TuningCost,
+    draw: Callable[[Axes, Quantity], None],
+) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    number = max(len(quantities), 1)
+    width = 0.2 + (_PANEL_WIDTH + 0.35) * number + (1.6 if number == 1 else 0)
+    with _style():
+        figure = Figure(figsize=(width, _PANEL_HEIGHT))
+        FigureCanvasAgg(figure)
+        panels = list(figure.subplots(1, number, squeeze=False)[0])
+        caption = textwrap.fill(_caption(marks, cost), int(width * 17.5))
+        legend = _legend(figure, marks, width)
+        foot = 0.14 * (caption.count("\n") + 1) + 0.1
+        below = foot + legend + 0.62
+        head = 0.72 if any(_missing(marks, quantity) for quantity in quantities) else 0.45
+        height = below + _PANEL_HEIGHT + head
+        figure.set_size_inches(width, height)
+        figure.subplots_adjust(
+            left=0.72 / width, right=1 - 0.15 / width, bottom=below / height, top=1 - head / height,
+            wspace=0.85 / _PANEL_WIDTH,
+        )  # fmt: skip
+        for panel, quantity in zip(panels, quantities, strict=True):
+            panel.grid(True, color=_GRID, linewidth=0.6)
+            panel.set_axisbelow(True)
+            for side in ("top", "right"):
+                panel.spines[side].set_visible(False)
+            draw(panel, quantity)
+        for old in figure.legends:
+            old.remove()
+        _legend(figure, marks, width, foot / height, panels)
+        figure.text(
+            0.12 / width, 0.06 / height, caption, fontsize=7, color=_QUIET, va="bottom", linespacing=1.3
+        )
+        figure.text(0.12 / width, 1 - 0.1 / height, title, fontsize=10.5, color=_INK, va="top")
+    return figure
+
+
+def _legend(
+    figure: Figure, marks: Sequence[Mark], width: float, bottom: float = 0.0, panels: Sequence[Axes] = ()
+) -> float:
+    """Below the panels, in as many columns as fit; its height in inches."""
+    from matplotlib.lines import Line2D
+
+    handles: list[Line2D] = [
+        Line2D(
+            [], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.3, markersize=6,
+            markerfacecolor="white", markeredgewidth=1.3, label=look.label,
+        )
+        for look, _ in _lines(marks)
+    ]  # fmt: skip
+    thin: dict[str, Any] = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            thin.setdefault(label, handle)
+    # Before the panels are drawn, room is kept for their thin lines.
+    labels = [str(handle.get_label()) for handle in handles] + (
+        list(thin) if panels else ["without training or looking"] * 3
+    )
+    everything = [*handles, *thin.values()] if panels else [*handles, *[Line2D([], [])] * 3]
+    for columns in (4, 3, 2, 1):
+        legend = figure.legend(
+            everything, labels, loc="lower left", bbox_to_anchor=(0.05 / width, bottom), ncols=columns,
+            frameon=False, fontsize=8, handlelength=3.0, columnspacing=1.4, labelspacing=0.4, labelcolor=_INK,
+        )  # fmt: skip
+        box = legend.get_window_extent()
+        if box.x1 < figure.bbox.x1 or columns == 1:
+            break
+        legend.remove()
+    return float(box.height) / figure.dpi
+
+
+def _caption(marks: Sequence[Mark], cost: TuningCost) -> str:
+    seeds = {len(mark.rows) for mark in marks}
+    said = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    spread = (
+        f"Means over {said} seeds, bars ± one standard deviation of the seeds, small dots single seeds; "
+        "lines side by side where they would cover each other."
+        if max(seeds) > 1
+        else "One seed, so no bars."
+    )
+    return f"{spread} {NOTE} {_together(marks, cost)}"
+
+
+def _together(marks: Sequence[Mark], cost: TuningCost) -> str:
+    if cost.damaged:
+        return f"No figure for all cells together: {cost.damaged}."
+    unit = marks[0].rows[0]["privacy.unit"]
+    if (together := cost.epsilon[unit]) is not None:
+        delta = short(cost.delta)
+        return f"All {cost.cells} cells together would cost an {unit} ε = {together:.3g} at δ = {delta}."
+    sound, some = cost.guaranteed[unit], cost.epsilon_guaranteed[unit]
+    if some is None:
+        return "Together the cells give no guarantee."
+    return (
+        f"All {cost.cells} cells together give no guarantee; the {sound} that have one would together cost "
+        f"an {unit} ε = {some:.3g} at δ = {short(cost.delta)}."
+    )
+
+
+def _labels(panel: Axes) -> Mapping[str, None]:
+    return dict.fromkeys(panel.get_legend_handles_labels()[1])
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return statistics.fmean(known) if known else None
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Our settings alone, whatever the user's are; those come back."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rc("font", family="DejaVu Sans", size=9.0)
+        matplotlib.rc("axes", edgecolor=_QUIET, labelcolor=_INK, linewidth=0.7)
+        matplotlib.rc("xtick", color=_QUIET)
+        matplotlib.rc("ytick", color=_QUIET)
+        yield

@@ -1,0 +1,207 @@
+"""Runs a sweep: all cells of a grid, as many at a time as there are cores, then tables and plots."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fedstyle_secure import __version__
+from fedstyle_secure.errors import AuditError, ConfigError, RunError
+from fedstyle_secure.runs import write_json, write_text
+from fedstyle_secure.sweep.cells import CellFolder
+from fedstyle_secure.sweep.grid import Grid
+from fedstyle_secure.sweep.plots import draw_all
+from fedstyle_secure.sweep.table import Table, tabulate
+from fedstyle_secure.sweep.tuning import tuning_cost
+from fedstyle_secure.sweep.workers import run_cells
+
+FORMAT = 1
+_MARK = ".fedstyle-sweep"
+_CELLS, _PLOTS, _GRID, _ABOUT = "cells", "plots", "grid.toml", "sweep.json"
+_FILES = (
+    _CELLS, _PLOTS, _GRID, _ABOUT, "results.csv", "results.parquet", "columns.json", ".lock", _MARK,
+)  # fmt: skip
+"""Everything that a sweep writes; deleting one deletes nothing else."""
+
+_PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-accounting", "matplotlib", "pyarrow")
+
+OnCell = Callable[[str, str, int, int, float], None]
+"""Called with a cell's name, its error or "", cells done, cells in all, and seconds left as estimated. The
+first call, before any cell runs, has no name: it says how many were done before, and knows no time: NaN."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that came to its end.
+
+    Attributes:
+        folder: Where it lies.
+        table: One row a cell.
+        about: What `sweep.json` says.
+    """
+
+    folder: Path
+    table: Table
+    about: Mapping[str, Any]
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """Cells that failed, and why."""
+        return {row["cell"]: row["error"] for row in self.table.rows if row["state"] != "finished"}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Sweep:
+        """Read a sweep.
+
+        Raises:
+            AuditError: There is none, it is not finished, or a file was edited; names the file.
+        """
+        folder = Path(path)
+        if not (folder / _MARK).exists():
+            raise AuditError(f"{folder}: no sweep here; `fedstyle sweep` makes one")
+        if not (folder / _ABOUT).exists():
+            raise AuditError(f"{folder}: the sweep is not finished; go on with `fedstyle sweep --resume`")
+        try:
+            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            for name, expected in about["files"].items():
+                if not (folder / name).is_file() or _sha256(folder / name) != expected:
+                    raise AuditError(f"{folder / name}: is missing or was edited since the sweep was made")
+            return cls(folder, Table.read(folder), about)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AuditError(f"{folder / _ABOUT}: cannot be read: {error}") from None
+
+
+def sweep(
+    grid: Grid | Path | str,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    on_cell: OnCell | None = None,
+) -> Sweep:
+    """Train and audit every cell of a grid, and write tables and plots.
+
+    A sweep that was killed goes on: finished cells are kept, unfinished ones go on where they stopped. So
+    does one whose grid was changed: cells that are in both are kept. A cell that fails does not stop the
+    others; what it failed of is in its row, and resuming tries it again. Cells run in processes that are
+    spawned, so a script that calls this needs the usual `if __name__ == "__main__":`.
+
+    Args:
+        grid: A grid, or a TOML file with one.
+        out: The sweep's folder.
+        resume: Go on with what is there.
+        force: Delete what is there.
+        on_cell: Told of progress.
+
+    Raises:
+        ConfigError: The grid is not allowed.
+        RunError: A sweep is there and neither `resume` nor `force` was asked for, or nothing is there to go
+            on with, or another process is writing it.
+        AuditError: A finished cell was edited.
+    """
+    grid = grid if isinstance(grid, Grid) else Grid.load(Path(grid))
+    if resume and force:
+        raise ConfigError("--resume goes on with a sweep and --force deletes it: choose one")
+    root = Path(out).resolve()
+    _prepare(root, resume=resume, force=force)
+    began, started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
+    with _lock(root):
+        # Until the end this is no finished sweep, whatever it was before.
+        (root / _ABOUT).unlink(missing_ok=True)
+        write_text(root / _GRID, grid.to_toml())
+        cells = [CellFolder(root / _CELLS / cell.name, cell) for cell in grid.cells()]
+        _run(grid, cells, on_cell)
+        table = tabulate(grid, cells, root)
+        delta = min(cell.cell.config.privacy.delta for cell in cells)
+        cost = tuning_cost(sorted((root / _CELLS).glob("*")), delta)
+        shutil.rmtree(root / _PLOTS, ignore_errors=True)
+        done = [row for row in table.rows if row["state"] == "finished"]
+        files = [root / _GRID, *table.write(root), *draw_all(done, grid.axes, cost, root / _PLOTS)]
+        about = {
+            "format": FORMAT,
+            "name": grid.name,
+            "began": began,
+            "wall_s": round(time.perf_counter() - started, 1),
+            "versions": {"fedstyle-secure": __version__}
+            | {name: metadata.version(name) for name in _PACKAGES},
+            "audit": None if grid.audit is None else grid.audit.model_dump(mode="json"),
+            "axes": {axis.name: {p.name: dict(p.settings) for p in axis.points} for axis in grid.axes},
+            "processes": _processes(grid),
+            "cells": [
+                {"cell": row["cell"], "state": row["state"], "error": row["error"]} for row in table.rows
+            ],
+            "tuning_cost": cost.to_dict(),
+            "files": {str(path.relative_to(root)): _sha256(path) for path in files},
+        }  # fmt: skip
+        write_json(root / _ABOUT, about)
+    return Sweep.open(root)
+
+
+def _run(grid: Grid, cells: list[CellFolder], on_cell: OnCell | None) -> None:
+    left = [cell for cell in cells if not cell.finished]
+    tell = on_cell or (lambda *_: None)
+    done, started = len(cells) - len(left), time.perf_counter()
+    tell("", "", done, len(cells), float("nan"))
+    for fresh, number in enumerate(run_cells([cell.work for cell in left], _processes(grid)), start=1):
+        spent = time.perf_counter() - started
+        seconds = spent / fresh * (len(left) - fresh)
+        tell(left[number].path.name, left[number].error, done + fresh, len(cells), seconds)
+
+
+def _processes(grid: Grid) -> int:
+    if grid.processes:
+        return grid.processes
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _prepare(root: Path, *, resume: bool, force: bool) -> None:
+    begun = (root / _MARK).exists()
+    if resume and not begun:
+        raise RunError(f"{root}: no sweep here to go on with")
+    if begun and not resume and not force:
+        raise RunError(
+            f"{root}: holds a sweep; `--resume` goes on with it, `--force` deletes it, `--out` names another "
+            "folder"
+        )
+    if not begun and root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise RunError(f"{root}: is there already and holds no sweep; name a new or empty folder")
+    if begun and force:
+        with _lock(root):
+            for name in _FILES:
+                path = root / name
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
+    if not (root / _MARK).exists():
+        write_text(root / _MARK, secrets.token_hex(16))
+
+
+@contextmanager
+def _lock(root: Path) -> Iterator[None]:
+    with (root / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{root}: another process is writing this sweep") from None
+        yield
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,285 @@
+"""A sweep's results as a table: one row a cell, every column with its unit and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fedstyle_secure.audit.findings import Finding, Verdict
+from fedstyle_secure.config import Config
+from fedstyle_secure.runs import write_json
+from fedstyle_secure.sweep.cells import CellFolder
+from fedstyle_secure.sweep.grid import Grid
+
+Kind = Literal["text", "number", "whole", "yes or no"]
+Row = Mapping[str, Any]
+
+VIEWS = ("platform", "worst")
+"""Columns of leakage begin with one of these: the platform's view, and the worst over all views."""
+
+INVERSION = "Inversion of an update"
+AUC, RATE = "membership_auc", "identification_rate"
+
+_ALWAYS = (
+    "run.seed", "secure_sum.enabled", "secure_sum.updates", "privacy.dp", "privacy.unit",
+    "privacy.target_epsilon", "privacy.delta",
+)  # fmt: skip
+_WORST_FIRST: Sequence[Verdict] = ("leaks", "inconclusive", "not broken by this attack", "not run")
+
+_UTILITY: Mapping[str, tuple[Kind, str, str]] = {
+    "artist_top1": ("number", "share", "Test pictures whose own artist is ranked first."),
+    "artist_macro_f1": ("number", "share", "F1 of the first rank, artists weighing equally."),
+    "artist_map": ("number", "share", "Mean of 1 / rank of the own artist."),
+    "queries": ("whole", "pictures", "Test pictures."),
+    "candidates": ("whole", "artists", "Artists to be found among."),
+    "baseline_top1": ("number", "share", "Top-1 before any private training, with the same cards."),
+    "style_cosine": ("number", "cosine", "Noisy style sums with the true ones, in runs without cards."),
+    "style_top1": ("number", "share", "Test pictures nearest to their own style's prototype."),
+    "style_baseline_top1": ("number", "share", "The same with public prototypes."),
+}
+_TIME: Mapping[str, tuple[str, str]] = {
+    "wall_s": ("s", "Wall time of the training."),
+    "per_round_s": ("s", "Median wall time of a round."),
+    "peak_rss_mb": ("MiB", "Peak memory of the cell's process up to the end of its training."),
+}
+_FIGURES: Mapping[str, str] = {
+    "": "{}",
+    "_low": "{} Lower end of its interval.",
+    "_high": "{} Upper end of its interval.",
+    "_baseline": "{} What is reached without looking: the larger of chance and the blind guess.",
+    "_bound": "{} The most that the guarantee allows; empty without one.",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        name: As in the files.
+        kind: What its cells are; any of them may be empty.
+        unit: Of measurement; "" where it has none.
+        meaning: In a sentence.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows.
+
+    Attributes:
+        columns: In order.
+        rows: A value for each column; None is empty.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+    def write(self, folder: Path) -> tuple[Path, ...]:
+        """Write `results.csv`, `results.parquet` and `columns.json`; an empty cell is an empty cell."""
+        import pyarrow as pa
+        from pyarrow import csv, parquet
+
+        types = {"text": pa.string(), "number": pa.float64(), "whole": pa.int64(), "yes or no": pa.bool_()}
+        schema = pa.schema([pa.field(column.name, types[column.kind]) for column in self.columns])
+        table = pa.Table.from_pylist([dict(row) for row in self.rows], schema=schema)
+        files = tuple(folder / name for name in ("results.csv", "results.parquet", "columns.json"))
+        for file, write in ((files[0], csv.write_csv), (files[1], parquet.write_table)):
+            partial = file.with_name(file.name + ".partial")
+            write(table, partial)
+            partial.replace(file)
+        write_json(files[2], [asdict(column) for column in self.columns])
+        return files
+
+    @classmethod
+    def read(cls, folder: Path) -> Table:
+        """Read `results.parquet` and `columns.json`. Raises OSError or ValueError where they are damaged."""
+        import json
+
+        from pyarrow import parquet
+
+        columns = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
+        rows = parquet.read_table(folder / "results.parquet").to_pylist()
+        return cls(tuple(Column(**column) for column in columns), tuple(rows))
+
+
+def tabulate(grid: Grid, cells: Sequence[CellFolder], root: Path) -> Table:
+    """One row a cell, unfinished and failed ones too.
+
+    Args:
+        grid: What was asked for.
+        cells: Its cells, with their folders.
+        root: The sweep's folder.
+
+    Raises:
+        AuditError: A finished cell's files are damaged, or were made with other settings.
+        RunError: As that.
+    """
+    attacks: dict[str, str] = {}
+    rows = []
+    for folder in cells:
+        row = _asked(grid, folder, root)
+        if folder.finished:
+            about, findings = folder.audit()
+            names = {attack["name"]: attack["key"] for attack in about.get("attacks", ())}
+            attacks |= {f.attack: names[f.attack] for f in findings if f.metric == "membership AUC"}
+            row |= _measured(folder.summary()) | _leakage(findings, names)
+            row["time.audit_s"] = about.get("wall_s")
+        rows.append(row)
+    columns = tuple(_columns(grid, attacks, rows))
+    return Table(columns, tuple({column.name: row.get(column.name) for column in columns} for row in rows))
+
+
+def _asked(grid: Grid, folder: CellFolder, root: Path) -> dict[str, Any]:
+    cell = folder.cell
+    flat = cell.config.to_flat()
+    row: dict[str, Any] = {
+        "cell": folder.path.name,
+        "folder": str(folder.path.relative_to(root)),
+        "state": "finished" if folder.finished else "failed" if folder.error else "not finished",
+        "error": folder.error or None,
+    }
+    row |= {f"axis.{axis}": point for axis, point in cell.points.items()}
+    row |= {key: flat[key] for key in _settings(grid)}
+    if cell.config.privacy.dp == "off" or cell.config.privacy.noise_multiplier != "auto":
+        row["privacy.target_epsilon"] = None
+    return row
+
+
+def _settings(grid: Grid) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*_ALWAYS, *grid.keys)))
+
+
+def _measured(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": summary[section].get(key)
+        for section, keys in (
+            ("utility", tuple(_UTILITY)),
+            ("privacy", ("epsilon_artwork_max", "epsilon_artist_max")),
+            ("time", tuple(_TIME)),
+        )
+        for key in keys
+    }
+
+
+def _leakage(findings: Sequence[Finding], keys: Mapping[str, str]) -> dict[str, Any]:
+    if not findings:
+        return {}
+    # What several views hold is measured once, and stands in a row of each.
+    alarms = {(f.attack, f.metric, f.target, f.value) for f in findings if f.alarm}
+    row: dict[str, Any] = {"alarms": len(alarms)}
+    for view in VIEWS:
+        seen = [f for f in findings if f.view == view or view == "worst"]
+        heads = [f for f in seen if f.target == "all" and f.value is not None]
+        rates = [f for f in heads if f.attack == INVERSION and f.metric == "identification rate"]
+        areas = [f for f in heads if f.metric == "membership AUC"]
+        row |= _figures(f"{view}.{RATE}", rates, view)
+        row |= _figures(f"{view}.{AUC}", areas, view)
+        bounds = [f.bound for f in areas if f.bound is not None]
+        row[f"{view}.{AUC}_bound"] = max(bounds) if bounds and len(bounds) == len(areas) else None
+        row[f"{view}.{AUC}_attack"] = _worst(areas).attack if areas else None
+        for attack in dict.fromkeys(f.attack for f in areas):
+            own = [f for f in areas if f.attack == attack]
+            row |= _figures(f"{view}.auc.{keys[attack]}", own, view)
+        row[f"{view}.verdict"] = _verdict(seen)
+        row[f"{view}.verdict_artwork"] = _verdict(f for f in seen if f.unit == "artwork")
+    return row
+
+
+def _figures(name: str, findings: Sequence[Finding], view: str) -> dict[str, Any]:
+    if not findings:
+        return {}
+    worst = _worst(findings)
+    figures = {
+        "": worst.value, "_low": worst.low, "_high": worst.high, "_baseline": worst.baseline,
+        "_bound": worst.bound,
+    }  # fmt: skip
+    where = {f"{name}_view": worst.view} if view == "worst" else {}
+    return {f"{name}{ending}": value for ending, value in figures.items()} | where
+
+
+def _verdict(findings: Iterable[Finding]) -> Verdict | None:
+    verdicts = {finding.verdict for finding in findings}
+    return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), None)
+
+
+def _worst(findings: Iterable[Finding]) -> Finding:
+    """The largest figure; the first of equal ones."""
+    return max(findings, key=lambda f: (f.value is not None, f.value))
+
+
+def _columns(grid: Grid, attacks: Mapping[str, str], rows: Sequence[Row]) -> Iterable[Column]:
+    yield Column("cell", "text", "", "The cell's name: its point on each axis, and a hash of its settings.")
+    yield Column("folder", "text", "", "Its folder within the sweep's.")
+    yield Column("state", "text", "", "finished, failed, or not finished.")
+    yield Column("error", "text", "", "Why it failed.")
+    for axis in grid.axes:
+        yield Column(f"axis.{axis.name}", "text", "", f"Name of its point on the axis {axis.name!r}.")
+    help_of = {row["key"]: row["help"] for row in Config.describe()}
+    for key in _settings(grid):
+        noted = " Empty where noise does not follow from it." if key == "privacy.target_epsilon" else ""
+        yield Column(key, _kind(row[key] for row in rows), "", f"Setting: {help_of[key]}{noted}")
+    for key, (kind, unit, meaning) in _UTILITY.items():
+        yield Column(f"utility.{key}", kind, unit, meaning)
+    for of in ("artwork", "artist"):
+        meaning = (
+            f"Largest epsilon of any artist in this cell by itself, composed over all its releases at "
+            f"privacy.delta, add or remove one {of}; empty: no guarantee."
+            " It leaves out what the other cells of the sweep would cost."
+        )
+        yield Column(f"privacy.epsilon_{of}_max", "number", "epsilon", meaning)
+    for key, (unit, meaning) in _TIME.items():
+        yield Column(f"time.{key}", "number", unit, meaning)
+    if grid.audit is not None:
+        yield Column("time.audit_s", "number", "s", "Wall time of the audit.")
+        yield from _leak_columns(attacks)
+
+
+def _leak_columns(attacks: Mapping[str, str]) -> Iterable[Column]:
+    yield Column("alarms", "whole", "measurements", "How many lie above what the guarantee allows.")
+    for view, whose in zip(
+        VIEWS, ("in the platform's view.", "in the view where it is largest."), strict=True
+    ):
+        verdict = f"Worst verdict of all attacks{{}}, {_in(view)}.{{}}"
+        meant = " Cards are published to be found by, so linking one to its artist is meant to succeed."
+        yield Column(f"{view}.verdict", "text", "", verdict.format("", meant))
+        single = verdict.format(" that are after a single artwork", "")
+        yield Column(f"{view}.verdict_artwork", "text", "", single)
+        rate = f"Pictures that {INVERSION!r} ranks first among candidates, {whose}"
+        yield from _figure_columns(f"{view}.{RATE}", rate, view)
+        largest = (
+            f"Largest AUC of all membership attacks, {whose} The largest of several lies above one half by "
+            "chance alone; interval and baseline are that attack's own, the bound is the loosest of all."
+        )
+        yield from _figure_columns(f"{view}.{AUC}", largest, view)
+        yield Column(f"{view}.{AUC}_attack", "text", "", "The attack that it belongs to.")
+        for name, key in attacks.items():
+            yield from _figure_columns(f"{view}.auc.{key}", f"AUC of {name!r}, {whose}", view)
+
+
+def _in(view: str) -> str:
+    return "in the platform's view" if view == "platform" else "over all views"
+
+
+def _figure_columns(name: str, meaning: str, view: str) -> Iterable[Column]:
+    for ending, words in _FIGURES.items():
+        yield Column(f"{name}{ending}", "number", "share", words.format(meaning))
+    if view == "worst":
+        yield Column(f"{name}_view", "text", "", "The view that it belongs to.")
+
+
+def _kind(values: Iterable[Any]) -> Kind:
+    """What a setting's values are; texts and numbers together are text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return "yes or no"
+    if kinds == {int}:
+        return "whole"
+    return "number" if kinds and kinds <= {int, float} else "text"

@@ -1,0 +1,139 @@
+"""Cells in processes of their own: one numerical thread each, and none outlives the sweep."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from fedstyle_secure.config import Scalar
+
+ERROR = "error.txt"
+"""File in a cell's folder that says why it failed."""
+
+Work = tuple[str, dict[str, Scalar], str]
+"""A cell's folder, its settings, and its audit's as JSON; "" where there is no audit."""
+
+_PATIENCE = 10.0
+"""Seconds that a worker has for ending its own processes."""
+
+
+def run_cells(work: Sequence[Work], processes: int) -> Iterator[int]:
+    """Run cells, each in a process of its own, and yield the number of each that has ended.
+
+    A process of its own costs some seconds of loading, and gives a cell its own peak of memory: where one is
+    killed for want of memory, one cell is lost.
+
+    Args:
+        work: The cells.
+        processes: How many at a time, >= 1.
+    """
+    context = multiprocessing.get_context("spawn")
+    running: dict[int, tuple[int, SpawnProcess]] = {}
+    waiting = iter(enumerate(work))
+    try:
+        while True:
+            while len(running) < processes and (following := next(waiting, None)) is not None:
+                number, task = following
+                Path(task[0]).mkdir(parents=True, exist_ok=True)
+                (Path(task[0]) / ERROR).unlink(missing_ok=True)
+                process = context.Process(target=_work, args=task)
+                process.start()
+                running[process.sentinel] = (number, process)
+            if not running:
+                return
+            for sentinel in connection.wait(list(running)):
+                assert isinstance(sentinel, int)
+                number, process = running.pop(sentinel)
+                process.join()
+                _note_sudden_end(Path(work[number][0]) / ERROR, process.exitcode)
+                process.close()
+                yield number
+    finally:
+        _end([process for _, process in running.values()])
+
+
+def _note_sudden_end(error: Path, code: int | None) -> None:
+    if code and not error.exists():
+        how = (
+            f"by {signal.Signals(-code).name}, perhaps for want of memory"
+            if code < 0
+            else f"with code {code}"
+        )
+        error.write_text(f"its process was ended {how}", encoding="utf-8")
+
+
+def _end(processes: Sequence[SpawnProcess]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _PATIENCE
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+        process.close()
+
+
+def _work(home: str, settings: dict[str, Scalar], audit: str) -> None:
+    """A process' whole life."""
+    # Read when numerical libraries load, which is later.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    # Who interrupts a sweep at the keyboard interrupts the process that started this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _leave(143))
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
+    path = Path(home)
+    with (path / ".lock").open("w") as lock:
+        # Workers of a sweep that was killed end by themselves, a moment later.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        problem = _tried(lambda: _run(path, settings, audit))
+        if problem:
+            (path / ERROR).write_text(problem, encoding="utf-8")
+    sys.exit(1 if problem else 0)
+
+
+def _run(home: Path, settings: dict[str, Scalar], audit: str) -> None:
+    import torch
+
+    from fedstyle_secure.sweep.cells import run_cell
+
+    torch.set_num_threads(1)
+    run_cell(home, settings, audit)
+
+
+def _tried(work: Callable[[], None]) -> str:
+    """What went wrong, in one line, or "". The traceback of what nobody expected is printed."""
+    from fedstyle_secure.errors import FedStyleError
+
+    try:
+        work()
+    except FedStyleError as error:
+        return str(error)
+    except Exception as error:
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _leave_with(parent: int) -> None:
+    connection.wait([parent])
+    _leave(1)
+
+
+def _leave(code: int) -> None:
+    """End at once, with the processes that an audit has started."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(code)
