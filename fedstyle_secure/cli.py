@@ -114,7 +114,7 @@ def demo(
     if (run.folder.audit_folder / "audit.json").exists():
         found = Audit.open(run.folder)
     else:
-        found = run_audit(run.folder, AuditSettings(), force=False, quiet=as_json)
+        found = run_audit(run.folder, AuditSettings(show_pictures=True), force=False, quiet=as_json)
     pages = report(run.folder.path)
     if not as_json:
         show_audit(found)

@@ -196,6 +196,10 @@ def show_audit(found: Audit) -> None:
             f"ALARM: {row.view}: {row.attack}: {row.metric} {row.value:.3g}, at least {row.low:.3g}, and the "
             f"guarantee allows {row.bound:.3g}: a bug in the defence or in the attack"
         )
+    if found.about["settings"]["without"]:
+        say(
+            f"WHAT IF: this audit assumes that the run lacks {', '.join(found.about['settings']['without'])}."
+        )
     headlines = {view["key"]: _headlines(found, view["key"]) for view in found.about["views"]}
     rows = [(view["name"], *_counts(headlines[view["key"]])) for view in found.about["views"]]
     table("Attacks by what an adversary holds", ("view", *_SHORT.values()), rows)

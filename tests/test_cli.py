@@ -140,7 +140,13 @@ def test_settings_lists_all(capsys, monkeypatch):
 
 
 def test_the_demo_shows_a_run_that_is_there_and_trains_again_with_force(capsys, monkeypatch, tiny, tmp_path):
-    monkeypatch.setattr(config, "Config", lambda: tiny)
+    sections = {section: getattr(tiny, section) for section in config.Config.model_fields}
+
+    class Tiny(config.Config):
+        def __init__(self, **values):
+            super().__init__(**(sections | values))
+
+    monkeypatch.setattr(config, "Config", Tiny)
     out = tmp_path / "demo"
     for arguments, there in ((), False), ((), True), (("--force",), False), ((), True):
         code, text, _ = call(capsys, monkeypatch, "demo", "--out", out, *arguments)

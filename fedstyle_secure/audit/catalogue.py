@@ -71,7 +71,7 @@ def catalogue() -> Sequence[Known]:
         known(updates.BATCH, own, _of_scene(updates.batch_match)),
         known(updates.ROUNDS, own, _of_scene(updates.rounds_alignment)),
         known(updates.MEAN, (Item.MEAN_UPDATES,), _of_scene(updates.mean_alignment)),
-        known(planted.CANARIES, (Item.OWN_UPDATES, Item.TOTAL_SUMS), _of_scene(planted.canaries)),
+        known(planted.CANARIES, (Item.OWN_UPDATES, Item.MEAN_UPDATES), _of_scene(planted.canaries)),
         known(cards.CARD_MEMBERSHIP, (Item.CARDS,), _of_scene(cards.card_membership)),
         known(cards.CARD_LINKAGE, (Item.CARDS,), _of_scene(cards.card_linkage)),
         known(model.INVERSION, (Item.CARDS,), _of_scene(model.inversion)),

@@ -149,7 +149,7 @@ def identification(
         value=found.value, low=found.low, high=found.high, confidence=sure, n=found.n,
         baseline=max(chance, prior), bound=limit.success(chance), verdict=verdict, seconds=how.seconds,
         seed=how.seed, level=how.card.level, category=how.card.category,
-        reason=_reason(verdict, how.note, "identified none where nothing was defended either"),
+        reason=_reason(verdict, how.note, _why(found.n, chance, sure, "identified no more than chance")),
         method=f"ranked first among {candidates}; Clopper-Pearson", control=control.value, budget=how.budget,
         details={
             "candidates": candidates, "chance": chance, "prior only": prior,
@@ -180,6 +180,7 @@ def guessing(
         target: An artist, or `all`.
     """
     hits, n = int(np.sum(right)), len(right)
+    failed = _why(n, baseline, how.confidence, "did no better than its baseline")
     low, high = clopper_pearson(hits, n, how.confidence)
     control_low, _ = clopper_pearson(int(np.sum(control_right)), len(control_right), how.confidence)
     verdict = judge(low, baseline, control_low > baseline)
@@ -187,7 +188,7 @@ def guessing(
         view="", attack=how.card.name, target=target, unit=how.card.unit, metric=what, value=hits / n,
         low=low, high=high, confidence=how.confidence, n=n, baseline=baseline, bound=limit, verdict=verdict,
         seconds=how.seconds, seed=how.seed, level=how.card.level, category=how.card.category,
-        reason=_reason(verdict, how.note, "did no better than its baseline where nothing was defended"),
+        reason=_reason(verdict, how.note, failed),
         method="share of right guesses; Clopper-Pearson", control=float(np.mean(control_right)),
         budget=how.budget,
     )  # fmt: skip
@@ -257,7 +258,7 @@ def _low_rate(
     point = tpr_at_fpr(members, others, fpr, how.confidence)
     allowed = max(point.fpr_high, fpr)
     verdict = judge(point.low, allowed, won)
-    if verdict != "leaks" and not point.reliable:
+    if not point.reliable:
         return replace(not_run(like, point.note), metric=metric)
     reason = _reason(verdict, how.note, "did not win where nothing was defended either")
     return replace(
@@ -292,6 +293,13 @@ def _worst(
 
 def _split(scores: MembershipScores, is_member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scores.values[scores.scored & is_member], scores.values[scores.scored & ~is_member]
+
+
+def _why(n: int, baseline: float, confidence: float, failed: str) -> str:
+    """Why an attack with a share of right answers is inconclusive."""
+    if clopper_pearson(n, n, confidence)[0] <= baseline:
+        return f"had {n} trials, of which not even all could have shown a leak"
+    return f"{failed} where nothing was defended"
 
 
 def _reason(verdict: str, note: str, failed: str) -> str:

@@ -33,7 +33,9 @@ class AuditSettings(BaseModel):
     fpr: float = Field(0.01, gt=0, lt=1, description="False-positive rate at which the TPR is reported.")
     confidence: float = Field(0.995, gt=0.5, lt=1, description="Of every interval by itself.")
     colluders: int = Field(1, ge=1, description="Artists that help the platform in one of the views.")
-    show_pictures: bool = Field(True, description="Whether pictures are written and may be shown.")
+    show_pictures: bool = Field(
+        False, description="Whether artists' pictures are written into the audit and shown in reports."
+    )
     without: tuple[Defence, ...] = Field((), description="Defences assumed to be missing: what if.")
     processes: int = Field(0, ge=0, description="Processes; 0: as many as cores.")
 

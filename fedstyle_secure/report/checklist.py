@@ -469,7 +469,9 @@ def _limits_sentence(facts: Facts) -> list[Block]:
 
 def _signed(facts: Facts) -> list[Block]:
     return [
-        Para(["Date and self-hash are at the end of this page, hashes and versions in the part before it."]),
+        Para(
+            ["The date is at the top of this page, the self-hash at its end, hashes and versions before it."]
+        ),
         *_blank("Tester", "Place and date", "Signature")(facts),
     ]
 

@@ -56,10 +56,10 @@ def spending(facts: Facts) -> list[Block]:
     ]
     head: list[Line] = [
         ["Artist"],
-        ["Releases, all runs"],
+        ["Releases, all runs until this one ended"],
         ["Epsilon per artwork"],
         ["Epsilon per artist"],
-        ["Per artwork, all runs"],
+        ["Per artwork, all runs until this one ended"],
         ["Withdrawn"],
     ]
     blocks: list[Block] = [Table("spending", caption, head, rows, frozenset({1, 2, 3, 4}))]

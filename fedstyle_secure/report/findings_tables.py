@@ -325,7 +325,7 @@ def panels(facts: Facts) -> list[Block]:
         blocks.append(Picture(facts.run.path / "audit" / name, alt, caption))
     if not blocks:
         return [Para(["No attack of this audit draws pictures, so there is none to show."], "note")]
-    told = "Look at the last column first: what an attack draws without the run is no leak."
+    told = "Look at the columns on the right first: what is drawn without the run is no leak."
     return [Para([told]), *blocks]
 
 

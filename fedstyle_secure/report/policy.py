@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedstyle_secure.audit.findings import Finding, Verdict
-from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.errors import AuditError, ConfigError
 from fedstyle_secure.report.facts import Facts, read_facts
 
 VIEWS = (
@@ -115,7 +115,14 @@ def checks(run: Path | str, policy: Path | str) -> list[Check]:
     """Everything that a policy asks of a run, met or not. Raises as `check`."""
     path = Path(policy)
     text, asked = _load(path)
-    return list(_Gate(read_facts(run), path, key_lines(text)).all(asked))
+    facts = read_facts(run)
+    assumed = (facts.audit or {}).get("settings", {}).get("without", [])
+    if assumed:
+        raise AuditError(
+            f"{run}: its audit assumes that the run lacks {', '.join(assumed)}; a policy is for an audit of "
+            "the run as it is"
+        )
+    return list(_Gate(facts, path, key_lines(text)).all(asked))
 
 
 def _load(path: Path) -> tuple[str, Policy]:

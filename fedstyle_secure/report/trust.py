@@ -28,7 +28,10 @@ def model(facts: Facts) -> list[Block]:
                 _sentences(facts, f"{at}/lacks", view["lacks"]),
             ]
         )
-    caption: Line = ["Who holds what under this run's settings. Derived from the configuration, not assumed."]
+    caption: Line = [
+        "Who holds what under this run's settings. Derived from the configuration; what an audit assumes "
+        "to be missing is named beside its preset."
+    ]
     head: list[Line] = [["View"], ["Who"], ["Holds"], ["Does not hold"]]
     return [Table("trust", caption, head, rows, wide=frozenset({1, 2, 3}))]
 

@@ -32,7 +32,7 @@ MEANINGS: Mapping[Sign, str] = {
     "it says nothing about the defence.",
     "not broken by this attack": "this attack, with this budget, found no more than one gets without "
     "looking. Another attack may.",
-    "not run": "nobody looked. The reason is given.",
+    "not run": "nobody looked, or the pictures were too few to tell. The reason is given.",
 }
 
 ORDER: tuple[Sign, ...] = ("alarm", "leaks", "inconclusive", "not broken by this attack", "not run")
@@ -86,9 +86,9 @@ GLOSSARY: Mapping[str, tuple[str, str]] = {
     ),
     "control": (
         "positive control",
-        "The same attack on the same run without any defence. Where it fails there, its failure elsewhere "
-        "proves "
-        "nothing.",
+        "The same attack where nothing stands in its way: releases made anew without clip, noise and "
+        "encryption, or a model that was made to know its pictures by heart. Where it fails there, its "
+        "failure elsewhere proves nothing.",
     ),
     "delta": (
         "delta",

@@ -21,7 +21,9 @@ from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.training import train
 
-SETTINGS = AuditSettings(targets=12, candidates=40, confidence=0.95, rounds=2, processes=1, fpr=0.1)
+SETTINGS = AuditSettings(
+    targets=12, candidates=40, confidence=0.95, rounds=2, processes=1, fpr=0.1, show_pictures=True
+)
 SMALL = (
     "gallery.artists=8", "gallery.public_artists=6", "gallery.pictures=20", "gallery.size=48",
     "style.dim=48", "style.practice_artists=0", "styles.count=4", "run.rounds=2",
