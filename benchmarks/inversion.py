@@ -143,7 +143,7 @@ def part_a(data: Data) -> Iterator[Line]:
 
 def part_b(data: Data) -> Iterator[Line]:
     """The project's encoder, after public pretraining as in a run, and with random weights."""
-    budget, strong, fresh = Budget(1450, 2), strong_inversion(), encoder(data, False)
+    budget, strong, fresh = Budget(1350, 2), strong_inversion(), encoder(data, False)
     yield from ten("b, pretrained", strong, budget, data, encoder(data, True), blind_steps=200)
     yield from ten("b, random weights", strong, budget, data, fresh, blind_steps=0, some=3)
     rival = inverting_gradients()
