@@ -87,7 +87,7 @@ def test_the_baseline_is_the_best_of_the_blind_guesses(smooth_pictures):
     ("targets", "words"),
     [
         (torch.tensor([7]), "0 to 2"),
-        (torch.rand(2, 3), "int64"),
+        (torch.full((2, 3), 0.5), "int64"),
         (torch.tensor([1.0]), "int64"),
         (torch.tensor([-1]), "0 to 2"),
     ],
