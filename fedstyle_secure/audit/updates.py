@@ -104,9 +104,9 @@ def update_of_one(scene: Scene) -> Outcome:
     words = "closed form" if closed else f"{budget.steps} steps, {budget.restarts} restarts"
     how = Setting(ONE, settings.seed, settings.confidence, time.perf_counter() - started, words,
                   "a batch of one is the worst that the sampler can draw")  # fmt: skip
-    finding = identification(
-        how, ranks, prior_ranks, len(targets[0].candidates), Limit(_one_step(scene.sgd)), control
-    )
+    # Optimisation also uses the anchors, which earlier releases of the picture went into.
+    events = _one_step(scene.sgd) if closed else [*_one_step(scene.sgd), *_until(scene, sent)]
+    finding = identification(how, ranks, prior_ranks, len(targets[0].candidates), Limit(events), control)
     details = dict(finding.details)
     if not closed:
         truths = torch.cat([t.candidates[t.number][None] for t in targets])
@@ -165,7 +165,7 @@ def batch_match(scene: Scene) -> Outcome:
         values = combined_rounds(scores.numpy()[None], elsewhere.numpy()[None], took).values
         return values, np.arange(len(candidates)) < len(inside)
 
-    return _membership(scene, BATCH, of, Limit(_rounds(scene.sgd, 1), hops=2), started, "one round")
+    return _membership(scene, BATCH, of, Limit(_until(scene, sent), hops=2), started, "one round")
 
 
 def rounds_alignment(scene: Scene) -> Outcome:
@@ -178,7 +178,7 @@ def rounds_alignment(scene: Scene) -> Outcome:
         updates = tuple(_update(scene, one, artist, defended) for one in sent)
         return _aligned(scene, sent, updates, artist, defended)
 
-    limit = Limit(_rounds(scene.sgd, len(all_sent)), hops=2)
+    limit = Limit(_until(scene, all_sent[-1]), hops=2)
     return _membership(scene, ROUNDS, of, limit, started, f"{len(all_sent)} rounds")
 
 
@@ -196,7 +196,7 @@ def mean_alignment(scene: Scene) -> Outcome:
             )
         return _aligned(scene, [sent for sent, _ in pairs], tuple(u for _, u in pairs), artist, True)
 
-    limit = Limit(_rounds(scene.sgd, len(pairs)), hops=2)
+    limit = Limit(_until(scene, pairs[-1][0]), hops=2)
     return _membership(scene, MEAN, of, limit, started, f"{len(pairs)} rounds")
 
 
@@ -452,7 +452,26 @@ def _one_step(plan: DpSgd) -> list[Event]:
     return [SampledGaussian(noise, 1.0, plan.steps)]
 
 
-def _rounds(plan: DpSgd, rounds: int) -> list[Event]:
-    """What so many rounds' updates cost a picture."""
-    noise = plan.noise_multiplier if np.isfinite(plan.clip_norm) and plan.clip_norm < 1e6 else 0.0
-    return [SampledGaussian(noise, plan.sampling_rate, plan.steps * rounds)]
+def _until(scene: Scene, last: Instruction) -> list[Event]:
+    """What everything up to a round costs a picture.
+
+    An update holds more than its own noise covers: it was made at weights, and toward anchors, that earlier
+    releases of the same picture went into.
+    """
+    schedule, plan = scene.plan.schedule, scene.plan
+    if not (scene.noise and scene.clip):
+        return [SampledGaussian(0.0)]
+    if plan.shared is not None:
+        event = plan.shared.event("artwork")
+        return [SampledGaussian(0.0) if event is None else event] * _so_far(schedule.sums, last)
+    events = [
+        (plan.sgd.event("artwork"), schedule.updates),
+        (plan.card.event("artwork"), schedule.cards),
+        (plan.prototypes.event("artwork"), schedule.prototypes),
+        (plan.metrics.event("artwork"), schedule.metrics),
+    ]
+    return [event for event, rounds in events if event is not None for _ in range(_so_far(rounds, last))]
+
+
+def _so_far(rounds: frozenset[int], last: Instruction) -> int:
+    return sum(number <= last.round for number in rounds)

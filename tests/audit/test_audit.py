@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from fedstyle_secure.audit.catalogue import catalogue
+from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.runner import Audit, audit
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.audit.updates import _until
 from fedstyle_secure.audit.views import views_of
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, RunError
+from fedstyle_secure.privacy.accounting import merge
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.training import train
 
@@ -124,6 +127,16 @@ def test_the_same_seed_gives_the_same_findings(guarded, tmp_path):
     again = [k.run(Scene(guarded, SETTINGS), k.needs[-1]) for k in catalogue() if k.card.key in keys]
     for a, b in zip(first, again, strict=True):
         assert [f.value for f in a.findings] == [f.value for f in b.findings]
+
+
+def test_the_limit_of_updates_covers_every_release_that_they_hold(guarded):
+    """By the last round that is everything; an update alone would be a limit that nothing promises."""
+    scene = Scene(guarded, SETTINGS)
+    last = scene.rounds[-1].instruction
+    assert merge(_until(scene, last)) == merge(scene.plan.events())
+    assert len(_until(scene, scene.first)) == 3  # card and prototypes of the opening, one update
+    bare = Scene(guarded, SETTINGS.model_copy(update={"without": ("noise",)}))
+    assert Limit(_until(bare, last)).none
 
 
 def test_pictures_are_kept_back_where_they_may_not_be_shown(guarded):
