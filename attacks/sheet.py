@@ -23,8 +23,9 @@ def contact_sheet(
     title: str,
     labels: Sequence[str] = (),
     cell: int = 128,
+    picked: bool = False,
 ) -> Image.Image:
-    """Draw a row a target: the truth, then a column each for attacks and baselines with their PSNR.
+    """Draw a row a target: the truth, then a column each for attacks and baselines, with how near they came.
 
     Args:
         truths: (n, c, h, w) in [0, 1], c 1 or 3, n from 1 to 40.
@@ -32,6 +33,8 @@ def contact_sheet(
         title: One line over all, such as the attack, the setting and the seed.
         labels: A name for every row, or none.
         cell: Side in pixels that the longer side of a picture is brought to, >= 32.
+        picked: The pictures were chosen from some that are there, not drawn: say whether each is the truth
+            itself instead of a PSNR.
 
     Returns:
         An RGB image.
@@ -76,11 +79,15 @@ def contact_sheet(
             sheet.paste(_image(shown[name][row], (wide, high)), (x, y))
             draw.rectangle((x - 1, y - 1, x + wide, y + high), outline=_LINE)
             if name in values:
-                draw.text((x, y + high + 4), _caption(float(values[name][row])), fill=_QUIET, font=small)
+                draw.text(
+                    (x, y + high + 4), _caption(float(values[name][row]), picked), fill=_QUIET, font=small
+                )
     return sheet
 
 
-def _caption(value: float) -> str:
+def _caption(value: float, picked: bool) -> str:
+    if picked:
+        return "this very picture" if value >= PSNR_CAP else "another picture"
     return f"{value:.1f} dB" if value < PSNR_CAP else f"{PSNR_CAP:.0f}+ dB"
 
 

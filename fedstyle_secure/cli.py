@@ -220,44 +220,69 @@ def ledger(
 
 @app.command()
 def verify(
-    run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(metavar="RUN|PAGE", help="A run's folder, or a report.html.", show_default=False)
+    ],
     opener: Annotated[
         str | None,
         typer.Option(help="The opener's public key, 64 hexadecimal digits.", show_default="from its folder"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check offline what the opener signed: every opening of a run's transcript."""
+    """Check offline that a run's files and openings, or a report's page, are as they were written."""
+    from fedstyle_secure.audit.integrity import check_finished
     from fedstyle_secure.runs import RunFolder
     from fedstyle_secure.transcripts import check
 
-    folder = RunFolder(run)
-    found = check(folder, opener)
+    if path.is_file():
+        _verify_page(path, as_json)
+        return
+    folder = RunFolder(path)
+    openings = check(folder, opener) if opener or folder.config().secure_sum.enabled else None
+    problems = openings.problems if openings else []
+    files = len(check_finished(folder).sums) if folder.finished and not problems else None
     planted = folder.manifest().get("audit", {}).get("canaries", {}).get("number", 0)
     if as_json:
         print_json(
             {
-                "openings": found.openings,
-                "opener": found.opener,
-                "problems": found.problems,
+                "files": files,
+                "openings": openings.openings if openings else None,
+                "opener": openings.opener if openings else None,
+                "problems": problems,
                 "canaries": planted,
             }
         )
     else:
-        for problem in found.problems:
+        for problem in problems:
             say(problem)
-        say(
-            f"{'FAIL' if found.problems else 'PASS'}: openings {found.openings}, "
-            f"problems {len(found.problems)}, "
-            f"checked against the key {found.opener}."
-        )
-        if opener is None:
-            say("That key came from beside the run; ask the opener for it, and pass it with --opener.")
-        say("Each opening is a line of transcript.jsonl: manifest, cohort, digests, styles kept.")
+        if openings:
+            say(
+                f"{'FAIL' if problems else 'PASS'}: openings {openings.openings}, problems {len(problems)}, "
+                f"checked against the key {openings.opener}."
+            )
+            if opener is None:
+                say("That key came from beside the run; ask the opener for it, and pass it with --opener.")
+            say("Each opening is a line of transcript.jsonl: manifest, cohort, digests, styles kept.")
+        if files is not None:
+            say(f"PASS: {files} files are as SHA256SUMS says, and the ledgers add up to the summary.")
+            say("Who can write the folder can write SHA256SUMS anew: keep its hash elsewhere.")
+        elif not problems:
+            say("The run is not finished, so its other files were not checked.")
         if note := _canary_note(folder.manifest()):
             say(note)
-    if found.problems:
+    if problems:
         raise typer.Exit(7)
+
+
+def _verify_page(path: Path, as_json: bool) -> None:
+    from fedstyle_secure.report.selfhash import verify_page
+
+    digest = verify_page(path)
+    if as_json:
+        print_json({"self_hash": digest})
+    else:
+        say(f"PASS: the page has the hash that it states: {digest}")
+        say("Who can write the page can write its hash anew: compare it with one that was kept elsewhere.")
 
 
 @app.command()

@@ -208,8 +208,11 @@ def show_audit(found: Audit) -> None:
         for row in headlines[view["key"]]:
             if row.verdict == "leaks":
                 leaks.setdefault(_said(row), []).append(view["name"].lower())
-    for said, names in sorted(leaks.items(), reverse=True):
+    for said, names in sorted(leaks.items()):
         say(f"Leaks {said}: {', '.join(names)}")
+    for line in (_hardest_hit(found), _proven(found), _unrecorded(found)):
+        if line:
+            say(line)
     say('"Not broken" means by these attacks within their budget, and nothing more.')
     say(f"The findings lie in {short(found.folder.absolute())}")
 
@@ -228,5 +231,39 @@ def _counts(rows: list[Finding]) -> tuple[str, ...]:
 
 
 def _said(row: Finding) -> str:
+    from fedstyle_secure.audit.findings import LEVELS
+
+    return f"{LEVELS[row.level]}: {row.attack}, {_figure(row)}"
+
+
+def _figure(row: Finding) -> str:
     high = row.value if row.high is None else row.high
-    return f"{row.level} {row.attack}, {row.metric} {row.value:.2f} [{row.low:.2f}, {high:.2f}]"
+    return f"{row.metric} {row.value:.2f} [{row.low:.2f}, {high:.2f}]"
+
+
+def _hardest_hit(found: Audit) -> str:
+    """The single artist with the largest figure, which a mean over artists can hide."""
+    single = [row for row in found.findings if row.target != "all" and row.value is not None]
+    if not single:
+        return ""
+    top = max(single, key=lambda row: (row.value or 0.0) - (row.baseline or 0.0))
+    return f"Largest figure of a single artist: {top.target}: {top.attack}, {_figure(top)}, {top.verdict}"
+
+
+def _proven(found: Audit) -> str:
+    from fedstyle_secure.audit.findings import PROVEN
+
+    rows = [row for row in found.findings if row.metric == PROVEN and row.value is not None]
+    if not rows:
+        return ""
+    top = max(rows, key=lambda row: row.value or 0.0)
+    allowed = "nothing" if top.bound is None else f"{top.bound:.2f}"
+    return f"Planted records prove at least epsilon {top.value:.2f}, where the ledger states {allowed}"
+
+
+def _unrecorded(found: Audit) -> str:
+    from fedstyle_secure.audit.findings import NO_RECORD
+
+    if any(NO_RECORD in row.reason for row in found.findings):
+        return f"Attacks on messages were not run: {NO_RECORD}; train with -s audit.record=all"
+    return ""

@@ -32,6 +32,7 @@ _FILES = (
     "prototypes.npz",
     "ledger.json",
     "summary.json",
+    "SHA256SUMS",
     "record",
     "canaries.json",
     "audit",
@@ -42,6 +43,18 @@ _FILES = (
     _MARK,
 )
 """Everything that a run writes; deleting one deletes nothing else."""
+
+_EVIDENCE = (
+    "config.toml",
+    "manifest.json",
+    "metrics.jsonl",
+    "transcript.jsonl",
+    "encoder.safetensors",
+    "prototypes.npz",
+    "ledger.json",
+    "canaries.json",
+)
+"""What a finished run states beside its summary and what it recorded; `SHA256SUMS` has the hashes."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,11 @@ class RunFolder:
     def summary_file(self) -> Path:
         """Utility, privacy and cost, JSON. It exists exactly if the run is finished."""
         return self.path / "summary.json"
+
+    @property
+    def sums_file(self) -> Path:
+        """SHA-256 of the finished run's files, as `sha256sum --check` reads it."""
+        return self.path / "SHA256SUMS"
 
     @property
     def record_folder(self) -> Path:
@@ -172,14 +190,24 @@ class RunFolder:
         self.config()
         if not self.finished:
             raise RunError(f"{self.path}: the run is not finished; go on with `fedstyle train --resume`")
-        return json.loads(self.summary_file.read_text(encoding="utf-8"))
+        return _read_json(self.summary_file)
+
+    def evidence(self) -> list[Path]:
+        """The files there are of those that a finished run is judged by, without the summary."""
+        files = [self.path / name for name in _EVIDENCE]
+        return [path for path in files if path.exists()] + sorted(self.record_folder.glob("*.safetensors"))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the hashes of everything that the run states, and last its summary: then it is finished."""
+        text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+        sums = {path.relative_to(self.path).as_posix(): file_sha256(path) for path in self.evidence()}
+        sums[self.summary_file.name] = hashlib.sha256(text.encode()).hexdigest()
+        write_text(self.sums_file, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+        write_text(self.summary_file, text)
 
     def manifest(self) -> dict[str, Any]:
         """What was written when the run began. Raises RunError if it is missing or damaged."""
-        try:
-            return json.loads(self.manifest_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.manifest_file}: cannot be read: {error}") from None
+        return _read_json(self.manifest_file)
 
     def begin(self, config: Config, *, resume: bool, force: bool) -> None:
         """Make the folder ready for `config`.
@@ -259,17 +287,27 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of the rounds so far; an incomplete last line is left out."""
+        """The lines of the rounds so far; an incomplete last line is left out. Raises RunError if damaged."""
         if not self.metrics_file.exists():
             return []
-        text = self.metrics_file.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        try:
+            text = self.metrics_file.read_text(encoding="utf-8")
+            return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        except ValueError as error:
+            raise RunError(f"{self.metrics_file}: cannot be read: {error}") from None
 
     def keep_metrics(self, rounds: int) -> None:
         """Drop lines of rounds from `rounds` on: they will be written again."""
         kept = [line for line in self.metrics() if line["round"] < rounds]
         if self.metrics_file.exists():
             write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
 
 
 def folder_name(artist: str) -> str:

@@ -35,6 +35,13 @@ Category = Literal[
 """The attacks that EDPB Opinion 28/2024, paragraph 55, names."""
 
 
+PROVEN = "epsilon lower bound"
+"""Metric of what canaries prove; planted records are the worst case, so it answers nothing about pictures."""
+
+NO_RECORD = "the run kept no record of its messages (audit.record)"
+"""Why attacks on messages cannot be run on many a run."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One measurement, or the place where one is missing.

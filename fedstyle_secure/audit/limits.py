@@ -36,6 +36,11 @@ class Limit:
         self._hops = hops
 
     @property
+    def hops(self) -> int:
+        """How many units the two worlds differ in."""
+        return self._hops
+
+    @property
     def none(self) -> bool:
         """Whether nothing is guaranteed: something was released without noise."""
         return any(event.noiseless for event in self._events)

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -22,17 +22,17 @@ from attacks.errors import AttackError
 from fedstyle_secure import __version__
 from fedstyle_secure.audit.catalogue import Known, catalogue
 from fedstyle_secure.audit.findings import Finding, read_findings, write_findings
+from fedstyle_secure.audit.integrity import check_finished
+from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import Item, View, views_of
 from fedstyle_secure.errors import AuditError, RunError
+from fedstyle_secure.processes import leave_with_parent
 from fedstyle_secure.runs import RunFolder, write_text
+from fedstyle_secure.threads import one_thread
 
 FORMAT = 1
 _PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-accounting")
-_INPUTS = (
-    "config.toml", "manifest.json", "summary.json", "ledger.json", "metrics.jsonl", "transcript.jsonl",
-    "encoder.safetensors", "prototypes.npz",
-)  # fmt: skip
 
 OnJob = Callable[[str, int, int, float], None]
 """Called with the attack that is done, jobs done, jobs in all, and seconds left as estimated."""
@@ -91,19 +91,18 @@ def audit(
         on_job: Told of progress.
 
     Raises:
-        RunError: The run is not finished or damaged, or an audit is there.
-        AuditError: The settings do not fit the run.
+        RunError: The run is not finished, or an audit is there.
+        AuditError: A file of the run is missing or edited, or the settings do not fit the run.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
     settings = settings or AuditSettings()
-    folder.summary()
+    inputs = check_finished(folder).sums
     home = folder.audit_folder
     if (home / "audit.json").exists():
         if not force:
             raise RunError(f"{home}: holds an audit; `--force` makes it anew")
         shutil.rmtree(home)
     began, started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
-    inputs = input_hashes(folder)
     scene_facts = _Facts.of(folder, settings)
     jobs = list(_jobs(scene_facts.views))
     key = _key(settings, inputs)
@@ -131,19 +130,11 @@ def audit(
             }
             for k in catalogue()
         ],
-        "inputs": inputs,
+        "inputs": dict(inputs),
         "files": {p.name: _sha256(p) for p in sorted(home.iterdir()) if p.is_file()},
     }  # fmt: skip
     write_text(home / "audit.json", json.dumps(about, indent=1) + "\n")
     return Audit.open(folder)
-
-
-def input_hashes(run: RunFolder) -> dict[str, str]:
-    """SHA-256 of every file of a run that an audit may read, by path within the run's folder."""
-    files = [run.path / name for name in _INPUTS if (run.path / name).exists()]
-    files += sorted(run.record_folder.glob("*.safetensors"))
-    files += [run.canaries_file] if run.canaries_file.exists() else []
-    return {str(path.relative_to(run.path)): _sha256(path) for path in files}
 
 
 @dataclass(frozen=True)
@@ -153,8 +144,6 @@ class _Facts:
 
     @classmethod
     def of(cls, run: RunFolder, settings: AuditSettings) -> _Facts:
-        from fedstyle_secure.audit.scene import Scene
-
         scene = Scene(run, settings)
         views = views_of(
             scene.config, scene.plan, scene.roster_length, settings.colluders, settings.without
@@ -209,55 +198,71 @@ def _run_jobs(
             rows = json.loads(path.read_text(encoding="utf-8"))["findings"]
             found[job.name] = [Finding.from_dict(row) for row in rows]
     left = [job for job in jobs if job.name not in found]
-    workers = min(settings.processes or os.cpu_count() or 1, len(left))
     started, before = time.perf_counter(), len(found)
+    for job, rows in _done(run, settings, left):
+        write_text(kept / f"{job.name}.json", json.dumps({"key": key, "findings": rows}))
+        found[job.name] = [Finding.from_dict(row) for row in rows]
+        if on_job is not None:
+            spent, fresh = time.perf_counter() - started, len(found) - before
+            on_job(job.attack, len(found), len(jobs), spent / fresh * (len(jobs) - len(found)))
+    return found
+
+
+def _done(
+    run: RunFolder, settings: AuditSettings, jobs: Sequence[_Job]
+) -> Iterator[tuple[_Job, list[dict[str, Any]]]]:
+    """Jobs as they are done, here or in processes of their own."""
+    workers = min(settings.processes or os.cpu_count() or 1, len(jobs))
+    if workers == 0:
+        return
+    if workers == 1:
+        with one_thread():
+            scene = Scene(run, settings)
+            for job in jobs:
+                yield job, _attack(scene, job.attack, job.item)
+        return
+    path, text = str(run.path), settings.model_dump_json()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(workers, 1), mp_context=context, initializer=_one_thread) as pool:
-        text = settings.model_dump_json()
-        waiting = {
-            pool.submit(_run_job, str(run.path), text, job.attack, job.item.value): job for job in left
-        }
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
+        waiting = {pool.submit(_run_job, path, text, job.attack, job.item.value): job for job in jobs}
         for future in as_completed(waiting):
             job = waiting[future]
             try:
-                rows = future.result()
+                yield job, future.result()
             except BrokenProcessPool:
                 raise AuditError(
                     f"the process that ran {job.attack!r} was killed, perhaps for lack of memory; what was "
                     "done is kept, so run it again, with fewer processes"
                 ) from None
-            write_text(kept / f"{job.name}.json", json.dumps({"key": key, "findings": rows}))
-            found[job.name] = [Finding.from_dict(row) for row in rows]
-            if on_job is not None:
-                spent, fresh = time.perf_counter() - started, len(found) - before
-                on_job(job.attack, len(found), len(jobs), spent / fresh * (len(jobs) - len(found)))
-    return found
 
 
-def _one_thread() -> None:
+def _begin_worker() -> None:
     import torch
 
+    leave_with_parent()
     torch.set_num_threads(1)
 
 
 @lru_cache(maxsize=1)
-def _scene(path: str, settings: str) -> Any:
+def _scene(path: str, settings: str) -> Scene:
     """One scene a process: preparing pictures takes longer than most attacks."""
-    from fedstyle_secure.audit.scene import Scene
-
     return Scene(RunFolder(Path(path)), AuditSettings.model_validate_json(settings))
 
 
 def _run_job(path: str, settings: str, attack: str, item: str) -> list[dict[str, Any]]:
-    """In a process of its own: run an attack, write its pictures, give its rows back."""
+    """In a process of its own."""
+    return _attack(_scene(path, settings), attack, Item(item))
+
+
+def _attack(scene: Scene, attack: str, item: Item) -> list[dict[str, Any]]:
+    """Run an attack, write its pictures, give its rows back."""
     known: Known = next(k for k in catalogue() if k.card.key == attack)
-    scene = _scene(path, settings)
     assert known.run is not None
     try:
-        outcome = known.run(scene, Item(item))
+        outcome = known.run(scene, item)
     except (AuditError, AttackError) as error:
         return [known.card.blank(scene.settings.seed, str(error)).to_dict()]
-    home = RunFolder(Path(path)).audit_folder
+    home = scene.run.audit_folder
     rows = list(outcome.findings)
     if outcome.roc is not None:
         curve = _draw_curve(home / f"roc_{attack}_{item}", known, *outcome.roc, scene.settings.confidence)
@@ -266,7 +271,8 @@ def _run_job(path: str, settings: str, attack: str, item: str) -> list[dict[str,
         from attacks.sheet import contact_sheet
 
         panel, name = outcome.panel, f"pictures_{attack}.png"
-        contact_sheet(panel.truths, panel.columns, panel.title, panel.labels).save(home / name)
+        sheet = contact_sheet(panel.truths, panel.columns, panel.title, panel.labels, picked=panel.picked)
+        sheet.save(home / name)
         rows = [replace(row, pictures=(name,)) for row in rows]
     return [row.to_dict() for row in rows]
 

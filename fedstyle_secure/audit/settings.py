@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,14 +23,16 @@ class AuditSettings(BaseModel):
 
     preset: str = Field("quick", description="Name for tables and reports.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of targets, candidates and attacks.")
-    artists: int = Field(8, ge=0, description="Most artists that are attacked; 0: all.")
+    artists: int = Field(10, ge=0, description="Most artists that are attacked; 0: all.")
     targets: int = Field(20, ge=4, le=1000, description="Pictures attacked one at a time, closed-form.")
     candidates: int = Field(100, ge=2, le=10_000, description="Pictures that a target is sought among.")
     pictures: int = Field(4, ge=1, le=100, description="Pictures rebuilt by optimisation (cnn encoder).")
     steps: int = Field(150, ge=2, le=100_000, description="Steps of an optimisation.")
     restarts: int = Field(1, ge=1, le=64, description="Restarts of an optimisation.")
     rounds: int = Field(4, ge=0, description="Most rounds whose updates are read; 0: all.")
-    fpr: float = Field(0.01, gt=0, lt=1, description="False-positive rate at which the TPR is reported.")
+    fpr: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.01, 0.1), description="False-positive rates at which the TPR is reported."
+    )
     confidence: float = Field(0.995, gt=0.5, lt=1, description="Of every interval by itself.")
     colluders: int = Field(1, ge=1, description="Artists that help the platform in one of the views.")
     show_pictures: bool = Field(

@@ -21,6 +21,7 @@ from attacks.membership.scores import MembershipScores
 from attacks.membership.tracing import traced
 from attacks.metrics import mean_square
 from attacks.results import Attack, Budget, Evidence, Truth
+from fedstyle_secure.audit.findings import NO_RECORD
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import (
     AttackCard,
@@ -39,12 +40,14 @@ from fedstyle_secure.privacy.mechanisms import DpSgd
 
 ONE = AttackCard(
     "update_one", "Inversion of an update",
-    "Rebuilds what trained from the update of a step whose batch happened to hold one picture.",
+    "Works back from the update of a step whose batch happened to hold one picture to that picture. Such "
+    "updates are made anew with the run's own weights, clip and noise, as a run draws few.",
     "reconstruction", "L4", "artwork", "identification rate",
 )  # fmt: skip
 STYLE = AttackCard(
     "update_style", "Style of a picture from its update",
-    "Guesses which shared style the one picture of a batch belongs to.",
+    "Guesses which shared style the one picture of a batch belongs to, from updates made anew as for the "
+    "inversion.",
     "attribute inference", "L3", "artwork", "style named rightly",
 )  # fmt: skip
 BATCH = AttackCard(
@@ -102,8 +105,15 @@ def update_of_one(scene: Scene) -> Outcome:
         known = _control_targets(scene, count if closed else min(count, 4))
         control = np.array([_rank(_attacked(scene, sent, plain, t, budget, False)[0], t) for t in known])
     words = "closed form" if closed else f"{budget.steps} steps, {budget.restarts} restarts"
-    how = Setting(ONE, settings.seed, settings.confidence, time.perf_counter() - started, words,
-                  "a batch of one is the worst that the sampler can draw")  # fmt: skip
+    note = (
+        "updates of a batch of one, the worst that the sampler can draw, made anew with the run's settings; "
+        + (
+            "the attack picks among candidates and draws no picture"
+            if closed
+            else "the attack draws pictures"
+        )
+    )
+    how = Setting(ONE, settings.seed, settings.confidence, time.perf_counter() - started, words, note)
     # Optimisation also uses the anchors, which earlier releases of the picture went into.
     events = _one_step(scene.sgd) if closed else [*_one_step(scene.sgd), *_until(scene, sent)]
     finding = identification(how, ranks, prior_ranks, len(targets[0].candidates), Limit(events), control)
@@ -268,7 +278,7 @@ def _aligned(
 def _sent_with_updates(scene: Scene) -> list[Instruction]:
     """What was sent in the rounds with training that are read."""
     if not scene.rounds:
-        raise AuditError("the run kept no record of its messages (audit.record)")
+        raise AuditError(NO_RECORD)
     sent = [r.instruction for r in scene.rounds if r.instruction.round in scene.plan.schedule.updates]
     most = scene.settings.rounds
     if most and len(sent) > most:
@@ -421,12 +431,8 @@ def _panel(
     if closed:
         truths = torch.cat([t.pictures[t.number][None] for t, _ in shown])
         columns = {
-            "picked by the attack": torch.stack(
-                [t.pictures[_likeness(e, t).argmax()] for t, (e, _) in shown]
-            ),
-            "picked without looking": torch.stack(
-                [t.pictures[_likeness(p, t).argmax()] for t, (_, p) in shown]
-            ),
+            "picked by the attack": _picked([(t, e) for t, (e, _) in shown]),
+            "picked without looking": _picked([(t, p) for t, (_, p) in shown]),
         }
     else:
         truths = torch.cat([t.candidates[t.number][None] for t, _ in shown])
@@ -438,7 +444,7 @@ def _panel(
     columns["nearest public picture"] = torch.cat([nearest_public(t[None], public) for t in truths])
     what = "which candidate it picks" if closed else "what it rebuilds"
     title = f"{ONE.name}, batch of one: {what}"
-    return Panel(truths, columns, title, tuple(t.works.artist for t, _ in shown))
+    return Panel(truths, columns, title, tuple(t.works.artist for t, _ in shown), picked=closed)
 
 
 def _picked(pairs: Sequence[tuple[_Target, Evidence]]) -> Tensor:

@@ -110,7 +110,7 @@ def write_results(
         "audit": _audit(config, canaries),
         "encoder_sha256": file_sha256(run.encoder_file),
     }
-    write_json(run.summary_file, summary)
+    run.finish(summary)
     return summary
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
-from fedstyle_secure.audit.findings import Category, Finding, Level
+from fedstyle_secure.audit.findings import PROVEN, Category, Finding, Level
 from fedstyle_secure.report.facts import Facts
 from fedstyle_secure.report.pieces import Answers, Badge, Block, Line, Para, Piece, Sign, Strong, Term
 from fedstyle_secure.report.words import ORDER
@@ -19,6 +19,7 @@ QUESTIONS: Sequence[tuple[str, str, tuple[Level, ...]]] = (
 
 
 _UNITS = ("artwork", "artist")
+_NO = "no guarantee"
 
 
 def worst(findings: Iterable[Finding]) -> Sign:
@@ -50,10 +51,11 @@ def asked(facts: Facts) -> list[Block]:
     else:
         line += [
             "Asked: if the network, the platform, its helpers or a buyer want the artists' pictures, how far "
-            "do "
-            "they get? We took their place, with what each of them really holds, and attacked the run (",
-            facts.sources.figure("findings.json#/*/verdict", "whole", "count") if facts.findings else "no",
-            " findings, preset ",
+            "do they get? We took their place, with what each of them really holds, and attacked the run (",
+            facts.sources.figure("audit.json#/attacks/*/name", "whole", "count"),
+            " attacks in ",
+            facts.sources.figure("audit.json#/views/*/name", "whole", "count"),
+            " adversary views, preset ",
             facts.sources.text("audit.json#/preset"),
             ").",
         ]
@@ -78,10 +80,14 @@ def five_lines(facts: Facts) -> Answers:
 
 def answer(facts: Facts, levels: Sequence[Level]) -> tuple[Sign, Line]:
     """The verdict on some levels, and a line that says it."""
-    chosen = [i for i, finding in enumerate(facts.findings) if finding.level in levels]
+    chosen = [
+        i
+        for i, finding in enumerate(facts.findings)
+        if finding.level in levels and (finding.metric != PROVEN or finding.alarm)
+    ]
     verdict = worst(facts.findings[i] for i in chosen)
     if verdict == "not run":
-        return verdict, ["Nobody looked: no attack of this kind was run."]
+        return verdict, ["Nobody looked: no attack of this kind was run.", *_reasons(facts, chosen)]
     line: list[Piece]
     of = {v: [i for i in chosen if worst([facts.findings[i]]) == v] for v in ORDER}
     if verdict == "alarm":
@@ -91,9 +97,8 @@ def answer(facts: Facts, levels: Sequence[Level]) -> tuple[Sign, Line]:
         top = max(of["leaks"], key=lambda i: _margin(facts.findings[i]))
         line = ["Yes: ", *_measured(facts, top), ". It leaks to: ", *view_names(facts, of["leaks"]), "."]
         kept = _only(facts, of["not broken by this attack"], of["leaks"])
-        return verdict, line + (
-            [" Not broken in the view of: ", *view_names(facts, kept), "."] if kept else []
-        )
+        line += [" Not broken in the view of: ", *view_names(facts, kept), "."] if kept else []
+        return verdict, [*line, *_also(facts, of["leaks"], top), *_hardest_hit(facts, chosen)]
     tried: Line = ["Not broken by ", *_attacks(facts, of["not broken by this attack"]), "."]
     if verdict == "inconclusive":
         open_: Line = [
@@ -103,7 +108,50 @@ def answer(facts: Facts, levels: Sequence[Level]) -> tuple[Sign, Line]:
         ]
         return verdict, [*open_, *([" ", *tried] if of["not broken by this attack"] else [])]
     top = max(chosen, key=lambda i: _margin(facts.findings[i]))
-    return verdict, [*tried, " Closest: ", *_measured(facts, top), "."]
+    return verdict, [*tried, " Closest: ", *_measured(facts, top), ".", *_hardest_hit(facts, chosen)]
+
+
+def _also(facts: Facts, leaking: Sequence[int], told: int) -> list[Piece]:
+    """The other attacks that leak, each with whom it serves."""
+    line: list[Piece] = []
+    for name in dict.fromkeys(facts.findings[i].attack for i in leaking):
+        places = [i for i in leaking if facts.findings[i].attack == name]
+        if name != facts.findings[told].attack:
+            line += [" Also by “", facts.sources.text(f"findings.json#/{places[0]}/attack"), "”, to: "]
+            line += [*view_names(facts, places), "."]
+    return line
+
+
+def _hardest_hit(facts: Facts, chosen: Sequence[int]) -> list[Piece]:
+    """The single artist with the largest figure: a mean over artists can hide one."""
+    single = [i for i in chosen if facts.findings[i].target != "all" and facts.findings[i].value is not None]
+    if not single:
+        return []
+    top = max(single, key=lambda i: (facts.findings[i].value or 0.0) - (facts.findings[i].baseline or 0.0))
+    at, figure = f"findings.json#/{top}", facts.sources.figure
+    return [
+        " Largest figure of a single artist: ",
+        facts.sources.text(f"{at}/target"),
+        ", ",
+        facts.sources.text(f"{at}/metric"),
+        " ",
+        figure(f"{at}/value", "rate"),
+        " (between ",
+        figure(f"{at}/low", "rate"),
+        " and ",
+        figure(f"{at}/high", "rate"),
+        ").",
+    ]
+
+
+def _reasons(facts: Facts, chosen: Sequence[int]) -> list[Piece]:
+    first: dict[str, int] = {}
+    for i in chosen:
+        first.setdefault(facts.findings[i].reason, i)
+    line: list[Piece] = []
+    for i in first.values():
+        line += ["; " if line else " Why: ", facts.sources.text(f"findings.json#/{i}/reason")]
+    return [*line, "."] if line else []
 
 
 def _measured(facts: Facts, i: int) -> Line:
@@ -114,15 +162,17 @@ def _measured(facts: Facts, i: int) -> Line:
         *view_name(facts, finding.view),
         "”, “",
         facts.sources.text(f"{at}/attack"),
-        "” reaches: ",
-        facts.sources.text(f"{at}/metric"),
-        " ",
-        figure(f"{at}/value", "rate"),
+        "” reaches",
     ]
+    if finding.target != "all":
+        line += [" for ", facts.sources.text(f"{at}/target")]
+    line += [": ", facts.sources.text(f"{at}/metric"), " ", figure(f"{at}/value", "rate")]
     if finding.low is not None and finding.high is not None:
         line += [" (between ", figure(f"{at}/low", "rate"), " and ", figure(f"{at}/high", "rate"), ")"]
     if finding.baseline is not None:
         line += [", where ", figure(f"{at}/baseline", "rate"), " is reached without looking"]
+    if finding.reason:
+        line += [" (", facts.sources.text(f"{at}/reason"), ")"]
     return line
 
 
@@ -193,6 +243,7 @@ def _guarantee(facts: Facts) -> Line:
             "Epsilon bounds how much likelier any conclusion can become because one of them took part: by a "
             "factor of e to the power of epsilon, so small is strong and large says little. "
         ]
+    line += _proven(facts)
     compared = [f for f in facts.findings if f.bound is not None and f.low is not None]
     if not compared:
         return [*line, "No measurement was set against it."]
@@ -202,6 +253,22 @@ def _guarantee(facts: Facts) -> Line:
         else "no measurement lies above it beyond its interval"
     )
     return [*line, f"Set against what was measured: {said}."]
+
+
+def _proven(facts: Facts) -> Line:
+    """What canaries prove to have been given away at least."""
+    found = [i for i, f in enumerate(facts.findings) if f.metric == PROVEN and f.value is not None]
+    if not found:
+        return []
+    at = f"findings.json#/{max(found, key=lambda i: facts.findings[i].value or 0.0)}"
+    figure = facts.sources.figure
+    return [
+        "Records that an auditor planted prove that at least epsilon ",
+        figure(f"{at}/value"),
+        " was given away by what they were sought in, for which the ledger states ",
+        figure(f"{at}/bound", "epsilon", none=_NO),
+        ". ",
+    ]
 
 
 def _gaps(facts: Facts) -> Line:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedstyle_secure.report.facts import Facts
-from fedstyle_secure.report.pieces import Block, Line, Para, Piece, Table, Term
+from fedstyle_secure.report.pieces import Block, Bullets, Line, Para, Piece, Table, Term
 from fedstyle_secure.report.sources import escape
 
 _KINDS = {
@@ -62,7 +62,7 @@ def spending(facts: Facts) -> list[Block]:
         ["Per artwork, all runs until this one ended"],
         ["Withdrawn"],
     ]
-    blocks: list[Block] = [Table("spending", caption, head, rows, frozenset({1, 2, 3, 4}))]
+    blocks: list[Block] = [Table("spending", caption, head, rows, frozenset({1, 2, 3, 4})), *_since(facts)]
     if facts.summary["privacy"]["epsilon_artist_max"] is None:
         blocks.append(
             Para(
@@ -75,6 +75,36 @@ def spending(facts: Facts) -> list[Block]:
             )
         )
     return blocks
+
+
+def _since(facts: Facts) -> list[Block]:
+    """What artists released after this run ended, in others, as far as their own ledgers lie beside it."""
+    figure = facts.sources.figure
+    rows: list[Line] = []
+    for artist in facts.own["since"]:
+        at = f"report.json#/since/{escape(artist)}"
+        rows.append(
+            [
+                _name(facts, artist),
+                ": ",
+                figure(f"{at}/releases", "whole"),
+                " more releases in other runs; all together now cost per artwork ",
+                figure(f"{at}/epsilon_artwork", "epsilon", none=_NO),
+                ", per artist ",
+                figure(f"{at}/epsilon_artist", "epsilon", none=_NO),
+                ".",
+            ]
+        )
+    if rows:
+        told = "Since this run ended, these artists have released more. The table does not cover that:"
+        return [Para([told], "note"), Bullets(rows)]
+    compared = figure("report.json#/checked/artists_ledgers", "whole")
+    line: Line = [
+        "Artists whose own ledger lies beside the run and was compared with the table: ",
+        compared,
+        ". None of these has released anything since. Of others nobody here can tell.",
+    ]
+    return [Para(line, "note")]
 
 
 def kinds(facts: Facts) -> list[Block]:

@@ -22,7 +22,7 @@ def document(facts: Facts, date: str) -> Document:
         Section("findings", "Every finding", findings_tables.every_row(facts)),
         Section("method", "How each attack was made", findings_tables.how_made(facts), 3),
         Section("artists", "The worst case of each artist", findings_tables.per_artist(facts)),
-        Section("panels", "Reconstructions", findings_tables.panels(facts)),
+        Section("panels", "Pictures that attacks picked or drew", findings_tables.panels(facts)),
         Section("curves", "Curves, with the limit of the guarantee", findings_tables.curves(facts)),
         Section("ledger", "What was given away", cost_tables.spending(facts)),
         Section("releases", "Kinds of release", cost_tables.kinds(facts), 3),

@@ -14,16 +14,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from fedstyle_secure.audit.findings import Finding, read_findings
+from fedstyle_secure.audit.integrity import Checked, check_audit, check_finished, read_json
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import AuditError, RunError
-from fedstyle_secure.report.integrity import (
-    RUN_FILES,
-    check_audit,
-    check_ledger,
-    check_openings,
-    check_run,
-    read_json,
-)
+from fedstyle_secure.errors import AuditError
 from fedstyle_secure.report.sources import Sources, escape
 from fedstyle_secure.runs import RunFolder, file_sha256
 from fedstyle_secure.secure_sum.profiles import MAX_MODULUS_BITS, PROFILES
@@ -105,22 +98,16 @@ def read_facts(run: Path | str) -> Facts:
         AuditError: A file is missing, edited, or of another run; names it.
     """
     folder = RunFolder(Path(run))
-    config, summary = folder.config(), folder.summary()
+    checked = check_finished(folder)
+    config, summary, manifest = folder.config(), folder.summary(), folder.manifest()
+    ledger, metrics = read_json(folder.ledger_file), folder.metrics()
     try:
-        manifest, metrics = folder.manifest(), folder.metrics()
-    except (RunError, ValueError) as error:
-        raise AuditError(f"{folder.path}: {error}") from None
-    try:
-        check_run(folder, config, manifest, summary)
-        ledger = read_json(folder.ledger_file)
-        ledgers = check_ledger(folder, config, summary, ledger)
-        signed = check_openings(folder, config)
-        audit, findings = _audit(folder)
+        audit, findings = _audit(folder, checked)
     except (KeyError, TypeError, AttributeError) as error:
         raise AuditError(f"{folder.path}: a file lacks what it should hold: {error}") from None
     transcript = folder.transcript_file
     lines = transcript.read_text(encoding="utf-8").splitlines() if transcript.is_file() else []
-    own = _own(folder, audit, ledgers, signed) | {"scheme": _scheme(transcript, lines)}
+    own = _own(folder, audit, checked, ledger) | {"scheme": _scheme(transcript, lines)}
     files = {
         "config.toml": config.model_dump(mode="json"),
         "manifest.json": manifest,
@@ -135,7 +122,7 @@ def read_facts(run: Path | str) -> Facts:
     return Facts(folder, config, manifest, summary, ledger, metrics, audit, findings, own, files)
 
 
-def _audit(folder: RunFolder) -> tuple[Mapping[str, Any] | None, tuple[Finding, ...]]:
+def _audit(folder: RunFolder, checked: Checked) -> tuple[Mapping[str, Any] | None, tuple[Finding, ...]]:
     path = folder.path / "audit" / "audit.json"
     if not path.exists():
         stray = next(iter(sorted(path.parent.glob("*"))), None) if path.parent.is_dir() else None
@@ -143,7 +130,7 @@ def _audit(folder: RunFolder) -> tuple[Mapping[str, Any] | None, tuple[Finding, 
             raise AuditError(f"{path}: is missing, so nothing vouches for {stray.name}; audit the run again")
         return None, ()
     audit = read_json(path)
-    check_audit(folder, audit)
+    check_audit(folder, audit, checked.sums)
     findings = tuple(read_findings(path.parent / "findings.json"))
     keys = {view["key"] for view in audit["views"]}
     for i, finding in enumerate(findings):
@@ -157,9 +144,11 @@ def _audit(folder: RunFolder) -> tuple[Mapping[str, Any] | None, tuple[Finding, 
     return audit, findings
 
 
-def _own(folder: RunFolder, audit: Mapping[str, Any] | None, ledgers: int, signed: bool) -> dict[str, Any]:
-    names = [*RUN_FILES, *(["transcript.jsonl"] if folder.transcript_file.is_file() else [])]
-    hashes = {name: file_sha256(folder.path / name) for name in names}
+def _own(
+    folder: RunFolder, audit: Mapping[str, Any] | None, checked: Checked, ledger: Mapping[str, Any]
+) -> dict[str, Any]:
+    hashes = {name: digest for name, digest in checked.sums.items() if "/" not in name}
+    hashes["SHA256SUMS"] = file_sha256(folder.sums_file)
     if audit is not None:
         hashes["audit/audit.json"] = file_sha256(folder.path / "audit" / "audit.json")
         hashes["audit/findings.json"] = file_sha256(folder.path / "audit" / "findings.json")
@@ -168,8 +157,20 @@ def _own(folder: RunFolder, audit: Mapping[str, Any] | None, ledgers: int, signe
         "made_with": {name: metadata.version(name) for name in _TOOLS},
         "hashes": hashes,
         "encoder_values": _encoder_values(folder.encoder_file),
-        "checked": {"artists_ledgers": ledgers, "opener_signatures": signed},
+        "checked": {"artists_ledgers": len(checked.own), "opener_signatures": checked.signed},
+        "since": {
+            artist: {
+                "releases": own.releases - len(ledger[artist]),
+                **{f"epsilon_{unit}": _finite(value) for unit, value in own.epsilon.items()},
+            }
+            for artist, own in checked.own.items()
+            if own.releases > len(ledger[artist])
+        },
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _encoder_values(path: Path) -> int:

@@ -58,9 +58,10 @@ def matrix(facts: Facts) -> list[Block]:
     table = Table(
         "matrix",
         [
-            "A cell shows the worst verdict over all targets, its figure, and its ",
+            "A cell shows the worst verdict over all targets and metrics, the figure that has it, over all "
+            "artists where there is such a one, and its ",
             Term("confidence interval", "interval"),
-            " below it.",
+            " below it. A single artist may fare worse than all together: see the table of artists.",
         ],
         head,
         rows,
@@ -108,7 +109,7 @@ def every_row(facts: Facts) -> list[Block]:
     if facts.audit is None:
         return [NO_AUDIT]
     groups = _alike(facts)
-    ran = [places for places in groups if facts.findings[places[0]].value is not None]
+    ran = [places for places in groups if _over_all(facts.findings[places[0]])]
     rest = [places for places in groups if facts.findings[places[0]].value is None]
     blocks: list[Block] = []
     if ran:
@@ -124,7 +125,10 @@ def every_row(facts: Facts) -> list[Block]:
             ["In the view of"],
             ["What it stands on"],
         ]
-        caption: Line = ["What was measured. Views that hold the same get the same figure, and share a row."]
+        caption: Line = [
+            "What was measured over all artists. Views that hold the same get the same figure, and share a "
+            "row. Figures of single artists have a table of their own."
+        ]
         rows = [_row(facts, places) for places in ran]
         numeric, wide = frozenset({4, 5, 6, 7}), frozenset({9})
         blocks.append(Table("measured", caption, head, rows, numeric, wide))
@@ -142,6 +146,10 @@ def every_row(facts: Facts) -> list[Block]:
         names: list[Line] = [["Attack"], ["Metric"], ["In the view of"], ["Why not"]]
         blocks.append(Table("not-run", told, names, lines, wide=frozenset({2, 3})))
     return blocks or [Para(["This audit has no findings."], "note")]
+
+
+def _over_all(finding: Finding) -> bool:
+    return finding.value is not None and finding.target == "all"
 
 
 def _alike(facts: Facts) -> list[list[int]]:
@@ -277,9 +285,10 @@ def per_artist(facts: Facts) -> list[Block]:
             ["Attack, view, metric"],
         ]
         caption: Line = [
-            "The worst finding of each artist. The dot is the figure, the line its interval, the hollow tick "
-            "what "
-            "one gets without looking, the solid tick the most that the guarantee allows."
+            "The worst finding of each artist alone; its interval allows for having looked at all of them. "
+            "Every figure of every artist is in findings.csv. The dot is the figure, the line its interval, "
+            "the hollow tick what one gets without looking, the solid tick the most that the guarantee "
+            "allows."
         ]
         blocks.append(Table("artists", caption, head, rows, frozenset({4}), frozenset({5})))
     if without:
@@ -316,8 +325,8 @@ def panels(facts: Facts) -> list[Block]:
             *target(facts, i),
             ", in the view of ",
             *view_span(facts, places),
-            ": a row a target: the truth first, then what the attack made of the run, and what the same "
-            "attack makes without the run. Verdict: ",
+            ": a row a target: the truth first, then what the attack picked or drew, and what the same "
+            "attack picks or draws without the run. Verdict: ",
             Badge(worst([facts.findings[i]])),
             ".",
         ]
@@ -325,8 +334,9 @@ def panels(facts: Facts) -> list[Block]:
         blocks.append(Picture(facts.run.path / "audit" / name, alt, caption))
     if not blocks:
         return [Para(["No attack of this audit draws pictures, so there is none to show."], "note")]
-    told = "Look at the columns on the right first: what is drawn without the run is no leak."
-    return [Para([told]), *blocks]
+    told = "Look at the columns on the right first: what is picked or drawn without the run is no leak."
+    private = "Artists' own pictures are on this page: keep it among those to whom they allow them."
+    return [Para([private], "note"), Para([told]), *blocks]
 
 
 def curves(facts: Facts) -> list[Block]:
@@ -343,6 +353,11 @@ def curves(facts: Facts) -> list[Block]:
             if bounded
             else "No limit is drawn, as there is no guarantee."
         )
+        if bounded and facts.findings[i].details.get("hops", 1) > 1:
+            limit += (
+                " A member and a non-member differ in two records, one taken out and one put in, so that "
+                "epsilon counts twice in it, and is larger than the ledger's."
+            )
         caption: Line = [
             facts.sources.text(f"findings.json#/{i}/attack"),
             ", ",

@@ -245,8 +245,10 @@ class _Gate:
             kind = key if key.startswith("lifetime_") else f"epsilon_{key}"
             column = kind.replace("lifetime_", "lifetime_epsilon_") if kind is key else kind
             for row in privacy["per_artist"]:
-                found = row[column]
-                problem = ""
+                found, problem = row[column], ""
+                since = self._facts.own["since"].get(row["artist"])
+                if since is not None and kind is key:
+                    found = since[key.replace("lifetime_", "epsilon_")]
                 if found is None:
                     problem = "there is no guarantee"
                 elif found > limit:
@@ -289,6 +291,8 @@ class _Gate:
             there = (
                 f"; there are figures at {', '.join(f'{rate:g}' for rate in sorted(rates))}" if rates else ""
             )
+            tried = sorted({f.reason for f in self._facts.findings if _rate_of(f) == limit.fpr})
+            there += f"; not run: {'; '.join(tried)}" if tried else ""
             problem = f"no finding has a TPR at an FPR of {limit.fpr:g}{there}"
             yield self._check(*keys, subject="audit", problem=problem)
 
@@ -313,7 +317,8 @@ class _Gate:
             view, attack = "", name
         wanted = called.get(attack, attack)
         rows = [f for f in self._facts.findings if f.attack == wanted and view in ("", f.view)]
-        problem = ""
+        weak = sorted({f.reason for f in rows if f.verdict == "inconclusive" and f.target == "all"})
+        problem = f"is inconclusive: {'; '.join(weak)}" if weak else ""
         if not any(f.value is not None for f in rows):
             known = {*called, *called.values(), *(f.attack for f in self._facts.findings)}
             reasons = sorted({f.reason for f in rows})
@@ -323,6 +328,12 @@ class _Gate:
         return self._check("attacks", "required", subject=name, problem=problem)
 
     def _verdicts(self, limits: AttackLimits) -> Iterable[Check]:
+        # Where the attack itself proves nothing, one line says so, not one an artist.
+        weak_for_all = {
+            (finding.view, finding.attack, finding.metric)
+            for finding in self._facts.findings
+            if finding.verdict == "inconclusive" and finding.target == "all"
+        }
         for i, finding in enumerate(self._facts.findings):
             forbidden = limits.forbidden_verdicts
             keys: tuple[str, ...] = ("attacks", "forbidden_verdicts")
@@ -335,7 +346,8 @@ class _Gate:
                 yield self._check(
                     *keys, subject=self._name(i), problem=f"is “{finding.verdict}”" if bad else ""
                 )
-            if not limits.allow_inconclusive:
+            told = finding.target != "all" and (finding.view, finding.attack, finding.metric) in weak_for_all
+            if not limits.allow_inconclusive and not told:
                 weak = f"is inconclusive: {finding.reason or 'no reason is given'}"
                 problem = weak if finding.verdict == "inconclusive" else ""
                 yield self._check("attacks", "allow_inconclusive", subject=self._name(i), problem=problem)

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from fedstyle_secure.config import Scalar
+from fedstyle_secure.processes import leave, leave_with_parent
 
 ERROR = "error.txt"
 """File in a cell's folder that says why it failed."""
@@ -90,10 +90,8 @@ def _work(home: str, settings: dict[str, Scalar], audit: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     # Who interrupts a sweep at the keyboard interrupts the process that started this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _leave(143))
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: leave(143))
+    leave_with_parent()
     path = Path(home)
     with (path / ".lock").open("w") as lock:
         # Workers of a sweep that was killed end by themselves, a moment later.
@@ -125,15 +123,3 @@ def _tried(work: Callable[[], None]) -> str:
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
     return ""
-
-
-def _leave_with(parent: int) -> None:
-    connection.wait([parent])
-    _leave(1)
-
-
-def _leave(code: int) -> None:
-    """End at once, with the processes that an audit has started."""
-    for child in multiprocessing.active_children():
-        child.kill()
-    os._exit(code)

@@ -25,7 +25,7 @@ from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.training import train
 
 SETTINGS = AuditSettings(
-    targets=12, candidates=40, confidence=0.95, rounds=2, processes=1, fpr=0.1, show_pictures=True
+    targets=12, candidates=40, confidence=0.95, rounds=2, processes=1, fpr=(0.1,), show_pictures=True
 )
 SMALL = (
     "gallery.artists=8", "gallery.public_artists=6", "gallery.pictures=20", "gallery.size=48",

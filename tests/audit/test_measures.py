@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from attacks.membership.scores import MembershipScores
+from attacks.roc import auc
 from fedstyle_secure.audit.findings import Finding, judge, not_run, read_findings, write_findings
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import Setting, guessing, identification, membership
@@ -51,21 +52,26 @@ def _scores(values):
     return MembershipScores.of("x", np.asarray(values, float))
 
 
-def test_membership_counts_beyond_the_blind_baseline_and_the_worst_artist_pays_for_the_search():
+def test_membership_counts_beyond_the_blind_baseline_and_each_artist_pays_for_the_search():
     rng = np.random.default_rng(0)
     truth = np.tile(np.arange(40) < 30, 5)
     artists = np.repeat([f"a{i}" for i in range(5)], 40)
     scores = rng.normal(size=200) + truth
     control = (_scores(rng.normal(size=200) + 3 * truth), truth)
     limit = Limit([SampledGaussian(1.0)], hops=2)
-    whole, worst, rate = membership(SURE, _scores(scores), truth, artists, 0.5, limit, control, 0.3).findings
+    found = membership(SURE, _scores(scores), truth, artists, 0.5, limit, control, [0.3]).findings
+    whole, rate, each = found[0], found[1], found[2:]
     assert whole.verdict == "leaks"
-    assert worst.target in artists
-    assert worst.value >= whole.value
-    assert worst.confidence == pytest.approx(1 - 0.05 / 5)
+    own = {
+        artist: (scores[(artists == artist) & truth], scores[(artists == artist) & ~truth])
+        for artist in artists
+    }
+    assert {row.target: row.value for row in each} == {artist: auc(*parts) for artist, parts in own.items()}
+    assert [row.value for row in each] == sorted((row.value for row in each), reverse=True)
+    assert [row.confidence for row in each] == [pytest.approx(1 - 0.05 / 5)] * 5
     assert rate.metric == "TPR at 0.3 FPR"
     assert rate.baseline >= 0.3
-    blind = membership(SURE, _scores(scores), truth, artists, 0.95, limit, control, 0.1).findings
+    blind = membership(SURE, _scores(scores), truth, artists, 0.95, limit, control, [0.1]).findings
     assert blind[0].verdict == "not broken by this attack"
     assert blind[0].baseline == 0.95
 
@@ -78,7 +84,7 @@ def test_scores_that_say_nothing_rarely_leak():
     for _ in range(100):
         drawn = _scores(rng.normal(size=120))
         leaks += (
-            membership(SURE, drawn, truth, artists, 0.5, limit, control, 0.1).findings[0].verdict == "leaks"
+            membership(SURE, drawn, truth, artists, 0.5, limit, control, [0.1]).findings[0].verdict == "leaks"
         )
     assert leaks < 9
 
@@ -86,10 +92,10 @@ def test_scores_that_say_nothing_rarely_leak():
 def test_a_rate_that_the_non_members_cannot_show_is_not_run():
     truth = np.arange(60) < 40
     drawn = _scores(np.random.default_rng(2).normal(size=60))
-    found = membership(SURE, drawn, truth, np.full(60, "a"), 0.5, Limit([]), (drawn, truth), 0.01).findings
-    assert found[-1].verdict == "not run"
+    found = membership(SURE, drawn, truth, np.full(60, "a"), 0.5, Limit([]), (drawn, truth), [0.01]).findings
+    assert found[1].verdict == "not run"
     assert "needs 100 non-members, and there are 20" in found[-1].reason
-    few = membership(SURE, drawn, truth, np.full(60, "a"), 0.5, Limit([]), (drawn, truth), 0.05).findings
+    few = membership(SURE, drawn, truth, np.full(60, "a"), 0.5, Limit([]), (drawn, truth), [0.05]).findings
     assert few[-1].verdict == "not run"
     assert "20 non-members leave the FPR anywhere" in few[-1].reason
 

@@ -167,14 +167,7 @@ def audit(run: RunFolder, findings: list[Finding], **changes) -> None:
     write_findings(folder / "findings.json", findings)
     (folder / "inversion.png").write_bytes(sheet())
     (folder / "rounds.svg").write_text(CURVE)
-    inputs = (
-        "config.toml",
-        "manifest.json",
-        "summary.json",
-        "ledger.json",
-        "metrics.jsonl",
-        "encoder.safetensors",
-    )
+    sums = [line.split("  ") for line in run.sums_file.read_text().splitlines()]
     held = ["each artist's update is sent in clear, in every round with training", "cards are published"]
     lacked = ["prototype sums leave the artist encrypted, and this view has no key"]
     values = {
@@ -194,7 +187,7 @@ def audit(run: RunFolder, findings: list[Finding], **changes) -> None:
             {"key": key, "name": name, "explains": explains, "category": category, "level": level}
             for key, name, explains, category, level in ATTACKS
         ],
-        "inputs": {name: file_sha256(run.path / name) for name in inputs},
+        "inputs": {name: digest for digest, name in sums},
         "files": {p.name: file_sha256(p) for p in sorted(folder.iterdir()) if p.name != "audit.json"},
     } | changes
     (folder / "audit.json").write_text(json.dumps(values, indent=1))
@@ -237,6 +230,18 @@ def bare(trained, tmp_path) -> RunFolder:
 @pytest.fixture
 def run(bare) -> RunFolder:
     """The same with an audit that holds every verdict."""
+    audit(bare, rows(tuple(row["artist"] for row in bare.summary()["privacy"]["per_artist"])))
+    return bare
+
+
+@pytest.fixture
+def apart(trained, bare) -> RunFolder:
+    """The audited run with studios of its own, so that a test may write into ledgers."""
+    text = bare.config_file.read_text()
+    bare.config_file.write_text(text.replace(str(trained / "studios"), str(bare.path.parent / "studios")))
+    manifest = bare.manifest() | {"config_sha256": file_sha256(bare.config_file)}
+    bare.manifest_file.write_text(json.dumps(manifest))
+    bare.finish(bare.summary())
     audit(bare, rows(tuple(row["artist"] for row in bare.summary()["privacy"]["per_artist"])))
     return bare
 

@@ -62,9 +62,34 @@ def test_nothing_run_is_told_as_nothing_looked_at(run, audited):
     verdict, words, facts = told(run, audited, lambda rows, make: [not_run(make(), "sealed")])
     assert verdict == "not run"
     assert "Nobody looked" in words
+    assert words.endswith("Why: sealed.")
     gaps = plain(five_lines(facts).rows[-1][2])
     assert gaps.startswith("Rows marked “not run”, each with its reason: 1.")
     assert "nothing was run for: membership inference, attribute inference" in gaps
+
+
+def test_the_artist_who_fares_worst_is_named_where_all_together_hide_it(run, audited):
+    artist = read_facts(run.path).artists[1][1]
+    rows = lambda _, make: [make(), make(target=artist, value=0.81, low=0.45, high=0.97)]  # noqa: E731
+    _, words, _ = told(run, audited, rows)
+    assert f"Largest figure of a single artist: {artist}, membership AUC 0.810 (between 0.450 and" in words
+
+
+def test_what_canaries_prove_stands_with_the_guarantee_and_answers_nothing_about_pictures(run, audited):
+    proof = {"attack": "Lower bound", "metric": "epsilon lower bound", "value": 3.1, "low": 3.1, "high": None}
+    rows = lambda _, make: [make(), make(**proof, baseline=0.0, bound=3.5, verdict="leaks")]  # noqa: E731
+    verdict, words, facts = told(run, audited, rows)
+    assert verdict == "not broken by this attack"
+    assert "3.1" not in words
+    guarantee = plain(five_lines(facts).rows[3][2])
+    assert "at least epsilon 3.1 was given away by what they were sought in" in guarantee
+    assert "the ledger states 3.50" in guarantee
+
+
+def test_a_proof_above_the_ledger_is_an_alarm_in_the_answer_too(run, audited):
+    proof = {"metric": "epsilon lower bound", "value": 3.6, "low": 3.6, "high": None}
+    rows = lambda _, make: [make(), make(**proof, baseline=0.0, bound=3.5, verdict="leaks")]  # noqa: E731
+    assert told(run, audited, rows)[0] == "alarm"
 
 
 def test_there_are_five_lines_with_and_without_an_audit(bare):

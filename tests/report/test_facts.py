@@ -1,5 +1,6 @@
 """A folder that is not the one that was trained and audited is refused, and the file is named."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -7,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
+from fedstyle_secure.audit.integrity import RUN_FILES
+from fedstyle_secure.audit.runner import audit
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.report.facts import read_facts
-from fedstyle_secure.report.integrity import RUN_FILES, VOUCHED
 from fedstyle_secure.runs import RunFolder, file_sha256
 
 
@@ -17,6 +19,11 @@ def edit(path, change):
     values = json.loads(path.read_text())
     change(values)
     path.write_text(json.dumps(values, indent=2))
+
+
+def reseal(run):
+    """What somebody does who knows of the hashes: writes them anew."""
+    run.finish(json.loads(run.summary_file.read_text()))
 
 
 def refused(run, name):
@@ -33,6 +40,15 @@ def test_a_whole_run_is_read_with_and_without_an_audit(bare, run):
     facts = read_facts(run.path)
     assert facts.audit is None
     assert facts.own["checked"] == {"artists_ledgers": 4, "opener_signatures": True}
+    assert facts.own["since"] == {}
+
+
+def test_the_hashes_are_those_that_a_common_tool_checks(bare):
+    lines = [line.split("  ") for line in bare.sums_file.read_text().splitlines()]
+    assert {name for _, name in lines} == {*RUN_FILES, "transcript.jsonl"}
+    assert all(
+        hashlib.sha256((bare.path / name).read_bytes()).hexdigest() == digest for digest, name in lines
+    )
 
 
 @pytest.mark.parametrize("name", [*RUN_FILES, "transcript.jsonl", "audit/findings.json", "audit/rounds.svg"])
@@ -57,19 +73,61 @@ def test_one_more_byte_is_found(run, name):
     refused(run, name.rpartition("/")[2])
 
 
-def test_edited_settings_are_found_without_an_audit(bare):
+@pytest.mark.parametrize("name", [*RUN_FILES, "transcript.jsonl"])
+def test_nobody_audits_a_run_that_was_edited_since_it_ended(bare, name):
+    """Else an audit would vouch for the edit."""
+    with (bare.path / name).open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(AuditError, match=rf"{re.escape(name)}: was edited"):
+        audit(bare)
+    assert not bare.audit_folder.exists()
+    refused(bare, name)
+
+
+@pytest.mark.parametrize("name", ["record/round_0000.safetensors", "canaries.json"])
+def test_a_file_that_came_after_the_end_is_foreign(bare, name):
+    (bare.path / name).parent.mkdir(exist_ok=True)
+    (bare.path / name).write_bytes(b"{}")
+    refused(bare, name)
+
+
+def test_a_run_without_hashes_is_refused(bare):
+    bare.sums_file.unlink()
+    refused(bare, "SHA256SUMS")
+
+
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_a_file_that_the_hashes_leave_out_is_named(bare, name):
+    lines = bare.sums_file.read_text().splitlines()
+    bare.sums_file.write_text("".join(f"{line}\n" for line in lines if not line.endswith(f"  {name}")))
+    assert "SHA256SUMS" in refused(bare, name)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["0" * 64, "0" * 63 + "  x", "Z" * 64 + "  x", "", "0" * 64 + "  ../x", "0" * 64 + "  /etc/passwd"],
+)
+def test_a_line_that_is_no_hash_of_a_file_of_the_run_is_refused(bare, line):
+    bare.sums_file.write_text(bare.sums_file.read_text() + line + "\n")
+    with pytest.raises(AuditError, match=r"SHA256SUMS: line 9 is no hash|names no file of the folder"):
+        read_facts(bare.path)
+
+
+def test_edited_settings_are_found_although_the_hashes_were_made_anew(bare):
     text = bare.config_file.read_text()
     bare.config_file.write_text(text.replace("target_epsilon = 8.0", "target_epsilon = 7.0"))
+    reseal(bare)
     refused(bare, "config.toml")
 
 
-def test_another_encoder_is_found_without_an_audit(bare):
+def test_another_encoder_is_found_although_the_hashes_were_made_anew(bare):
     bare.encoder_file.write_bytes(bare.encoder_file.read_bytes()[:-1] + b"\x01")
+    reseal(bare)
     refused(bare, "encoder.safetensors")
 
 
 @pytest.mark.parametrize("name", ["ledger.json", "summary.json"])
-def test_a_smaller_epsilon_is_found_without_an_audit(bare, name):
+def test_a_smaller_epsilon_is_found_although_the_hashes_were_made_anew(bare, name):
     def flatter(values):
         if name == "summary.json":
             values["privacy"]["per_artist"][1]["epsilon_artwork"] *= 0.9
@@ -79,11 +137,13 @@ def test_a_smaller_epsilon_is_found_without_an_audit(bare, name):
             values[artist][0]["parameters"]["noise_multiplier"] *= 2
 
     edit(bare.path / name, flatter)
+    reseal(bare)
     assert "cost" in refused(bare, "ledger.json")
 
 
 def test_a_release_that_was_taken_out_of_the_ledger_is_found(bare):
     edit(bare.ledger_file, lambda values: values[next(iter(values))].pop())
+    reseal(bare)
     refused(bare, "ledger.json")
 
 
@@ -92,22 +152,26 @@ def test_a_ledger_that_adds_up_but_is_not_the_artists_own_is_found(bare):
         values[next(iter(values))][0]["digest"] = "0" * 64
 
     edit(bare.ledger_file, swap)
+    reseal(bare)
     assert "own ledger" in refused(bare, "ledger.json")
 
 
 def test_an_artist_that_is_left_out_of_the_summary_is_found(bare):
     edit(bare.summary_file, lambda values: values["privacy"]["per_artist"].pop())
+    reseal(bare)
     refused(bare, "ledger.json")
 
 
 def test_a_largest_epsilon_below_an_artists_is_found(bare):
     edit(bare.summary_file, lambda values: values["privacy"].update(epsilon_artwork_max=1.0))
+    reseal(bare)
     refused(bare, "summary.json")
 
 
 def test_a_transcript_that_does_not_verify_is_found(bare):
     text = bare.transcript_file.read_text()
     bare.transcript_file.write_text(text.replace('"kept":[', '"kept":[1,', 1))
+    reseal(bare)
     refused(bare, "transcript.jsonl")
 
 
@@ -131,7 +195,7 @@ def test_the_audit_of_another_run_is_refused(run):
     assert run.identity in refused(run, "audit.json")
 
 
-@pytest.mark.parametrize("name", VOUCHED)
+@pytest.mark.parametrize("name", [*RUN_FILES, "transcript.jsonl"])
 def test_an_audit_must_vouch_for_what_its_findings_rest_on(run, name):
     edit(run.path / "audit" / "audit.json", lambda values: values["inputs"].pop(name))
     refused(run, name)
@@ -139,8 +203,12 @@ def test_an_audit_must_vouch_for_what_its_findings_rest_on(run, name):
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", ""])
 def test_an_audit_cannot_name_files_outside_its_folder(run, name):
-    edit(run.path / "audit" / "audit.json", lambda values: values["inputs"].update({name: "0" * 64}))
+    path = run.path / "audit" / "audit.json"
+    edit(path, lambda values: values["files"].update({name: "0" * 64}))
     refused(run, "names no file of the folder")
+    edit(path, lambda values: values["files"].pop(name))
+    edit(path, lambda values: values["inputs"].update({name: "0" * 64}))
+    refused(run, "is not the file that the audit read")
 
 
 def test_a_linked_folder_in_the_audit_is_refused(run, tmp_path):
@@ -169,12 +237,9 @@ def test_an_audit_that_lacks_a_key_is_an_error_in_one_line(run, key):
     refused(run, key)
 
 
-def test_prototypes_of_another_run_are_found_where_the_audit_read_them(run):
-    edit(
-        run.path / "audit" / "audit.json",
-        lambda v: v["inputs"].update({"prototypes.npz": file_sha256(run.prototypes_file)}),
-    )
+def test_an_audit_of_other_prototypes_is_refused_although_the_hashes_were_made_anew(run):
     np.savez(run.prototypes_file, prototypes=np.zeros(3))
+    reseal(run)
     refused(run, "prototypes.npz")
 
 

@@ -39,7 +39,7 @@ def test_the_matrix_holds_the_worst_verdict_of_every_attack_and_view(run, audite
     ]  # fmt: skip
 
 
-def test_every_finding_is_in_exactly_one_row_with_its_views(run):
+def test_every_finding_over_all_artists_is_in_exactly_one_row_with_its_views(run):
     facts = read_facts(run.path)
     tables = [block for block in every_row(facts) if isinstance(block, Table)]
     assert [table.key for table in tables] == ["measured", "not-run"]
@@ -53,7 +53,16 @@ def test_every_finding_is_in_exactly_one_row_with_its_views(run):
             assert views
             for view in views:
                 said[plain(row[0]).partition(";")[0], view] += 1
-    assert said == Counter((finding.attack, names[finding.view]) for finding in facts.findings)
+    over_all = [f for f in facts.findings if f.target == "all"]
+    assert said == Counter((finding.attack, names[finding.view]) for finding in over_all)
+
+
+def test_what_was_not_run_for_one_artist_is_told_too(run, audited):
+    artist = read_facts(run.path).artists[0][1]
+    audited(run, lambda rows, make: [make(), not_run(make(target=artist), "too few pictures")])
+    tables = [block for block in every_row(read_facts(run.path)) if isinstance(block, Table)]
+    assert [table.key for table in tables] == ["measured", "not-run"]
+    assert "too few pictures" in plain(tables[1].rows[0][3])
 
 
 def test_findings_that_differ_in_anything_but_the_view_do_not_share_a_row(run, audited):

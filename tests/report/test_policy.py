@@ -1,6 +1,7 @@
 """A gate that fails closed, and says which line of the policy a run does not meet."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,8 +9,11 @@ import pytest
 
 from fedstyle_secure.audit.findings import not_run
 from fedstyle_secure.errors import AuditError, ConfigError
+from fedstyle_secure.privacy.ledger import Ledger
+from fedstyle_secure.report.facts import read_facts
 from fedstyle_secure.report.gates import to_junit, to_sarif
 from fedstyle_secure.report.policy import check, checks, key_lines
+from fedstyle_secure.studios import studio_home, studios_root
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +53,23 @@ def test_no_guarantee_is_never_below_a_limit(gate, key):
     found = gate(f"[epsilon]\n{key} = 1000\n")
     assert len(found) == 4
     assert "there is no guarantee" in problems(found)
+
+
+def test_what_an_artist_released_since_counts_in_its_lifetime(apart, tmp_path):
+    """The run's copy of the ledger ends with the run; the artist's own goes on."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[epsilon]\nlifetime_artwork = 6.6\nartwork = 6.6\n")
+    assert check(apart.path, policy) == []
+    artist = apart.summary()["privacy"]["per_artist"][2]["artist"]
+    config = apart.config()
+    ledger = Ledger(studio_home(studios_root(config, apart), config.gallery, artist) / "ledger.jsonl")
+    ledger.append([replace(entry, run="f" * 32) for entry in ledger.entries])
+    failed = check(apart.path, policy)
+    assert [(one.key, one.subject) for one in failed] == [("epsilon.lifetime_artwork", f"artist {artist}")]
+    facts = read_facts(apart.path)
+    assert list(facts.own["since"]) == [artist]
+    assert facts.own["since"][artist]["releases"] == len(facts.ledger[artist])
+    assert facts.own["since"][artist]["epsilon_artwork"] > 6.6
 
 
 def test_a_larger_delta_fails_even_where_it_is_not_named(gate, run):
@@ -103,6 +124,30 @@ def test_a_required_attack_must_have_been_run(gate, name, problem):
     assert bool(found) == bool(problem)
     assert problem in problems(found)
     assert all(line == 3 for line, _, _ in found)
+
+
+def test_a_required_attack_that_proves_nothing_fails_though_others_may(gate, run, audited):
+    weak = {"verdict": "inconclusive", "reason": "did not win anywhere"}
+    audited(run, lambda rows, make: [make(), make(attack="Other", **weak)])
+    text = '[attacks]\nallow_inconclusive = true\nrequired = ["{}"]\n'
+    assert gate(text.format("rounds")) == []
+    assert problems(gate(text.format("Other"))) == "is inconclusive: did not win anywhere"
+
+
+def test_a_rate_that_was_not_run_says_why(gate, run, audited):
+    audited(run, lambda rows, make: [not_run(make(metric="TPR at 0.01 FPR"), "needs 100 non-members")])
+    found = gate("[attacks]\nmax_tpr = {fpr = 0.01, value = 0.1}\n")
+    assert problems(found) == "no finding has a TPR at an FPR of 0.01; not run: needs 100 non-members"
+
+
+def test_an_attack_that_proves_nothing_is_one_line_not_one_an_artist(gate, run, audited):
+    weak = {"verdict": "inconclusive", "reason": "did not win anywhere"}
+    audited(
+        run,
+        lambda rows, make: [make(**weak), make(target="ann", **weak), make(attack="b", target="bo", **weak)],
+    )
+    found = gate("[attacks]\nmax_identification_advantage = 1\n")
+    assert [key for _, key, _ in found].count("attacks.allow_inconclusive") == 2
 
 
 def test_a_required_attack_that_was_not_run_anywhere_fails(gate, run, audited):

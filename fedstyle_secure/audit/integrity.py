@@ -1,14 +1,17 @@
 """Whether a run's folder is the one that was trained and audited: hashes, chains and sums, file by file.
 
-Hashes that lie in the folder find accidents and careless edits. Who can write the whole folder can write new
-ones: against that a report is signed, or its hash is kept elsewhere.
+An audit and a report begin with this, so that neither vouches for what somebody edited in between. Hashes
+that lie in the folder find accidents and careless edits. Who can write the whole folder can write new ones:
+against that a report is signed, or its hash, or that of `SHA256SUMS`, is kept elsewhere.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,9 +36,6 @@ RUN_FILES = (
     "prototypes.npz",
 )
 """Files without which a finished run is not whole."""
-
-VOUCHED = ("config.toml", "manifest.json", "summary.json", "ledger.json")
-"""Files that an audit must have read, as its findings and bounds follow from them."""
 
 _UNITS: tuple[Unit, ...] = ("artwork", "artist")
 
@@ -79,58 +79,106 @@ class _AuditFile(BaseModel):
     files: dict[str, str]
 
 
-def check_run(
-    run: RunFolder, config: Config, manifest: Mapping[str, Any], summary: Mapping[str, Any]
-) -> None:
-    """Check that the run's files are there and are those that its manifest and summary name.
+@dataclass(frozen=True)
+class Own:
+    """An artist's own ledger as it is now; it may have grown since the run.
+
+    Attributes:
+        releases: How many it holds.
+        epsilon: Of all of them together, by unit; infinite: no guarantee.
+    """
+
+    releases: int
+    epsilon: Mapping[Unit, float]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a finished run's folder was compared with.
+
+    Attributes:
+        sums: SHA-256 of the run's files, 64 hexadecimal digits, by path within its folder.
+        own: Artists whose own ledger lay beside the run, and what it holds now.
+        signed: Whether the opener's key lay beside the run, so that signatures could be checked.
+    """
+
+    sums: Mapping[str, str]
+    own: Mapping[str, Own]
+    signed: bool
+
+
+def check_finished(run: RunFolder) -> Checked:
+    """Check that a finished run's files are whole and unedited, and that they agree with one another.
 
     Raises:
-        AuditError: Names the file.
+        RunError: There is no finished run.
+        AuditError: A file is missing, edited, of another run, or contradicts another; names it.
     """
+    config, summary = run.config(), run.summary()
+    sums = _check_sums(run)
+    try:
+        manifest = run.manifest()
+        _same(run.config_file, manifest["config_sha256"], "manifest.json")
+        _same(run.encoder_file, summary["encoder_sha256"], "summary.json")
+        if config.run.seed != manifest["seed"]:
+            raise AuditError(f"{run.manifest_file}: seed {manifest['seed']} is not that of config.toml")
+        own = _check_ledgers(run, config, summary, read_json(run.ledger_file))
+        return Checked(sums, own, _check_openings(run, config))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise AuditError(f"{run.path}: a file lacks what it should hold: {error}") from None
+    except (RunError, ValueError) as error:
+        raise AuditError(f"{run.path}: {error}") from None
+
+
+def _check_sums(run: RunFolder) -> dict[str, str]:
+    """The hashes that were written when the run ended, checked."""
     for name in RUN_FILES:
         if not (run.path / name).is_file():
             raise AuditError(f"{run.path / name}: is missing; the run's folder is not whole")
-    _same(run.config_file, manifest["config_sha256"], "manifest.json")
-    _same(run.encoder_file, summary["encoder_sha256"], "summary.json")
-    if config.run.seed != manifest["seed"]:
-        raise AuditError(f"{run.manifest_file}: seed {manifest['seed']} is not that of config.toml")
+    where = run.sums_file
+    if where.is_symlink() or not where.is_file():
+        raise AuditError(f"{where}: is missing; without it nothing says what the run's files held at its end")
+    sums: dict[str, str] = {}
+    for number, line in enumerate(where.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        match = re.fullmatch("([0-9a-f]{64})  (.+)", line)
+        if match is None or match[2] in sums:
+            raise AuditError(f"{where}: line {number} is no hash of a further file")
+        sums[match[2]] = match[1]
+    for name in RUN_FILES:
+        if name not in sums:
+            raise AuditError(f"{where}: has no hash of {name}")
+    for name, digest in sums.items():
+        _same(_inside(run.path, name), digest, where.name)
+    for path in run.evidence():
+        if path.relative_to(run.path).as_posix() not in sums:
+            raise AuditError(f"{path}: was not there when the run ended; {where.name} has no hash of it")
+    return sums
 
 
-def check_ledger(
+def _check_ledgers(
     run: RunFolder, config: Config, summary: Mapping[str, Any], ledger: Mapping[str, Any]
-) -> int:
-    """Check that the ledgers add up to the summary, and are how the artists' own chained ledgers begin.
-
-    Returns:
-        How many of the artists' own ledgers lay beside the run and were compared.
-
-    Raises:
-        AuditError: They do not; names the file and the artist.
-    """
+) -> dict[str, Own]:
+    """Whether the ledgers add up to the summary, and are how the artists' own chained ledgers begin."""
     rows = {row["artist"]: row for row in summary["privacy"]["per_artist"]}
     if set(rows) != set(ledger):
         odd = min(set(rows) ^ set(ledger))
         raise AuditError(f"{run.ledger_file}: artist {odd!r} is not in both ledger.json and summary.json")
-    accountant, compared = Accountant(config.privacy.delta), 0
+    accountant = Accountant(config.privacy.delta)
+    found: dict[str, Own] = {}
     for artist, values in ledger.items():
         entries = _entries(run, artist, values)
         if entries is None:
             _no_figure(run, artist, rows[artist])
             continue
         _adds_up(run, artist, entries, rows[artist], accountant, summary["privacy"])
-        compared += _begins_own(run, config, artist, entries)
-    return compared
+        now = _own_entries(run, config, artist, entries)
+        if now is not None:
+            found[artist] = Own(len(now), {unit: accountant.spent(now, unit) for unit in _UNITS})
+    return found
 
 
-def check_openings(run: RunFolder, config: Config) -> bool:
-    """Check the opener's signed transcript, where the run sums under encryption.
-
-    Returns:
-        Whether the opener's key lay beside the run, so that signatures could be checked.
-
-    Raises:
-        AuditError: A line does not verify; names it.
-    """
+def _check_openings(run: RunFolder, config: Config) -> bool:
+    """Whether the opener's signed transcript, where the run sums under encryption, could be checked."""
     if not config.secure_sum.enabled:
         return False
     opened = any(line["sum"] and line["sum"]["artists"] for line in run.metrics())
@@ -147,8 +195,13 @@ def check_openings(run: RunFolder, config: Config) -> bool:
     return True
 
 
-def check_audit(run: RunFolder, audit: Mapping[str, Any]) -> None:
-    """Check that an audit is this run's, that what it read is unchanged, and that its folder holds its files.
+def check_audit(run: RunFolder, audit: Mapping[str, Any], sums: Mapping[str, str]) -> None:
+    """Check that an audit is this run's, that it read what is there, and that its folder holds its files.
+
+    Args:
+        run: A finished run that was checked.
+        audit: What `audit/audit.json` says.
+        sums: SHA-256 of the run's files by path.
 
     Raises:
         AuditError: Names the file.
@@ -166,11 +219,11 @@ def check_audit(run: RunFolder, audit: Mapping[str, Any]) -> None:
         raise AuditError(
             f"{folder / 'audit.json'}: is the audit of run {str(audit['run'])[:32]}, this is {run.identity}"
         )
-    for name in VOUCHED:
-        if name not in audit["inputs"]:
-            raise AuditError(f"{folder / 'audit.json'}: has no hash of {name}, which its findings rest on")
-    for name, digest in audit["inputs"].items():
-        _same(_inside(run.path, name), digest, "audit/audit.json")
+    for name in sorted({*sums, *audit["inputs"]}):
+        if sums.get(name) != audit["inputs"].get(name):
+            raise AuditError(
+                f"{folder / 'audit.json'}: {name!r} is not the file that the audit read; audit the run again"
+            )
     if "findings.json" not in audit["files"]:
         raise AuditError(f"{folder / 'audit.json'}: has no hash of findings.json")
     for name, digest in audit["files"].items():
@@ -235,18 +288,20 @@ def _adds_up(
         raise AuditError(f"{run.summary_file}: epsilon_artwork_max is below that of artist {artist!r}")
 
 
-def _begins_own(run: RunFolder, config: Config, artist: str, entries: tuple[Entry, ...]) -> bool:
-    """Whether the artist's own ledger is beside the run; it must begin with the run's copy of it."""
+def _own_entries(
+    run: RunFolder, config: Config, artist: str, entries: tuple[Entry, ...]
+) -> tuple[Entry, ...] | None:
+    """What the artist's own ledger holds, if it is beside the run; it must begin with the run's copy."""
     path = studio_home(studios_root(config, run), config.gallery, artist) / "ledger.jsonl"
     if not path.exists():
-        return False
+        return None
     try:
         own = Ledger(path).entries
     except PrivacyError as error:
         raise AuditError(f"{path}: {error}") from None
     if own[: len(entries)] != entries:
         raise AuditError(f"{run.ledger_file}: artist {artist!r}: is not what the artist's own ledger holds")
-    return True
+    return own
 
 
 def read_json(path: Path) -> Any:

@@ -1,0 +1,73 @@
+"""`fedstyle verify` on a run's folder and on a report's page."""
+
+import json
+
+import pytest
+
+from fedstyle_secure.cli import main
+from fedstyle_secure.report.formats import report
+
+
+@pytest.fixture
+def verify(capsys, monkeypatch):
+    """The exit code and what was printed."""
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["fedstyle", "verify", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        printed = capsys.readouterr()
+        return exit_.value.code, printed.out, printed.err
+
+    return call
+
+
+def test_files_and_openings_of_a_whole_run_pass(verify, bare):
+    code, out, _ = verify(bare.path)
+    assert code == 0
+    assert [line.partition(":")[0] for line in out.splitlines() if line.startswith(("PASS", "FAIL"))] == [
+        "PASS"
+    ] * 2
+    assert "8 files are as SHA256SUMS says" in out
+    assert json.loads(verify(bare.path, "--json")[1])["files"] == 8
+
+
+def test_an_edited_file_and_an_edited_opening_fail(verify, bare):
+    with bare.prototypes_file.open("ab") as file:
+        file.write(b"\n")
+    code, out, err = verify(bare.path)
+    assert (code, err.count("\n"), "files are as" in out) == (8, 1, False)
+    assert "prototypes.npz: was edited" in err
+    bare.transcript_file.write_text(bare.transcript_file.read_text().replace('"kept":[', '"kept":[1,', 1))
+    code, out, _ = verify(bare.path)
+    assert code == 7
+    assert "FAIL: openings" in out
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json", "manifest.json"])
+def test_a_damaged_file_is_an_error_in_one_line(verify, bare, name):
+    with (bare.path / name).open("ab") as file:
+        file.write(b"{\n")
+    code, _, err = verify(bare.path)
+    assert (code in (4, 8), err.count("\n"), name in err) == (True, 1, True)
+
+
+def test_an_unfinished_run_is_not_said_to_be_whole(verify, bare):
+    bare.summary_file.unlink()
+    code, out, _ = verify(bare.path)
+    assert code == 0
+    assert "not finished, so its other files were not checked" in out
+    assert "SHA256SUMS" not in out
+
+
+def test_a_page_passes_as_it_was_written_and_not_after_an_edit(verify, run):
+    page = next(
+        path for path in report(run.path, ("html", "json"), date="2026-01-31") if path.suffix == ".html"
+    )
+    digest = json.loads((page.parent / "report.json").read_text())["self_hash"]
+    code, out, _ = verify(page)
+    assert (code, digest in out) == (0, True)
+    page.write_text(page.read_text().replace("leaks", "seals", 1))
+    code, out, err = verify(page)
+    assert (code, out, err.count("\n")) == (8, "", 1)
+    assert "was changed after it was written" in err
