@@ -106,7 +106,7 @@ def update_of_one(scene: Scene) -> Outcome:
         control = np.array([_rank(_attacked(scene, sent, plain, t, budget, False)[0], t) for t in known])
     words = "closed form" if closed else f"{budget.steps} steps, {budget.restarts} restarts"
     note = (
-        "updates of a batch of one, the worst that the sampler can draw, made anew with the run's settings; "
+        "batches of one, the worst that the sampler can draw, made anew with the run's settings; "
         + (
             "the attack picks among candidates and draws no picture"
             if closed

@@ -594,7 +594,7 @@ QUESTIONS: Sequence[Question] = (
         _A,
         "Reconstructions beside the truth",
         "EDPB Opinion 28/2024, 55",
-        _needs_audit(_see("panels", "Reconstructions")),
+        _needs_audit(_see("panels", "Pictures that attacks picked or drew")),
     ),
     Question(_A, "Positive control", "EDPB Opinion 28/2024, 58", _needs_audit(_controls)),
     Question(_A, "Canaries and doubles", "EDPB Opinion 28/2024, 55", _canaries),

@@ -18,6 +18,7 @@ from fedstyle_secure.report.pieces import (
     Picture,
     Piece,
     Range,
+    Sign,
     Table,
     Term,
 )
@@ -116,8 +117,7 @@ def every_row(facts: Facts) -> list[Block]:
         head: list[Line] = [
             ["Attack, target, metric"],
             ["Verdict"],
-            ["Figure"],
-            ["On a scale from none to all"],
+            ["Figure, on a scale from none to all"],
             [Term("Without looking", "baseline")],
             [Term("Guarantee allows", "bound")],
             [Term("Undefended", "control")],
@@ -130,7 +130,7 @@ def every_row(facts: Facts) -> list[Block]:
             "row. Figures of single artists have a table of their own."
         ]
         rows = [_row(facts, places) for places in ran]
-        numeric, wide = frozenset({4, 5, 6, 7}), frozenset({9})
+        numeric, wide = frozenset({3, 4, 5, 6}), frozenset({8})
         blocks.append(Table("measured", caption, head, rows, numeric, wide))
     if rest:
         told: Line = ["What was not run, for whom, and why."]
@@ -169,8 +169,7 @@ def _row(facts: Facts, places: Sequence[int]) -> list[Line]:
     return [
         [text(f"{at}/attack"), Break(), *target(facts, i), ", ", text(f"{at}/metric")],
         [Badge(worst([finding]))],
-        interval(facts, i),
-        scale(finding),
+        [*interval(facts, i), *([Break(), *drawn] if (drawn := scale(finding)) else [])],
         [figure(f"{at}/baseline", "rate", none=none)],
         [figure(f"{at}/bound", "rate", none=none)],
         [figure(f"{at}/control", "rate", none=none)],
@@ -247,15 +246,15 @@ def per_artist(facts: Facts) -> list[Block]:
         for _, name in facts.artists
     }
     rows: list[list[Line]] = []
+    skipped: list[Piece] = []
     without: list[Piece] = []
     for place, name in facts.artists:
         called = facts.sources.text(f"manifest.json#/gallery/artists/{place}/artist")
         if not own[name]:
-            without += [", "] * bool(without) + [called]
+            names = without if name in facts.audit["artists"] else skipped
+            names += [", "] * bool(names) + [called]
             continue
-        i = min(
-            own[name], key=lambda i: (ORDER.index(worst([facts.findings[i]])), -_height(facts.findings[i]))
-        )
+        i = min(own[name], key=lambda i: _how_bad(facts.findings[i]))
         finding = facts.findings[i]
         what: Line = [
             facts.sources.text(f"findings.json#/{i}/attack"),
@@ -292,21 +291,18 @@ def per_artist(facts: Facts) -> list[Block]:
         ]
         blocks.append(Table("artists", caption, head, rows, frozenset({4}), frozenset({5})))
     if without:
-        blocks.append(
-            Para(
-                [
-                    "No finding of their own have: ",
-                    *without,
-                    ". What was measured over all artists is all there is.",
-                ],
-                "note",
-            )
-        )
+        said = ". What was measured over all artists is all there is."
+        blocks.append(Para(["No finding of their own have: ", *without, said], "note"))
+    if skipped:
+        said = ". Its setting for the number of artists may be raised; a setting of nought attacks all."
+        blocks.append(Para(["This audit did not attack: ", *skipped, said], "note"))
     return blocks
 
 
-def _height(finding: Finding) -> float:
-    return (finding.value or 0.0) - (finding.baseline or 0.0)
+def _how_bad(finding: Finding) -> tuple[int, float]:
+    """For sorting, the worst first. What proves nothing comes last: it would hide figures that do."""
+    order: tuple[Sign, ...] = ("alarm", "leaks", "not broken by this attack", "inconclusive")
+    return order.index(worst([finding])), (finding.baseline or 0.0) - (finding.value or 0.0)
 
 
 def panels(facts: Facts) -> list[Block]:

@@ -53,7 +53,7 @@ def coverage(facts: Facts) -> list[Block]:
         missing = {
             (facts.findings[i].attack, facts.findings[i].reason): i
             for i in reversed(ours)
-            if facts.findings[i].verdict == "not run"
+            if facts.findings[i].attack not in ran
         }
         tried: list[Piece] = []
         for i in sorted(ran.values()):
@@ -73,7 +73,13 @@ def coverage(facts: Facts) -> list[Block]:
                 left or (["nothing"] if tried else [none]),
             ]
         )
-    head: list[Line] = [["Class"], ["In plain words"], ["Worst verdict"], ["Executed"], ["Not run, and why"]]
+    head: list[Line] = [
+        ["Class"],
+        ["In plain words"],
+        ["Worst verdict"],
+        ["Run, in some view at least"],
+        ["Not run in any view, and why"],
+    ]
     caption: Line = [
         "The classes of attack that ",
         Ref("EDPB Opinion 28/2024, paragraph 55"),

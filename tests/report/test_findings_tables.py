@@ -5,7 +5,7 @@ from collections import Counter
 from fedstyle_secure.audit.findings import not_run
 from fedstyle_secure.report.facts import read_facts
 from fedstyle_secure.report.findings_tables import alarms, every_row, matrix, per_artist, scale
-from fedstyle_secure.report.pieces import Badge, Figure, Range, Table, plain
+from fedstyle_secure.report.pieces import Badge, Figure, Para, Range, Table, plain
 from fedstyle_secure.report.trust import coverage, model
 
 
@@ -45,7 +45,7 @@ def test_every_finding_over_all_artists_is_in_exactly_one_row_with_its_views(run
     assert [table.key for table in tables] == ["measured", "not-run"]
     names = {view["key"]: view["name"] for _, view in facts.views}
     said = Counter()
-    for table, column in zip(tables, (8, 2), strict=True):
+    for table, column in zip(tables, (7, 2), strict=True):
         for row in table.rows:
             views = {p.text for p in row[column] if isinstance(p, Figure)}
             if plain(row[column]).startswith("all but"):
@@ -68,14 +68,14 @@ def test_what_was_not_run_for_one_artist_is_told_too(run, audited):
 def test_findings_that_differ_in_anything_but_the_view_do_not_share_a_row(run, audited):
     audited(run, lambda rows, make: [make(), make(view="buyer"), make(view="network", n=121), make(seed=1)])
     (table,) = every_row(read_facts(run.path))
-    assert [plain(row[8]) for row in table.rows] == ["Platform and Buyer", "Network", "Platform"]
+    assert [plain(row[7]) for row in table.rows] == ["Platform and Buyer", "Network", "Platform"]
 
 
 def test_many_views_are_told_by_those_that_are_missing(run, audited):
     keys = ("network", "platform", "platform_opener", "platform_artists", "malicious_platform", "buyer")
     audited(run, lambda rows, make: [make(view=key) for key in keys] + [make(view="opener", attack="Other")])
     (table,) = every_row(read_facts(run.path))
-    assert plain(table.rows[0][8]) == "all but Opener"
+    assert plain(table.rows[0][7]) == "all but Opener"
 
 
 def test_an_artist_is_shown_with_its_worst_finding(run, audited):
@@ -101,7 +101,15 @@ def test_a_scale_is_drawn_only_where_there_is_one(make):
     assert scale(make(verdict="leaks", low=0.51))[0].bad
 
 
-def test_coverage_has_six_classes_and_says_what_was_not_run(run):
+def test_artists_whom_the_audit_left_out_are_named_as_such(run, audited):
+    names = [name for _, name in read_facts(run.path).artists]
+    audited(run, lambda rows, make: [make(target=names[0])], artists=names[:2])
+    notes = [plain(block.line) for block in per_artist(read_facts(run.path)) if isinstance(block, Para)]
+    assert notes[0].startswith(f"No finding of their own have: {names[1]}.")
+    assert notes[1].startswith(f"This audit did not attack: {names[2]}, {names[3]}.")
+
+
+def test_coverage_has_six_classes_and_says_what_was_not_run(run, audited):
     table = coverage(read_facts(run.path))[0]
     rows = cells(table)
     assert list(rows) == [
@@ -109,7 +117,11 @@ def test_coverage_has_six_classes_and_says_what_was_not_run(run):
         "reconstruction",
     ]  # fmt: skip
     assert rows["regurgitation"][1:] == ["not run", "not run", "no attack of this class is in the audit"]
-    assert "this view has no key" in rows["attribute inference"][-1]
+    assert rows["attribute inference"][-2:] == ["Main style from a sum", "nothing"]
+    rows_of = lambda rows, make: [make(), not_run(make(attack="Other"), "sealed"), not_run(make(), "no key")]  # noqa: E731
+    audited(run, rows_of)
+    rows = cells(coverage(read_facts(run.path))[0])
+    assert rows["membership inference"][-2:] == ["Gradient alignment", "Other: sealed"]
 
 
 def test_without_an_audit_coverage_says_so(bare):
