@@ -105,6 +105,8 @@ class Finding:
             raise AuditError(f"finding {self.attack!r}: say why it was not run")
         if (self.verdict == "not run") != (self.value is None):
             raise AuditError(f"finding {self.attack!r}: a figure exactly where something was run")
+        if self.value is not None and self.n < 1:
+            raise AuditError(f"finding {self.attack!r}: a figure that stands on {self.n} trials")
         numbers = (self.value, self.low, self.high, self.baseline, self.bound, self.control)
         if not all(math.isfinite(x) for x in (*numbers, *self.details.values()) if x is not None):
             raise AuditError(f"finding {self.attack!r}: a figure is not finite")

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, PrivacyError, RunError
 from fedstyle_secure.privacy.ledger import Entry, Ledger, entry_from_dict
@@ -73,6 +74,7 @@ class _AuditFile(BaseModel):
     versions: dict[str, str]
     show_pictures: bool
     artists: list[str]
+    settings: dict[str, Any]
     views: list[_ViewRow]
     attacks: list[_AttackRow]
     inputs: dict[str, str]
@@ -122,6 +124,7 @@ def check_finished(run: RunFolder) -> Checked:
         _same(run.encoder_file, summary["encoder_sha256"], "summary.json")
         if config.run.seed != manifest["seed"]:
             raise AuditError(f"{run.manifest_file}: seed {manifest['seed']} is not that of config.toml")
+        _check_summary(run, config, summary["privacy"])
         own = _check_ledgers(run, config, summary, read_json(run.ledger_file))
         return Checked(sums, own, _check_openings(run, config))
     except (KeyError, TypeError, AttributeError) as error:
@@ -155,6 +158,25 @@ def _check_sums(run: RunFolder) -> dict[str, str]:
     return sums
 
 
+def _check_summary(run: RunFolder, config: Config, privacy: Mapping[str, Any]) -> None:
+    """Whether the summary states what the settings say, and as its largest figures the largest it lists."""
+    for key, stated in (("delta", config.privacy.delta), ("unit", config.privacy.unit)):
+        if privacy[key] != stated:
+            raise AuditError(
+                f"{run.summary_file}: {key} {privacy[key]!r} is not that of config.toml, {stated!r}"
+            )
+    for unit in _UNITS:
+        each = [row[f"epsilon_{unit}"] for row in privacy["per_artist"]]
+        largest = None if None in each else max(each, default=0.0)
+        if unit == "artist" and config.privacy.unit != "artist":
+            largest = None
+        if privacy[f"epsilon_{unit}_max"] != largest:
+            raise AuditError(
+                f"{run.summary_file}: epsilon_{unit}_max is {privacy[f'epsilon_{unit}_max']}, and the "
+                f"artists' figures make it {largest}"
+            )
+
+
 def _check_ledgers(
     run: RunFolder, config: Config, summary: Mapping[str, Any], ledger: Mapping[str, Any]
 ) -> dict[str, Own]:
@@ -165,12 +187,18 @@ def _check_ledgers(
         raise AuditError(f"{run.ledger_file}: artist {odd!r} is not in both ledger.json and summary.json")
     accountant = Accountant(config.privacy.delta)
     found: dict[str, Own] = {}
+    metrics = run.metrics()
     for artist, values in ledger.items():
         entries = _entries(run, artist, values)
         if entries is None:
             _no_figure(run, artist, rows[artist])
             continue
-        _adds_up(run, artist, entries, rows[artist], accountant, summary["privacy"])
+        got = {line["round"] for line in metrics if artist in line["released_by"]}
+        if not got <= {entry.round for entry in entries if entry.run == run.identity}:
+            raise AuditError(
+                f"{run.ledger_file}: artist {artist!r}: lacks a round in which the platform got a release"
+            )
+        _adds_up(run, artist, entries, rows[artist], accountant)
         now = _own_entries(run, config, artist, entries)
         if now is not None:
             found[artist] = Own(len(now), {unit: accountant.spent(now, unit) for unit in _UNITS})
@@ -213,6 +241,7 @@ def check_audit(run: RunFolder, audit: Mapping[str, Any], sums: Mapping[str, str
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"])
         raise AuditError(f"{folder / 'audit.json'}: {key}: {problem['msg']}") from None
+    _check_settings(folder / "audit.json", audit)
     if audit["format"] != 1:
         raise AuditError(f"{folder / 'audit.json'}: format {audit['format']!r} is not known; this reads 1")
     if audit["run"] != run.identity:
@@ -232,6 +261,22 @@ def check_audit(run: RunFolder, audit: Mapping[str, Any], sums: Mapping[str, str
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_dir() or name == "audit.json" or name in audit["files"]):
             raise AuditError(f"{path}: is no file of this audit; take it away, or audit the run again")
+
+
+def _check_settings(path: Path, audit: Mapping[str, Any]) -> None:
+    for name in AuditSettings.model_fields:
+        if name not in audit["settings"]:
+            raise AuditError(f"{path}: settings.{name} is missing")
+    try:
+        settings = AuditSettings.model_validate(audit["settings"])
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(("settings", *(str(part) for part in problem["loc"])))
+        raise AuditError(f"{path}: {key}: {problem['msg']}") from None
+    if audit["preset"] != settings.label:
+        raise AuditError(
+            f"{path}: preset {audit['preset']!r} is not what its settings are: {settings.label!r}"
+        )
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -270,7 +315,6 @@ def _adds_up(
     entries: tuple[Entry, ...],
     row: Mapping[str, Any],
     accountant: Accountant,
-    privacy: Mapping[str, Any],
 ) -> None:
     ours = [entry for entry in entries if entry.run == run.identity]
     for unit in _UNITS:
@@ -282,10 +326,6 @@ def _adds_up(
                     f"{run.ledger_file}: artist {artist!r}: its releases cost {key} = {found:.4f}, and "
                     f"summary.json says {stated:.4f}; one of them was edited"
                 )
-    largest = privacy["epsilon_artwork_max"]
-    spent = row["epsilon_artwork"]
-    if largest is not None and (spent is None or spent > largest):
-        raise AuditError(f"{run.summary_file}: epsilon_artwork_max is below that of artist {artist!r}")
 
 
 def _own_entries(
@@ -299,7 +339,8 @@ def _own_entries(
         own = Ledger(path).entries
     except PrivacyError as error:
         raise AuditError(f"{path}: {error}") from None
-    if own[: len(entries)] != entries:
+    ours = [entry for entry in own if entry.run == run.identity]
+    if own[: len(entries)] != entries or ours != [entry for entry in entries if entry.run == run.identity]:
         raise AuditError(f"{run.ledger_file}: artist {artist!r}: is not what the artist's own ledger holds")
     return own
 

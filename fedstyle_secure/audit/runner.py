@@ -113,7 +113,7 @@ def audit(
     about = {
         "format": FORMAT,
         "run": folder.identity,
-        "preset": settings.preset + _what_if(settings),
+        "preset": settings.label,
         "seed": settings.seed,
         "settings": settings.model_dump(mode="json"),
         "began": began,
@@ -285,11 +285,6 @@ def _draw_curve(path: Path, known: Known, scores: Any, limit: Any, confidence: f
     figure = roc_figure({known.card.name: scores}, limits, confidence=confidence)
     png, _ = write_figure(figure, path)
     return png.name
-
-
-def _what_if(settings: AuditSettings) -> str:
-    """What every page must say beside the preset, where the audit is not of the run as it is."""
-    return f", WHAT IF it lacked: {', '.join(settings.without)}" if settings.without else ""
 
 
 def _key(settings: AuditSettings, inputs: Mapping[str, str]) -> str:

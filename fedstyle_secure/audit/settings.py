@@ -23,7 +23,7 @@ class AuditSettings(BaseModel):
 
     preset: str = Field("quick", description="Name for tables and reports.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of targets, candidates and attacks.")
-    artists: int = Field(10, ge=0, description="Most artists that are attacked; 0: all.")
+    artists: int = Field(16, ge=0, description="Most artists that are attacked; 0: all.")
     targets: int = Field(20, ge=4, le=1000, description="Pictures attacked one at a time, closed-form.")
     candidates: int = Field(100, ge=2, le=10_000, description="Pictures that a target is sought among.")
     pictures: int = Field(4, ge=1, le=100, description="Pictures rebuilt by optimisation (cnn encoder).")
@@ -40,6 +40,21 @@ class AuditSettings(BaseModel):
     )
     without: tuple[Defence, ...] = Field((), description="Defences assumed to be missing: what if.")
     processes: int = Field(0, ge=0, description="Processes; 0: as many as cores.")
+
+    @property
+    def label(self) -> str:
+        """The preset's name, with what was changed in it and what is assumed; reports print it."""
+        preset = PRESETS.get(self.preset)
+        if preset is None:
+            text = f"{self.preset} (own settings)"
+        else:
+            usual = type(self)(**preset)
+            apart = {"preset", "seed", "processes", "show_pictures", "without"}
+            changed = [
+                k for k in type(self).model_fields if k not in apart and getattr(self, k) != getattr(usual, k)
+            ]
+            text = self.preset + (f", changed: {', '.join(changed)}" if changed else "")
+        return text + (f", WHAT IF it lacked: {', '.join(self.without)}" if self.without else "")
 
     @classmethod
     def from_preset(cls, name: str) -> Self:

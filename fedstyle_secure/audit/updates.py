@@ -105,13 +105,8 @@ def update_of_one(scene: Scene) -> Outcome:
         known = _control_targets(scene, count if closed else min(count, 4))
         control = np.array([_rank(_attacked(scene, sent, plain, t, budget, False)[0], t) for t in known])
     words = "closed form" if closed else f"{budget.steps} steps, {budget.restarts} restarts"
-    note = (
-        "batches of one, the worst that the sampler can draw, made anew with the run's settings; "
-        + (
-            "the attack picks among candidates and draws no picture"
-            if closed
-            else "the attack draws pictures"
-        )
+    note = "batches of one, the worst that the sampler can draw, made anew with the run's settings; " + (
+        "the attack picks among candidates and draws no picture" if closed else "the attack draws pictures"
     )
     how = Setting(ONE, settings.seed, settings.confidence, time.perf_counter() - started, words, note)
     # Optimisation also uses the anchors, which earlier releases of the picture went into.

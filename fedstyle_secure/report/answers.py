@@ -51,15 +51,28 @@ def asked(facts: Facts) -> list[Block]:
     else:
         line += [
             "Asked: if the network, the platform, its helpers or a buyer want the artists' pictures, how far "
-            "do they get? We took their place, with what each of them really holds, and attacked the run (",
+            f"do they get? We took their place, with what each of them {_held(facts)}, and attacked the run "
+            "(",
             facts.sources.figure("audit.json#/attacks/*/name", "whole", "count"),
             " attacks in ",
             facts.sources.figure("audit.json#/views/*/name", "whole", "count"),
-            " adversary views, preset ",
+            " adversary views, on ",
+            facts.sources.figure("audit.json#/artists/*", "whole", "count"),
+            " of ",
+            facts.sources.figure(" ".join(private), "whole", "count"),
+            " artists, preset ",
             facts.sources.text("audit.json#/preset"),
             ").",
         ]
     return [Para(line, "lead")]
+
+
+def _held(facts: Facts) -> str:
+    assert facts.audit is not None
+    lacking = facts.audit["settings"]["without"]
+    if not lacking:
+        return "really holds"
+    return f"would hold if the run lacked what it does not lack ({', '.join(lacking).replace('_', ' ')})"
 
 
 def five_lines(facts: Facts) -> Answers:
@@ -90,13 +103,15 @@ def answer(facts: Facts, levels: Sequence[Level]) -> tuple[Sign, Line]:
         return verdict, ["Nobody looked: no attack of this kind was run.", *_reasons(facts, chosen)]
     line: list[Piece]
     of = {v: [i for i in chosen if worst([facts.findings[i]]) == v] for v in ORDER}
+    unknown = _only(facts, of["inconclusive"], of["leaks"])
     if verdict == "alarm":
         line = ["A measurement lies above what the guarantee allows: a bug in the defence or in the attack: "]
         return verdict, [*line, *_measured(facts, of["alarm"][0]), "."]
     if verdict == "leaks":
         top = max(of["leaks"], key=lambda i: _margin(facts.findings[i]))
         line = ["Yes: ", *_measured(facts, top), ". It leaks to: ", *view_names(facts, of["leaks"]), "."]
-        kept = _only(facts, of["not broken by this attack"], of["leaks"])
+        kept = _only(facts, of["not broken by this attack"], [*of["leaks"], *unknown])
+        line += [" Not known in the view of: ", *view_names(facts, unknown), "."] if unknown else []
         line += [" Not broken in the view of: ", *view_names(facts, kept), "."] if kept else []
         return verdict, [*line, *_also(facts, of["leaks"], top), *_hardest_hit(facts, chosen)]
     tried: Line = ["Not broken by ", *_attacks(facts, of["not broken by this attack"]), "."]

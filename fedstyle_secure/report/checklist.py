@@ -26,6 +26,12 @@ class Question:
     answer: Reply
 
 
+_SMALL = 0.01
+"""Delta times the number of works from which on it is called small: at one, delta may hide a whole work."""
+
+_NO_NOISE = "Not applicable: releases have no noise, so nothing is guaranteed to any unit."
+
+
 def entries(facts: Facts) -> list[tuple[str, list[Entry]]]:
     """The entries by group, numbered from 1."""
     groups: dict[str, list[Entry]] = {}
@@ -148,6 +154,8 @@ def _withdrawals(facts: Facts) -> list[Block]:
 
 
 def _unit(facts: Facts) -> list[Block]:
+    if not facts.dp:
+        return [Para([_NO_NOISE])]
     figure = facts.sources.figure
     rows: list[tuple[str, Piece | Line]] = [
         ("unit that noise was scaled to", figure("summary.json#/privacy/unit")),
@@ -191,14 +199,16 @@ def _delta(facts: Facts) -> list[Block]:
         " with ",
         facts.sources.figure(source, "whole", "sum"),
         " training works. ",
-        "It lies below one over their number."
-        if delta * total < 1
-        else "It does not lie below one over their number.",
+        "It lies below a hundredth of one over their number."
+        if delta * total < _SMALL
+        else "That is not far below one over their number: delta can stand for a picture given away whole.",
     ]
     return [Para(line)]
 
 
 def _sampling(facts: Facts) -> list[Block]:
+    if not facts.dp:
+        return [Para([_NO_NOISE])]
     keys = ("training.sampling_rate", "training.local_steps", "run.rounds", "privacy.clip_norm")
     rows = [("sampling that is accounted for", facts.sources.figure("summary.json#/privacy/sampling"))]
     told = (
@@ -210,6 +220,8 @@ def _sampling(facts: Facts) -> list[Block]:
 
 
 def _cumulative(facts: Facts) -> list[Block]:
+    if not facts.dp:
+        return [Para([_NO_NOISE])]
     told = (
         "Composed over all rounds and over every release: updates, cards, prototype sums, noisy counts. "
         "Earlier runs on "
@@ -226,11 +238,12 @@ def _artist_level(facts: Facts) -> list[Block]:
 
 
 def _covered(facts: Facts) -> list[Block]:
-    kinds = {e["kind"] for entries in facts.ledger.values() for e in entries or [] if e["artwork_cost"]}
-    bare = {e["kind"] for entries in facts.ledger.values() for e in entries or [] if not e["artwork_cost"]}
+    everything = [entry for entries in facts.ledger.values() for entry in entries or []]
+    kinds = {entry["kind"] for entry in everything if facts.covered(entry, "artwork")}
+    bare = {entry["kind"] for entry in everything if not facts.covered(entry, "artwork")}
     items: list[Line] = [
         ["Covered for the unit artwork: ", ", ".join(sorted(kinds)) or "nothing", "."],
-        ["Released without a guarantee: ", ", ".join(sorted(bare)) or "nothing", "."],
+        ["Released without a guarantee for an artwork: ", ", ".join(sorted(bare)) or "nothing", "."],
         [
             "Not covered: participation, timing, declining, consent to a card, utility figures of the "
             "experimenter."
@@ -276,7 +289,7 @@ def _scheme(facts: Facts) -> list[Block]:
             figure("report.json#/scheme/security_bits", "whole"),
         ),
         ("plain modulus", figure(f"{at}/terms/plain_modulus", "whole")),
-        ("precision lost", "none: integers are added exactly"),
+        ("precision lost", "by rounding to integers before the sum; the sum itself is exact"),
     ]
     return [_values(facts, rows, "scheme")]
 
@@ -304,7 +317,15 @@ def _contributors(facts: Facts) -> list[Block]:
 def _approximate(facts: Facts) -> list[Block]:
     if not facts.config.secure_sum.enabled:
         return [Para(["Not applicable: nothing is encrypted."])]
-    return [Para(["Decryption is exact, so a decryption that is shared gives nothing of the key away."])]
+    return [
+        Para(
+            [
+                "Decryption is exact: the rounding noise that gives keys of approximate schemes away is not "
+                "shared. Attacks that provoke failures of exact decryption are met by fixed parameters and by the "
+                "opener, which opens nothing but signed sums of a whole cohort; they were not tested."
+            ]
+        )
+    ]
 
 
 def _dropouts(facts: Facts) -> list[Block]:
@@ -443,11 +464,10 @@ def _utility(facts: Facts) -> list[Block]:
 
 
 def _robustness(facts: Facts) -> list[Block]:
-    clipped = "Clipping bounds what" if facts.config.privacy.dp == "on" else "Nothing bounds what"
     told = (
-        f"{clipped} one artist can do to the model in a round. Inputs are not proven valid: an artist can "
-        "send any "
-        "values in range, or claim styles that it has not. Poisoning was not tested."
+        "Nothing that the platform checks bounds what one artist can do to the model in a round: clipping is "
+        "done by the artist, for its own privacy. Inputs are not proven valid: an artist can send any values "
+        "in range, or claim styles that it has not. Poisoning was not tested."
     )
     return [Para([told])]
 

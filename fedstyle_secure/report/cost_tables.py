@@ -129,8 +129,8 @@ def kinds(facts: Facts) -> list[Block]:
                 [facts.sources.text(f"{at}/mechanism")],
                 _parameters(facts, first["parameters"], f"{at}/parameters"),
                 [figure(f"{at}/sensitivity", none="nothing was clipped")],
-                ["yes" if first["artwork_cost"] else "no"],
-                ["yes" if first["artist_cost"] else "no"],
+                ["yes" if facts.covered(first, "artwork") else "no"],
+                ["yes" if facts.covered(first, "artist") else "no"],
             ]
         )
     caption: Line = [

@@ -78,6 +78,13 @@ def dpia(facts: Facts, date: str) -> Document:
                 "risk",
                 "Inherent risks",
                 [
+                    Para(
+                        [
+                            "Measured with the measures of this run in place. What the risks are without any "
+                            "measure, another run shows: one without noise and encryption, audited alike."
+                        ],
+                        "note",
+                    ),
                     answers.five_lines(facts),
                     *findings_tables.matrix(facts),
                     *trust.coverage(facts),

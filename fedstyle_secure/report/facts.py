@@ -17,6 +17,8 @@ from fedstyle_secure.audit.findings import Finding, read_findings
 from fedstyle_secure.audit.integrity import Checked, check_audit, check_finished, read_json
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
+from fedstyle_secure.privacy.events import event_from_dict
+from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.report.sources import Sources, escape
 from fedstyle_secure.runs import RunFolder, file_sha256
 from fedstyle_secure.secure_sum.profiles import MAX_MODULUS_BITS, PROFILES
@@ -84,6 +86,11 @@ class Facts:
     def dp(self) -> bool:
         """Whether every release has noise."""
         return self.config.privacy.dp == "on" and self.config.privacy.noise_multiplier != 0
+
+    def covered(self, entry: Mapping[str, Any], unit: Unit) -> bool:
+        """Whether a release of the ledger guarantees a unit anything: a cost without noise is none."""
+        cost = entry[f"{unit}_cost"]
+        return cost is not None and not event_from_dict(cost).noiseless
 
     def ledger_pointer(self, artist: str, *rest: str | int) -> str:
         """Where an artist's releases are."""

@@ -33,6 +33,7 @@ VIEWS = (
 
 _TPR = re.compile(r"TPR at (\S+) FPR")
 _IDENTIFICATION = "identification rate"
+_MEMBERSHIP = "membership AUC"
 _Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -66,6 +67,14 @@ class AttackLimits(_Part):
     required: tuple[str, ...] = ()
     forbidden_verdicts: tuple[Verdict, ...] | dict[str, tuple[Verdict, ...]] = ()
     allow_inconclusive: bool = False
+    min_confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    all_artists: bool = True
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything that an attack finds could fail."""
+        limits = (self.max_tpr, self.max_identification_advantage, self.required, self.forbidden_verdicts)
+        return any(limit is not None and limit != () for limit in limits) or not self.allow_inconclusive
 
 
 class Policy(_Part):
@@ -116,7 +125,7 @@ def checks(run: Path | str, policy: Path | str) -> list[Check]:
     path = Path(policy)
     text, asked = _load(path)
     facts = read_facts(run)
-    assumed = (facts.audit or {}).get("settings", {}).get("without", [])
+    assumed = facts.audit["settings"]["without"] if facts.audit else []
     if assumed:
         raise AuditError(
             f"{run}: its audit assumes that the run lacks {', '.join(assumed)}; a policy is for an audit of "
@@ -144,7 +153,7 @@ def _load(path: Path) -> tuple[str, Policy]:
             f"{path}:{line}: {key} = {problem['input']!r} is not allowed: {problem['msg']}"
         ) from None
     limits = policy.epsilon.model_dump(exclude={"delta"}).values() if policy.epsilon else ()
-    if policy.attacks is None and all(limit is None for limit in limits):
+    if not (policy.attacks and policy.attacks.asks) and all(limit is None for limit in limits):
         raise ConfigError(f"{path}: asks for nothing; set a limit under [epsilon] or [attacks]")
     views = policy.attacks.forbidden_verdicts if policy.attacks else ()
     for view in views if isinstance(views, dict) else ():
@@ -264,6 +273,7 @@ class _Gate:
         if self._facts.audit is None:
             yield self._check("attacks", subject="run", problem="no audit was run; `fedstyle audit` runs one")
             return
+        yield from self._reach(limits)
         if limits.max_tpr is not None:
             yield from self._tpr(limits.max_tpr)
         if limits.max_identification_advantage is not None:
@@ -275,26 +285,46 @@ class _Gate:
     def _ran(self) -> list[int]:
         return [i for i, finding in enumerate(self._facts.findings) if finding.value is not None]
 
+    def _reach(self, limits: AttackLimits) -> Iterable[Check]:
+        """How far the audit went; an audit that hardly looked finds nothing."""
+        audit = self._facts.audit
+        assert audit is not None
+        there = {view["key"] for view in audit["views"]}
+        ran = [self._facts.findings[i] for i in self._ran()]
+        missing = [view for view in VIEWS if view not in there]
+        problem = f"has no view {', '.join(missing)}" if missing else "" if ran else "ran no attack"
+        yield self._check("attacks", subject="audit", problem=problem)
+        low = min((finding.confidence or 0.0 for finding in ran), default=1.0)
+        problem = f"has intervals of confidence {low:g}" if low < limits.min_confidence else ""
+        yield self._check("attacks", "min_confidence", subject="audit", problem=problem)
+        left = [name for _, name in self._facts.artists if name not in audit["artists"]]
+        problem = f"did not attack {', '.join(left)}" if left and limits.all_artists else ""
+        yield self._check("attacks", "all_artists", subject="audit", problem=problem)
+
     def _tpr(self, limit: MaxTpr) -> Iterable[Check]:
+        """Every membership attack that ran must have this rate."""
         keys = ("attacks", "max_tpr")
-        found = [i for i in self._ran() if _rate_of(self._facts.findings[i]) == limit.fpr]
-        for i in found:
+        ran = [i for i in self._ran() if self._facts.findings[i].metric == _MEMBERSHIP]
+        for i in ran:
             finding = self._facts.findings[i]
-            problem = _above(finding, finding.value or 0.0, finding.high, limit.value)
-            yield self._check(*keys, subject=self._name(i), problem=problem)
-        if not found:
-            rates = {
-                rate
-                for f in self._facts.findings
-                if f.value is not None and (rate := _rate_of(f)) is not None
-            }
-            there = (
-                f"; there are figures at {', '.join(f'{rate:g}' for rate in sorted(rates))}" if rates else ""
-            )
-            tried = sorted({f.reason for f in self._facts.findings if _rate_of(f) == limit.fpr})
-            there += f"; not run: {'; '.join(tried)}" if tried else ""
-            problem = f"no finding has a TPR at an FPR of {limit.fpr:g}{there}"
-            yield self._check(*keys, subject="audit", problem=problem)
+            if finding.target != "all":
+                continue
+            alike = [f for f in self._facts.findings if (f.view, f.attack) == (finding.view, finding.attack)]
+            rates = [f for f in alike if f.target == "all" and _rate_of(f) == limit.fpr]
+            there = sorted({r for f in alike if f.value is not None and (r := _rate_of(f)) is not None})
+            problem = ""
+            if not rates:
+                problem = f"has no TPR at an FPR of {limit.fpr:g}"
+                problem += f"; it has one at {', '.join(f'{rate:g}' for rate in there)}" if there else ""
+            for rate in rates:
+                if rate.value is None:
+                    problem = f"its TPR at an FPR of {limit.fpr:g} was not run: {rate.reason}"
+                else:
+                    problem = problem or _above(rate, rate.value, rate.high, limit.value)
+            subject = f"{finding.view}, {finding.attack}, all, TPR at {limit.fpr:g} FPR"
+            yield self._check(*keys, subject=subject, problem=problem)
+        if not ran:
+            yield self._check(*keys, subject="audit", problem="no membership attack was run")
 
     def _advantage(self, limit: float) -> Iterable[Check]:
         keys = ("attacks", "max_identification_advantage")
@@ -334,8 +364,15 @@ class _Gate:
             for finding in self._facts.findings
             if finding.verdict == "inconclusive" and finding.target == "all"
         }
+        forbidden = limits.forbidden_verdicts
+        ran = {finding.view for finding in self._facts.findings if finding.value is not None}
+        for view in forbidden if isinstance(forbidden, dict) else ():
+            if view != "all" and view not in ran:
+                problem = "no attack was run in this view, so nothing is known"
+                yield self._check(
+                    "attacks", "forbidden_verdicts", view, subject=f"view {view}", problem=problem
+                )
         for i, finding in enumerate(self._facts.findings):
-            forbidden = limits.forbidden_verdicts
             keys: tuple[str, ...] = ("attacks", "forbidden_verdicts")
             if isinstance(forbidden, dict):
                 some = [key for key in (finding.view, "all") if finding.verdict in forbidden.get(key, ())]

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 import fedstyle_secure
 from fedstyle_secure.audit.findings import Finding, not_run, write_findings
+from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.runs import RunFolder, file_sha256
 
@@ -174,6 +175,7 @@ def audit(run: RunFolder, findings: list[Finding], **changes) -> None:
         "format": 1,
         "run": run.identity,
         "preset": "quick",
+        "settings": AuditSettings().model_dump(mode="json"),
         "seed": 0,
         "began": "2026-11-21T06:00:00+00:00",
         "wall_s": 41.75,

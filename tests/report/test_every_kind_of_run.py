@@ -45,3 +45,9 @@ def test_a_report_of_every_kind_of_run(tmp_path, monkeypatch, kind):
     if kind == "plain":
         assert "For one artwork: no guarantee" in guarantee
         assert "No noise was added in this run" in paths[0].read_text()
+    page = " ".join(data for data, _ in _CHECKS.Page(paths[0].read_text()).texts)
+    # A noiseless release has a cost in the ledger too, and it covers nothing.
+    covered = {"plain": "nothing", "artist": "sum", "counts": "prototypes, update"}[kind]
+    assert f"Covered for the unit artwork: {covered}" in page
+    assert ("Released without a guarantee for an artwork: nothing" in page) == (kind != "plain")
+    assert ("is accounted for" in page) == (kind != "plain")

@@ -168,6 +168,37 @@ def test_a_largest_epsilon_below_an_artists_is_found(bare):
     refused(bare, "summary.json")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("delta", 1e-9), ("delta", float("nan")), ("unit", "artist"), ("epsilon_artist_max", 0.5)],
+)
+def test_a_summary_that_states_more_than_its_settings_and_artists_is_found(bare, key, value):
+    summary = json.loads(bare.summary_file.read_text())
+    summary["privacy"][key] = value
+    bare.summary_file.write_text(json.dumps(summary))
+    lines = bare.sums_file.read_text().splitlines()
+    kept = [line for line in lines if not line.endswith("summary.json")]
+    bare.sums_file.write_text("\n".join([*kept, f"{file_sha256(bare.summary_file)}  summary.json\n"]))
+    refused(bare, key)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_ledger_that_was_emptied_is_found_although_everything_adds_up(bare, beside):
+    """With the artists' own ledgers beside the run, and without them, by what the platform got."""
+    summary = bare.summary()
+    nothing = {"epsilon_artwork": 0.0, "epsilon_artist": 0.0}
+    rows = summary["privacy"]["per_artist"]
+    for row in rows:
+        row |= nothing | {f"lifetime_{key}": 0.0 for key in nothing}
+    summary["privacy"] |= {"epsilon_artwork_max": 0.0, "epsilon_artist_max": None}
+    bare.ledger_file.write_text(json.dumps({row["artist"]: [] for row in rows}))
+    if beside:
+        metrics = [line | {"released_by": []} for line in bare.metrics()]
+        bare.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in metrics))
+    bare.finish(summary)
+    assert ("own ledger" if beside else "the platform got a release") in refused(bare, "ledger.json")
+
+
 def test_a_transcript_that_does_not_verify_is_found(bare):
     text = bare.transcript_file.read_text()
     bare.transcript_file.write_text(text.replace('"kept":[', '"kept":[1,', 1))
