@@ -17,6 +17,7 @@ import typer
 from fedstyle_secure.cli_audit import app as audit_app
 from fedstyle_secure.cli_audit import run_audit, show_audit
 from fedstyle_secure.errors import FedStyleError
+from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.terminal import AsJson, print_json, say, short, table
 
 if TYPE_CHECKING:
@@ -556,7 +557,7 @@ def _known(value: float) -> float | None:
 
 
 def _short_epsilon(value: float) -> str:
-    return "-" if math.isinf(value) else f"{value:.3f}"
+    return "-" if math.isinf(value) else rounded_up(value, 3)
 
 
 def _demo_search(run: Run, as_json: bool) -> None:
@@ -582,4 +583,4 @@ def _number(value: float | None) -> str:
 
 
 def _epsilon(value: float | None) -> str:
-    return "no guarantee" if value is None else f"{value:.2f}"
+    return "no guarantee" if value is None else rounded_up(value)

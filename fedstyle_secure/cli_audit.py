@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedstyle_secure.errors import AuditError, PolicyError
+from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.terminal import AsJson, print_json, say, short, table
 
 if TYPE_CHECKING:
@@ -53,22 +55,22 @@ def audit(
 
 @app.command()
 def report(
-    run: RunPath,
+    path: Annotated[
+        Path, typer.Argument(metavar="RUN|SWEEP", help="A run's or a sweep's folder.", show_default=False)
+    ],
     formats: Annotated[
         str, typer.Option("--format", help="Of html, pdf, json and csv, joined by commas.")
     ] = "html,pdf,json,csv",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder.", show_default="report/ in the run's folder")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder.", show_default="report/ in that folder")] = None,
     date: Annotated[
         str | None, typer.Option(help="Day that the report bears, YYYY-MM-DD.", show_default="today")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write one page that an auditor can check and sign, as HTML and PDF."""
+    """Write one page on a run or a sweep that an auditor can check and sign, as HTML and PDF."""
     from fedstyle_secure.report.formats import report
 
-    written = report(run, tuple(name.strip() for name in formats.split(",")), out, date)
+    written = report(path, tuple(name.strip() for name in formats.split(",")), out, date)
     if as_json:
         print_json({"written": [str(path) for path in written]})
         return
@@ -119,8 +121,6 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train and audit every cell of a grid; write tables and plots of privacy against utility."""
-    import math
-
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -160,7 +160,7 @@ def sweep(
 
 
 def _epsilon(value: float | None) -> str:
-    return "no guarantee" if value is None else f"epsilon {value:.2f}"
+    return "no guarantee" if value is None else f"epsilon {rounded_up(value)}"
 
 
 def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bool) -> Audit:
@@ -257,8 +257,9 @@ def _proven(found: Audit) -> str:
     if not rows:
         return ""
     top = max(rows, key=lambda row: row.value or 0.0)
-    allowed = "nothing" if top.bound is None else f"{top.bound:.2f}"
-    return f"Planted records prove at least epsilon {top.value:.2f}, where the ledger states {allowed}"
+    allowed = "no guarantee" if top.bound is None else rounded_up(top.bound)
+    proved = math.floor(100 * (top.value or 0.0)) / 100
+    return f"Planted records prove at least epsilon {proved:.2f}, where the ledger states {allowed}"
 
 
 def _unrecorded(found: Audit) -> str:

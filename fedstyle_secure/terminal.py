@@ -9,12 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
+from fedstyle_secure.visible import visible
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
+
+_WIDEST = 60
+"""Places of a terminal that a first column takes at most on one line."""
 
 
 def say(text: str) -> None:
-    """A line for people."""
-    typer.echo(text)
+    """One line for people. A line break within it is written out: a name must not forge a line."""
+    typer.echo(visible(text))
 
 
 def print_json(value: Any) -> None:
@@ -28,21 +33,26 @@ def short(path: Path) -> Path:
 
 
 def table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table of text; the first column is never cut.
+    """A table of text; the first column is never cut, and goes over several lines only beyond 60 places.
 
     Args:
         title: Above it.
         head: Headings.
-        rows: Cells, as many a row as headings; at least one row.
+        rows: Cells, as many a row as headings; at least one row. Nothing in them is markup.
     """
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(title=title, title_justify="left", title_style="bold")
-    drawn.add_column(head[0], no_wrap=True, overflow="ignore", min_width=max(len(row[0]) for row in rows))
+    cells = [[Text(visible(cell)) for cell in row] for row in rows]
+    drawn = Table(title=Text(visible(title), style="bold"), title_justify="left")
+    widest = max(row[0].cell_len for row in cells)
+    if widest <= _WIDEST:
+        drawn.add_column(head[0], no_wrap=True, overflow="ignore", min_width=widest)
+    else:  # One very long name must not push every other column off the screen.
+        drawn.add_column(head[0], overflow="fold", max_width=_WIDEST)
     for column in head[1:]:
         drawn.add_column(column, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(escape(cell) for cell in row))
+    for row in cells:
+        drawn.add_row(*row)
     Console().print(drawn)

@@ -46,12 +46,11 @@ class AttackCard:
 
     def blank(self, seed: int, reason: str) -> Finding:
         """The row of this attack where it was not run."""
-        template = Finding(
-            view="", attack=self.name, target="all", unit=self.unit, metric=self.metric, value=0.0, low=None,
-            high=None, confidence=None, n=0, baseline=None, bound=None, verdict="inconclusive", seconds=0.0,
-            seed=seed, level=self.level, category=self.category,
+        return Finding(
+            view="", attack=self.name, target="all", unit=self.unit, metric=self.metric, value=None, low=None,
+            high=None, confidence=None, n=0, baseline=None, bound=None, verdict="not run", seconds=0.0,
+            seed=seed, level=self.level, category=self.category, reason=reason,
         )  # fmt: skip
-        return not_run(template, reason)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from fedstyle_secure.galleries.assemble import (
     unknown_artist,
 )
 from fedstyle_secure.galleries.base import Gallery, Portfolio, Skipped
+from fedstyle_secure.galleries.names import check_name
 from fedstyle_secure.galleries.pictures import MAX_PIXELS, SUFFIXES, read_picture_bytes
 
 SPLIT_FILE = "split.csv"
@@ -78,8 +79,9 @@ class FolderGallery(Gallery):
         max_pixels: Largest picture that is decoded.
 
     Raises:
-        GalleryError: The folder or `split.csv` cannot be used, a path leads out, a public artist is unknown,
-            an artist has too few pictures, or no private artist is left.
+        GalleryError: The folder or `split.csv` cannot be used, a path leads out, a name holds control
+            characters, a public artist is unknown, an artist has too few pictures, or no private artist is
+            left.
     """
 
     def __init__(
@@ -167,6 +169,8 @@ def _list_folders(root: Path) -> tuple[_Listing, list[Skipped]]:
         raise GalleryError(
             f"gallery {str(root)!r} holds {found}; valid: a folder of pictures per artist, or a {SPLIT_FILE}"
         )
+    for artist in folders:
+        check_name(artist, "artist's folder")
     stray = [
         Skipped("", entry.name, "is not in an artist's folder")
         for entry in entries
@@ -230,6 +234,7 @@ def _list_table(root: Path, split_column: str, on_bad: OnBad) -> _Listing:
         artist, value = row["artist"].strip(), row[split_column].strip()
         if not artist:
             raise GalleryError(f"{where}: no artist; valid: a name")
+        check_name(artist, f"{where}: artist")
         if value not in _SPLIT_VALUES:
             raise GalleryError(f"{where}: {split_column} is {value!r}; valid: train, test or nothing")
         name = _checked_path(root, row["path"], where)
@@ -240,6 +245,7 @@ def _list_table(root: Path, split_column: str, on_bad: OnBad) -> _Listing:
         if problem and on_bad == "refuse":
             raise GalleryError(f"{where}: {name!r} does not exist; mend the row, or {SKIP_HINT}")
         style = (row.get("style") or "").strip()
+        check_name(style, f"{where}: style")
         listing.setdefault(artist, []).append(_Listed(name, _SPLIT_VALUES[value], style, problem))
     if not listing:
         raise GalleryError(f"{SPLIT_FILE} lists no picture; valid: a row for each")

@@ -23,6 +23,7 @@ from fedstyle_secure.galleries.assemble import (
     unknown_artist,
 )
 from fedstyle_secure.galleries.base import Gallery, Portfolio, Skipped
+from fedstyle_secure.galleries.names import check_name
 from fedstyle_secure.galleries.pictures import MAX_PIXELS, PictureError, read_picture_bytes
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class HubGallery(Gallery):
     Raises:
         ConfigError: Flower Datasets is not installed.
         GalleryError: The dataset, the split or a column is missing or of the wrong type, a row has no artist,
-            a public artist is unknown, an artist has too few pictures, or no private artist is left.
+            a name holds control characters, a public artist is unknown, an artist has too few pictures, or no
+            private artist is left.
     """
 
     def __init__(
@@ -99,6 +101,9 @@ class HubGallery(Gallery):
         n_artists = self._partitioner.num_partitions
         natural_ids = self._partitioner.partition_id_to_natural_id
         self._ids = {_label(labels, natural_ids[i]): i for i in range(n_artists)}
+        for column in (artist_column, *columns[2:]):
+            for value in rows.unique(column):
+                check_name(_label(rows.features[column], value), f"dataset {dataset!r}: column {column!r}:")
         sizes = {name: rows_of[natural_ids[i]] for name, i in self._ids.items()}
         for name in public:
             if name not in sizes:

@@ -1,11 +1,7 @@
-"""A run's report in every format, written beside the run."""
+"""The report of a run or of a sweep in every format, written beside it."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -14,64 +10,97 @@ from typing import Any
 from typing import Literal as Choice
 
 from fedstyle_secure.audit.findings import Finding
-from fedstyle_secure.errors import ConfigError
-from fedstyle_secure.report import answers, checklist, trust
+from fedstyle_secure.errors import ConfigError, RunError
+from fedstyle_secure.report import answers, checklist, sweep_formats, trust
 from fedstyle_secure.report.document import document
 from fedstyle_secure.report.dpia import dpia, to_json, to_markdown
 from fedstyle_secure.report.facts import Facts, read_facts
 from fedstyle_secure.report.html import to_html
+from fedstyle_secure.report.output import csv_text, json_text, write
 from fedstyle_secure.report.pdf import to_data, to_pdf
 from fedstyle_secure.report.pieces import Blank, Document, Para, plain
+from fedstyle_secure.report.sweep_document import sweep_document
+from fedstyle_secure.report.sweep_facts import read_sweep
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.sweep.runner import is_sweep
 
 Format = Choice["html", "pdf", "json", "csv"]
 
 FORMATS: tuple[Format, ...] = ("html", "pdf", "json", "csv")
 
+Makers = Sequence[tuple[str, Callable[[], str | bytes]]]
+"""Names of files, and what makes their content."""
+
 
 def report(
-    run: Path | str, formats: Sequence[str] = FORMATS, out: Path | str | None = None, date: str | None = None
+    path: Path | str, formats: Sequence[str] = FORMATS, out: Path | str | None = None, date: str | None = None
 ) -> list[Path]:
-    """Check a finished run's folder, and write its report and its part of an impact assessment.
+    """Check the folder of a finished run or sweep, and write its report.
 
     Args:
-        run: The run's folder.
-        formats: Which of `FORMATS`; `dpia.md` and `dpia.json` are always written.
-        out: Where to; None is `report` in the run's folder.
+        path: The folder; what is in it is told by the mark that a run or a sweep leaves there.
+        formats: Which of `FORMATS`. Of a run `dpia.md` and `dpia.json`, its part of an impact assessment, are
+            always written; a sweep has none.
+        out: Where to; None is `report` in the folder.
         date: The day that the report says it was made on, `YYYY-MM-DD`; None is today, UTC. Reports of
-            one run and one date are equal byte for byte.
+            one folder and one date are equal byte for byte.
 
     Returns:
         The files that were written.
 
     Raises:
-        RunError: There is no finished run.
-        AuditError: A file of the run is missing, edited or of another run; names it.
+        RunError: There is neither a finished run nor a sweep.
+        AuditError: A file is missing, edited or of another run, or a sweep is not finished; names it.
         ConfigError: A format or the date is none.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ConfigError(f"format {unknown[0] if unknown else ''!r} is none of {', '.join(FORMATS)}")
-    day = _day(date)
-    facts = read_facts(run)
+    day, folder = _day(date), Path(path)
+    if RunFolder(folder).begun:
+        makers = _of_run(folder, formats, day)
+    elif is_sweep(folder):
+        makers = _of_sweep(folder, formats, day)
+    else:
+        raise RunError(
+            f"{folder}: no run here and no sweep; give the folder of a finished run, which `fedstyle runs` "
+            "lists, or of a sweep, which `fedstyle sweep` makes"
+        )
+    # Everything is made before anything is written: a failure leaves the last report as it was.
+    made = [(name, make()) for name, make in makers]
+    target = folder / "report" if out is None else Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    return [write(target / name, content) for name, content in made]
+
+
+def _of_run(folder: Path, formats: Sequence[str], day: str) -> Makers:
+    facts = read_facts(folder)
     page = document(facts, day)
     html, digest = to_html(page)
     assessment = dpia(facts, day)
     makers: Mapping[str, tuple[str, Callable[[], str | bytes]]] = {
         "html": ("report.html", lambda: html),
         "pdf": ("report.pdf", lambda: to_pdf(page, digest)),
-        "json": ("report.json", lambda: _json(_values(facts, page, digest))),
+        "json": ("report.json", lambda: json_text(_values(facts, page, digest))),
         "csv": ("findings.csv", lambda: _csv(facts.findings)),
     }
-    chosen = [makers[name] for name in FORMATS if name in formats]
-    chosen += [
+    return [makers[name] for name in FORMATS if name in formats] + [
         ("dpia.md", lambda: to_markdown(assessment)),
-        ("dpia.json", lambda: _json(to_json(assessment, facts))),
+        ("dpia.json", lambda: json_text(to_json(assessment, facts))),
     ]
-    # Everything is made before anything is written: a failure leaves the last report as it was.
-    made = [(name, make()) for name, make in chosen]
-    folder = facts.run.path / "report" if out is None else Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / name, content) for name, content in made]
+
+
+def _of_sweep(folder: Path, formats: Sequence[str], day: str) -> Makers:
+    facts = read_sweep(folder)
+    page = sweep_document(facts, day)
+    html, digest = to_html(page)
+    makers: Mapping[str, tuple[str, Callable[[], str | bytes]]] = {
+        "html": ("report.html", lambda: html),
+        "pdf": ("report.pdf", lambda: to_pdf(page, digest)),
+        "json": ("report.json", lambda: json_text(sweep_formats.values(facts, page, digest))),
+        "csv": ("points.csv", lambda: sweep_formats.points_csv(facts)),
+    }
+    return [makers[name] for name in FORMATS if name in formats]
 
 
 def _day(date: str | None) -> str:
@@ -123,37 +152,7 @@ def _values(facts: Facts, page: Document, digest: str) -> dict[str, Any]:
     }
 
 
-def _json(values: Any) -> str:
-    return json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-
-
 def _csv(findings: Sequence[Finding]) -> str:
-    """A row a finding. Texts that a spreadsheet would take for a formula get an apostrophe in front."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, [field.name for field in fields(Finding)] + ["alarm"], lineterminator="\n")
-    writer.writeheader()
-    for finding in findings:
-        values = finding.to_dict() | {"alarm": finding.alarm}
-        writer.writerow({key: _cell(value) for key, value in values.items()})
-    return file.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        value = " ".join(value)
-    if isinstance(value, Mapping):
-        value = json.dumps(dict(value), sort_keys=True)
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
-
-
-def _write(path: Path, content: str | bytes) -> Path:
-    data = content.encode() if isinstance(content, str) else content
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    return path
+    """A row a finding."""
+    head = [field.name for field in fields(Finding)] + ["alarm"]
+    return csv_text(head, [finding.to_dict() | {"alarm": finding.alarm} for finding in findings])

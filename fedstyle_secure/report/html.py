@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -11,6 +12,7 @@ from fedstyle_secure.errors import AuditError
 from fedstyle_secure.report import selfhash
 from fedstyle_secure.report.pieces import Document
 from fedstyle_secure.report.words import GLOSSARY, SHORT, SIGNS
+from fedstyle_secure.visible import visible
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
 """Pictures that a page takes in. In an image element an SVG runs no script and loads nothing."""
@@ -32,6 +34,7 @@ def to_html(document: Document) -> tuple[str, str]:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_filled_in,
     )
     environment.filters |= {"kind": lambda piece: type(piece).__name__, "data_uri": data_uri}
     page = environment.get_template("report.html.j2").render(
@@ -43,6 +46,11 @@ def to_html(document: Document) -> tuple[str, str]:
         hash_line=selfhash.hash_line(selfhash.UNKNOWN),
     )
     return selfhash.signed(page)
+
+
+def _filled_in(value: Any) -> Any:
+    """What the template fills in, wherever it stands, made `visible`. Markup was made of such texts."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def data_uri(path: Path) -> str:

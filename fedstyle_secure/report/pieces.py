@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedstyle_secure.audit.findings import Verdict
+from fedstyle_secure.visible import visible
 
 Sign = Verdict | Literal["alarm"]
 """A verdict, or that a finding lies above its bound."""
@@ -171,11 +172,13 @@ class Picture:
         path: The file, PNG, JPEG or SVG.
         alt: What it shows, for whoever cannot see it. No digits.
         caption: Below it.
+        wide: Whether it has to be scrolled sideways on a narrow screen, as nothing could be read in it else.
     """
 
     path: Path
     alt: str
     caption: Line
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,7 @@ class Document:
 
 
 def plain(line: Line) -> str:
-    """A line as plain text; a blank field is a row of underscores."""
+    """A line as plain text, what cannot be seen made `visible`; a blank field is a row of underscores."""
     texts = []
     for piece in line:
         if isinstance(piece, Blank):
@@ -239,4 +242,4 @@ def plain(line: Line) -> str:
             texts.append("; ")
         elif not isinstance(piece, Range):
             texts.append(piece if isinstance(piece, str) else piece.text)
-    return "".join(texts).replace("\N{NO-BREAK SPACE}", " ")
+    return visible("".join(texts)).replace("\N{NO-BREAK SPACE}", " ")

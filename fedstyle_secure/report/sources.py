@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from decimal import ROUND_CEILING, Decimal
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 from urllib.parse import quote, unquote
 
 from fedstyle_secure.errors import AuditError
+from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.report.pieces import Figure, Piece
 
 RULES: Mapping[str, Callable[[Sequence[Any]], Any]] = {
@@ -24,17 +24,28 @@ RULES: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "ratio": lambda values: values[0] / values[1],
     "difference": lambda values: values[0] - values[1],
     "distinct": lambda values: len(set(values)),
+    "mean": fmean,
+    "mean difference": lambda values: fmean(_differences(values)),
+    "min difference": lambda values: min(_differences(values)),
+    "max difference": lambda values: max(_differences(values)),
+    "pairs above": lambda values: sum(difference > 0 for difference in _differences(values)),
+    "pairs": lambda values: len(_differences(values)),
 }
-"""How the values at a figure's sources become the figure."""
+"""How the values at a figure's sources become the figure. Rules of pairs take the first less the second, the
+third less the fourth, and so on."""
+
+
+def _differences(values: Sequence[float]) -> list[float]:
+    return [one - other for one, other in zip(values[::2], values[1::2], strict=True)]
 
 
 def _whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _up(value: float) -> str:
-    """Two decimals, never below the value: a cost is not understated."""
-    return str(Decimal(repr(value)).quantize(Decimal("0.01"), ROUND_CEILING))
+def _rate(value: float) -> str:
+    """Three decimals; what rounds to zero has no sign."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _short(value: float) -> str:
@@ -45,8 +56,8 @@ def _short(value: float) -> str:
 
 STYLES: Mapping[str, Callable[[Any], str]] = {
     "whole": _whole,
-    "rate": lambda value: f"{value:.3f}",
-    "epsilon": _up,
+    "rate": _rate,
+    "epsilon": rounded_up,
     "short": _short,
     "seconds": lambda value: f"{value:,.1f}",
     "text": str,

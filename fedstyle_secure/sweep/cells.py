@@ -56,7 +56,17 @@ class CellFolder:
         if not self.run.finished:
             return False
         self._require()
-        return self.cell.audit is None or _audited(self.run)
+        if self.cell.audit is None or not _audited(self.run):
+            return self.cell.audit is None
+        self._require_audit(self.cell.audit)
+        return True
+
+    @property
+    def stated(self) -> tuple[Path, ...]:
+        """The files that a finished cell's row rests on, and those with hashes of all its other files."""
+        names = ("config.toml", "manifest.json", "ledger.json", "summary.json", self.run.sums_file.name)
+        audit = ("audit/audit.json", "audit/findings.json") if self.cell.audit is not None else ()
+        return tuple(path for name in names + audit if (path := self.run.path / name).exists())
 
     @property
     def work(self) -> Work:
@@ -90,6 +100,17 @@ class CellFolder:
         for key, value in asked.items():
             if key not in ("run.folder", "run.studios", "gallery.path") and there[key] != value:
                 raise AuditError(f"{self.run.path}: was run with {key} = {there[key]!r}, not {value!r}")
+
+    def _require_audit(self, asked: AuditSettings) -> None:
+        """An audit that somebody made anew with other settings, a what-if among them, is not the cell's."""
+        path = self.run.audit_folder / "audit.json"
+        there = self.audit()[0].get("settings", {})
+        for key, value in asked.model_dump(mode="json", exclude={"processes"}).items():
+            if key not in there or there[key] != value:
+                raise AuditError(
+                    f"{path}: was made with {key} = {there.get(key)!r}, not {value!r}; take the audit's "
+                    "folder away, and `fedstyle sweep --resume` makes it anew"
+                )
 
 
 def run_cell(home: Path, settings: Mapping[str, Scalar], audit_settings: str) -> None:

@@ -327,12 +327,9 @@ def _audit(asked: object, origin: str) -> AuditSettings | None:
             raise ConfigError(f"{origin}: unknown setting 'sweep.audit.{key}'{near}")
     if "processes" in changes:
         raise ConfigError(f"{origin}: sweep.audit.processes is the sweep's own: set sweep.processes")
-    name = str(asked.get("preset", "quick"))
     try:
-        start = AuditSettings.from_preset(name.removesuffix(_CHANGED))
-        changed = {k: v for k, v in changes.items() if start.model_dump(mode="json")[k] != v}
-        preset = start.preset + (_CHANGED if changed else "")
-        return AuditSettings.model_validate(start.model_dump() | changed | {"preset": preset, "processes": 1})
+        start = AuditSettings.from_preset(str(asked.get("preset", "quick")))
+        return AuditSettings.model_validate(start.model_dump() | changes | {"processes": 1})
     except ConfigError as error:
         raise ConfigError(f"{origin}: sweep.audit: {error}") from None
     except ValidationError as error:
@@ -341,10 +338,6 @@ def _audit(asked: object, origin: str) -> AuditSettings | None:
         raise ConfigError(
             f"{origin}: {key} = {problem['input']!r} is not allowed: {problem['msg']}"
         ) from None
-
-
-_CHANGED = ", changed for a sweep"
-"""Added to the name of a preset that is not used as it is."""
 
 
 def _checked(value: Any, kind: type, key: str, allowed: str, origin: str) -> Any:

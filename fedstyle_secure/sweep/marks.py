@@ -10,8 +10,11 @@ from functools import cached_property
 from fedstyle_secure.sweep.grid import SEED, Axis
 from fedstyle_secure.sweep.table import Row
 
-_ENCRYPTION = frozenset({"secure_sum.enabled", "secure_sum.updates"})
-_GUARANTEE = frozenset({"privacy.dp", "privacy.target_epsilon", "privacy.noise_multiplier"})
+ENCRYPTION = frozenset({"secure_sum.enabled", "secure_sum.updates"})
+"""Settings of an axis that turns encryption on and off."""
+
+GUARANTEE = frozenset({"privacy.dp", "privacy.target_epsilon", "privacy.noise_multiplier"})
+"""Settings of an axis that asks for guarantees."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,9 @@ def _mark(rows: tuple[Row, ...], axes: Sequence[Axis]) -> Mark:
         keys, point = frozenset(axis.keys), row[f"axis.{axis.name}"]
         if axis.name == SEED or len(axis.points) == 1:
             continue
-        if keys <= _GUARANTEE:
+        if keys <= GUARANTEE:
             kinds["guarantee"].append(point)
-        elif keys <= _ENCRYPTION:
+        elif keys <= ENCRYPTION:
             kinds["encryption"].append(_yes_no(axis, point))
         else:
             kinds["series"].append(f"{axis.name} = {point}")

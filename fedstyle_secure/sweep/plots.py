@@ -9,7 +9,7 @@ import statistics
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,9 @@ _AROUND = tuple(
 
 _MOST = len(_COLOURS)
 
+_GAIN = "utility.gain"
+"""Column that plots add: utility less that before any private training, in the same run."""
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -53,7 +56,7 @@ class Quantity:
         label: With its unit.
         chance: Column of what is reached without looking, or "".
         chance_label: For the legend.
-        low: Where the axis begins.
+        low, high: Where the axis begins and ends.
         bound: Column of what the guarantee allows, or "".
     """
 
@@ -62,6 +65,7 @@ class Quantity:
     chance: str
     chance_label: str
     low: float = 0.0
+    high: float = 1.03
     bound: str = ""
 
 
@@ -72,7 +76,7 @@ _LEAKS = tuple(
         f"platform.{name}_baseline",
         "reached without looking",
         low,
-        f"platform.{name}_bound",
+        bound=f"platform.{name}_bound",
     )
     for name, label, low in (
         (RATE, "pictures identified from an update (share)", -0.03),
@@ -110,9 +114,12 @@ def draw_all(rows: Sequence[Row], axes: Sequence[Axis], cost: TuningCost, folder
 
 def _figures(marks: Sequence[Mark], cost: TuningCost) -> Iterator[tuple[str, Figure]]:
     utility = _utility(marks)
+    if utility is not None:
+        marks = _with_gain(marks, utility)
     leaks = [leak for leak in _LEAKS if any(mark.values(leak.column) for mark in marks)]
     if utility is not None:
-        yield "utility_epsilon", _against_epsilon(marks, [utility], "Utility against epsilon", cost)
+        shown = [utility, *_gain(marks, utility)]
+        yield "utility_epsilon", _against_epsilon(marks, shown, "Utility against epsilon", cost)
     if leaks:
         title = "Leakage to the platform against epsilon"
         yield "leakage_epsilon", _against_epsilon(marks, leaks, title, cost)
@@ -130,6 +137,25 @@ def _utility(marks: Sequence[Mark]) -> Quantity | None:
     return None
 
 
+def _with_gain(marks: Sequence[Mark], utility: Quantity) -> list[Mark]:
+    """Marks whose rows say by how much a run's utility exceeds its own before any private training."""
+    found = []
+    for mark in marks:
+        pairs = [(row.get(utility.column), row.get(utility.chance)) for row in mark.rows]
+        gains = [None if a is None or b is None else a - b for a, b in pairs]
+        rows = tuple({**row, _GAIN: gain} for row, gain in zip(mark.rows, gains, strict=True))
+        found.append(replace(mark, rows=rows))
+    return found
+
+
+def _gain(marks: Sequence[Mark], utility: Quantity) -> Iterator[Quantity]:
+    """What private training adds: beside the utility itself its start would hide below it."""
+    values = [abs(value) for mark in marks for value in mark.values(_GAIN)]
+    if values:
+        most = 1.3 * max(*values, 0.01)
+        yield Quantity(_GAIN, "gain by private training (share)", "", utility.chance_label, -most, most)
+
+
 def _against_epsilon(
     marks: Sequence[Mark], quantities: Sequence[Quantity], title: str, cost: TuningCost
 ) -> Figure:
@@ -138,7 +164,7 @@ def _against_epsilon(
     def draw(panel: Axes, quantity: Quantity) -> None:
         place.dress(panel, marks)
         panel.set_ylabel(quantity.label)
-        panel.set_ylim(quantity.low, 1.03)
+        panel.set_ylim(quantity.low, quantity.high)
         _reference(panel, marks, quantity, place)
         for number, (look, own) in enumerate(_lines(marks)):
             shown = [mark for mark in own if mark.values(quantity.column)]
@@ -182,7 +208,7 @@ def _trade_off(
             [x for x, _ in steps], [y for _, y in steps], color=_INK,
             linewidth=0.9, zorder=2.5, label="Pareto front of the means",
         )  # fmt: skip
-        _name_points(panel, places, (leak.column, utility.column), steps)
+        _name_points(panel, places, (leak.column, utility.column), steps, chance)
         _say_not_run(panel, marks, leak)
 
     return _figure(marks, leaks, "Utility against leakage to the platform", cost, draw)
@@ -232,6 +258,10 @@ def _reference(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: Ep
                 xs, ys = [xs[0] / 1.2, xs[0] * 1.2], ys * 2
             shown = label if xs and label not in _labels(panel) else None
             panel.plot(xs, ys, color=_QUIET, linewidth=0.9, linestyle=dashes, zorder=1.5, label=shown)
+    if quantity.column == _GAIN:
+        panel.axhline(
+            0, color=_QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.5, label=quantity.chance_label
+        )
     chance = _mean(1 / value for mark in marks for value in mark.values("utility.candidates") if value)
     if quantity.column == "utility.artist_top1" and chance is not None:
         panel.axhline(chance, color=_QUIET, linewidth=0.7, linestyle="solid", zorder=1.2, label="guessing")
@@ -294,9 +324,10 @@ def _name_points(
     places: Sequence[tuple[Mark, float, float]],
     columns: tuple[str, str],
     steps: Sequence[tuple[float, float]],
+    chance: float | None,
 ) -> None:
-    """Write each mark's epsilon beside it, where it covers no mark, bar, name, or step of the front; one that
-    fits nowhere is left out, as a name on top of others names nothing."""
+    """Write each mark's epsilon beside it, where it covers no mark, bar, name, line of chance, or step of the
+    front; one that fits nowhere is left out, as a name on top of others names nothing."""
     from matplotlib.transforms import Bbox
 
     figure = panel.get_figure(root=True)
@@ -314,6 +345,9 @@ def _name_points(
     for (a, b), (c, d) in pairwise(panel.transData.transform(steps).tolist() if steps else []):
         taken.append(Bbox([[min(a, c) - 1, min(b, d) - 1], [max(a, c) + 1, max(b, d) + 1]]))
     inside = panel.get_window_extent(renderer)
+    if chance is not None:
+        across = panel.transData.transform((chance, 0))[0]
+        taken.append(Bbox([[across - 1, inside.y0], [across + 1, inside.y1]]))
     for mark, x, y in places:
         text = mark.name or ("no DP" if mark.epsilon is None else f"{mark.epsilon:.2g}")
         text = text if mark.epsilon is None else f"ε {text}"
@@ -364,7 +398,7 @@ def _figure(
     from matplotlib.figure import Figure
 
     number = max(len(quantities), 1)
-    width = 0.2 + (_PANEL_WIDTH + 0.35) * number + (1.6 if number == 1 else 0)
+    width = 0.2 + (_PANEL_WIDTH + 0.45) * number + (1.6 if number == 1 else 0)
     with _style():
         figure = Figure(figsize=(width, _PANEL_HEIGHT))
         FigureCanvasAgg(figure)
@@ -378,7 +412,7 @@ def _figure(
         figure.set_size_inches(width, height)
         figure.subplots_adjust(
             left=0.72 / width, right=1 - 0.15 / width, bottom=below / height, top=1 - head / height,
-            wspace=0.85 / _PANEL_WIDTH,
+            wspace=1.05 / _PANEL_WIDTH,
         )  # fmt: skip
         for panel, quantity in zip(panels, quantities, strict=True):
             panel.grid(True, color=_GRID, linewidth=0.6)

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -23,7 +24,7 @@ from fedstyle_secure.runs import write_json, write_text
 from fedstyle_secure.sweep.cells import CellFolder
 from fedstyle_secure.sweep.grid import Grid
 from fedstyle_secure.sweep.plots import draw_all
-from fedstyle_secure.sweep.table import Table, tabulate
+from fedstyle_secure.sweep.table import Row, Table, tabulate
 from fedstyle_secure.sweep.tuning import tuning_cost
 from fedstyle_secure.sweep.workers import run_cells
 
@@ -31,7 +32,8 @@ FORMAT = 1
 _MARK = ".fedstyle-sweep"
 _CELLS, _PLOTS, _GRID, _ABOUT = "cells", "plots", "grid.toml", "sweep.json"
 _FILES = (
-    _CELLS, _PLOTS, _GRID, _ABOUT, "results.csv", "results.parquet", "columns.json", ".lock", _MARK,
+    _CELLS, _PLOTS, _GRID, _ABOUT, "results.csv", "results.parquet", "columns.json", "report", ".lock",
+    _MARK,
 )  # fmt: skip
 """Everything that a sweep writes; deleting one deletes nothing else."""
 
@@ -69,18 +71,30 @@ class Sweep:
             AuditError: There is none, it is not finished, or a file was edited; names the file.
         """
         folder = Path(path)
-        if not (folder / _MARK).exists():
+        if not is_sweep(folder):
             raise AuditError(f"{folder}: no sweep here; `fedstyle sweep` makes one")
         if not (folder / _ABOUT).exists():
             raise AuditError(f"{folder}: the sweep is not finished; go on with `fedstyle sweep --resume`")
         try:
             about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            if about["format"] != FORMAT:
+                raise AuditError(
+                    f"{folder / _ABOUT}: format {about['format']!r} is not known; this reads {FORMAT}"
+                )
             for name, expected in about["files"].items():
                 if not (folder / name).is_file() or _sha256(folder / name) != expected:
                     raise AuditError(f"{folder / name}: is missing or was edited since the sweep was made")
-            return cls(folder, Table.read(folder), about)
+            table = Table.read(folder)
+            for row in table.rows:
+                _require_hashes(folder, about, row)
+            return cls(folder, table, about)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AuditError(f"{folder / _ABOUT}: cannot be read: {error}") from None
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a sweep was begun in a folder."""
+    return (folder / _MARK).exists()
 
 
 def sweep(
@@ -129,6 +143,7 @@ def sweep(
         shutil.rmtree(root / _PLOTS, ignore_errors=True)
         done = [row for row in table.rows if row["state"] == "finished"]
         files = [root / _GRID, *table.write(root), *draw_all(done, grid.axes, cost, root / _PLOTS)]
+        files += [path for cell in cells if cell.finished for path in cell.stated]
         about = {
             "format": FORMAT,
             "name": grid.name,
@@ -160,6 +175,20 @@ def _run(grid: Grid, cells: list[CellFolder], on_cell: OnCell | None) -> None:
         tell(left[number].path.name, left[number].error, done + fresh, len(cells), seconds)
 
 
+def _require_hashes(folder: Path, about: Mapping[str, Any], row: Row) -> None:
+    """A finished cell's results have hashes, and its folder is where a sweep puts it."""
+    if row["folder"] != f"{_CELLS}/{row['cell']}" or not re.fullmatch(r"[\w-][\w.-]*", row["cell"], re.ASCII):
+        raise AuditError(f"{folder / 'results.parquet'}: cell {row['cell']!r} has no folder of its own")
+    if row["state"] != "finished":
+        return
+    names = ["summary.json", *(["audit/audit.json", "audit/findings.json"] if about["audit"] else [])]
+    for name in (f"{row['folder']}/run/{name}" for name in names):
+        if name not in about["files"]:
+            raise AuditError(
+                f"{folder / _ABOUT}: has no hash of {name}; `fedstyle sweep --resume` writes them anew"
+            )
+
+
 def _processes(grid: Grid) -> int:
     if grid.processes:
         return grid.processes
@@ -169,7 +198,7 @@ def _processes(grid: Grid) -> int:
 
 
 def _prepare(root: Path, *, resume: bool, force: bool) -> None:
-    begun = (root / _MARK).exists()
+    begun = is_sweep(root)
     if resume and not begun:
         raise RunError(f"{root}: no sweep here to go on with")
     if begun and not resume and not force:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fedstyle_secure.audit.findings import Finding, Verdict
+from fedstyle_secure.audit.findings import PROVEN, Finding, Verdict
 from fedstyle_secure.config import Config
 from fedstyle_secure.runs import write_json
 from fedstyle_secure.sweep.cells import CellFolder
@@ -128,13 +128,31 @@ def tabulate(grid: Grid, cells: Sequence[CellFolder], root: Path) -> Table:
         row = _asked(grid, folder, root)
         if folder.finished:
             about, findings = folder.audit()
-            names = {attack["name"]: attack["key"] for attack in about.get("attacks", ())}
+            names = _names(about)
             attacks |= {f.attack: names[f.attack] for f in findings if f.metric == "membership AUC"}
-            row |= _measured(folder.summary()) | _leakage(findings, names)
-            row["time.audit_s"] = about.get("wall_s")
+            row |= measured(folder.summary(), about, findings)
         rows.append(row)
     columns = tuple(_columns(grid, attacks, rows))
     return Table(columns, tuple({column.name: row.get(column.name) for column in columns} for row in rows))
+
+
+def measured(
+    summary: Mapping[str, Any], about: Mapping[str, Any], findings: Sequence[Finding]
+) -> dict[str, Any]:
+    """A finished cell's figures, by column: utility, cost and leakage.
+
+    Args:
+        summary: Its run's `summary.json`.
+        about: Its `audit.json`; {} where it is not audited.
+        findings: Of the audit.
+    """
+    row = _measured(summary) | _leakage(findings, _names(about))
+    return row | {"time.audit_s": about.get("wall_s")}
+
+
+def _names(about: Mapping[str, Any]) -> dict[str, str]:
+    """Keys of an audit's attacks by their names."""
+    return {attack["name"]: attack["key"] for attack in about.get("attacks", ())}
 
 
 def _asked(grid: Grid, folder: CellFolder, root: Path) -> dict[str, Any]:
@@ -189,7 +207,9 @@ def _leakage(findings: Sequence[Finding], keys: Mapping[str, str]) -> dict[str, 
             own = [f for f in areas if f.attack == attack]
             row |= _figures(f"{view}.auc.{keys[attack]}", own, view)
         row[f"{view}.verdict"] = _verdict(seen)
-        row[f"{view}.verdict_artwork"] = _verdict(f for f in seen if f.unit == "artwork")
+        row[f"{view}.verdict_artwork"] = _verdict(
+            f for f in seen if f.unit == "artwork" and f.metric != PROVEN
+        )
     return row
 
 
@@ -250,7 +270,7 @@ def _leak_columns(attacks: Mapping[str, str]) -> Iterable[Column]:
         verdict = f"Worst verdict of all attacks{{}}, {_in(view)}.{{}}"
         meant = " Cards are published to be found by, so linking one to its artist is meant to succeed."
         yield Column(f"{view}.verdict", "text", "", verdict.format("", meant))
-        single = verdict.format(" that are after a single artwork", "")
+        single = verdict.format(" that are after a single artwork", " Planted records are left out.")
         yield Column(f"{view}.verdict_artwork", "text", "", single)
         rate = f"Pictures that {INVERSION!r} ranks first among candidates, {whose}"
         yield from _figure_columns(f"{view}.{RATE}", rate, view)

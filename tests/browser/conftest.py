@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over its own debugging pipe; and the runs of the report's tests."""
+"""A headless Chromium, spoken to over its own debugging pipe; the report tests' runs and sweeps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-_SPEC = importlib.util.spec_from_file_location(
-    "report_fixtures", Path(__file__).parents[1] / "report" / "conftest.py"
-)
+_SPEC = importlib.util.spec_from_file_location("sweeps", Path(__file__).parents[1] / "report" / "sweeps.py")
 assert _SPEC is not None
 assert _SPEC.loader is not None
-_FIXTURES = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_FIXTURES)
-trained, bare, run, audited = _FIXTURES.trained, _FIXTURES.bare, _FIXTURES.run, _FIXTURES.audited
+_SWEEPS = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_SWEEPS)
+_RUNS = _SWEEPS.load("conftest")
+trained, bare, run, audited = _RUNS.trained, _RUNS.bare, _RUNS.run, _RUNS.audited
+swept, swept_copy = _SWEEPS.swept, _SWEEPS.swept_copy
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _LONGEST = 60.0

@@ -213,6 +213,33 @@ def test_too_few_pictures(dataset: str) -> None:
     refused("'carl' has 6", dataset=dataset, min_pictures=7, on_bad="skip", public=["carl"])
 
 
+@pytest.mark.parametrize("column", ["artist", "school"])
+@pytest.mark.parametrize("classes", [False, True])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("Ann\u202e", "U+202E (RIGHT-TO-LEFT OVERRIDE)"), ("a\nb", "U+000A"), ("葛飾北斎", "")],
+)
+def test_names_that_turn_lines_around_or_forge_them(
+    tmp_path: Path, offline: None, column: str, classes: bool, name: str, problem: str
+) -> None:
+    """As text and as class labels, of artists and of styles; any script is valid."""
+    rows = [
+        row
+        | {"artist": "Bela", "school": "etching"}
+        | {column: (i % 2) if classes else ("Bela", name)[i % 2]}
+        for i, row in enumerate(rows_for(x=16))
+    ]
+    path = write(tmp_path / "set", rows, **({column: ["Bela", name]} if classes else {}))
+    if problem:
+        refused(
+            f"column '{column}': {name!r} holds {problem}", "valid: any", dataset=path, style_column="school"
+        )
+        return
+    gallery = HubGallery(path, size=20, style_column="school")
+    styles = {style for artist in gallery.artists for style in gallery.portfolio(artist).styles}
+    assert {"Bela", name} == (set(gallery.artists) if column == "artist" else styles)
+
+
 def test_rows_without_an_artist(tmp_path: Path, offline: None) -> None:
     rows = rows_for(anna=8)
     rows[3]["artist"], rows[5]["artist"] = None, " "

@@ -140,8 +140,8 @@ def test_audited_cells_are_recorded_and_lowered_presets_say_so(grid_of):
     assert (plain.audit.preset, plain.audit.processes) == ("quick", 1)
     assert plain.cells()[0].config.audit.record == ("all",)
     lowered = grid_of({"seeds": [0]}, {"audit": {"preset": "standard", "targets": 10}})
-    assert (lowered.audit.preset, lowered.audit.targets, lowered.audit.steps) == (
-        "standard, changed for a sweep", 10, 600,
+    assert (lowered.audit.label, lowered.audit.targets, lowered.audit.steps) == (
+        "standard, changed: targets", 10, 600,
     )  # fmt: skip
 
 

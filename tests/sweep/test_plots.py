@@ -160,6 +160,28 @@ def test_the_pareto_front_is_drawn_over_the_means(drawn):
     assert all(y[x <= a].max(initial=0) >= b for a, b in means)
 
 
+def test_the_second_panel_shows_what_training_adds_to_each_runs_own_start(drawn):
+    """The curves themselves lie on each other, so that a gain of nothing could not be told from one."""
+    marks, figures = drawn()
+    _, panel = figures["utility_epsilon"].axes
+    gains = [
+        [row["utility.artist_top1"] - row["utility.baseline_top1"] for row in mark.rows] for mark in marks
+    ]
+    wanted = sorted((statistics.fmean(gain), statistics.stdev(gain)) for gain in gains)
+    assert np.allclose(sorted((y, s) for _, y, s in _bars(panel)), wanted, atol=1e-12)
+    (start,) = [line for line in panel.lines if line.get_label() == "before any private training"]
+    assert list(start.get_ydata()) == [0, 0]
+    low, high = panel.get_ylim()
+    assert low < 0 < max(abs(gain) for each in gains for gain in each) < high
+
+
+def test_without_a_start_there_is_no_panel_of_gains(grid_of, rows_of, full, cost):
+    grid = grid_of(full)
+    rows = [row | {"utility.baseline_top1": None} for row in rows_of(grid)]
+    figures = dict(_figures(marks_of(rows, grid.axes), cost))
+    assert len(figures["utility_epsilon"].axes) == 1
+
+
 def test_what_was_not_run_is_named_and_not_drawn_as_zero(drawn):
     _, figures = drawn()
     left, right = figures["leakage_epsilon"].axes

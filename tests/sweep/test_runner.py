@@ -153,7 +153,7 @@ def test_a_sweep_of_private_cells_says_what_all_of_them_would_cost(tmp_path):
 
 def test_an_audited_cell_has_its_leakage_in_the_table(tmp_path):
     audit = {
-        "artists": 4, "targets": 8, "candidates": 20, "rounds": 1, "confidence": 0.95, "fpr": 0.3,
+        "artists": 4, "targets": 8, "candidates": 20, "rounds": 1, "confidence": 0.95, "fpr": [0.3],
         "show_pictures": False,
     }  # fmt: skip
     path = grid_file(tmp_path / "grid.toml", {"seeds": [0]}, {"audit": audit}, **{"privacy.dp": "off"})

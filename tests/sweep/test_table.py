@@ -6,7 +6,7 @@ import json
 import pytest
 from pyarrow import parquet
 
-from fedstyle_secure.audit.findings import Finding, write_findings
+from fedstyle_secure.audit.findings import PROVEN, Finding, write_findings
 from fedstyle_secure.audit.measures import AttackCard
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.sweep.cells import CellFolder
@@ -36,7 +36,9 @@ def finish(folder: CellFolder, top1, epsilon, findings):
     run.begin(config, resume=False, force=False)
     run.audit_folder.mkdir()
     attacks = [{"key": key, "name": name} for key, name, _, _ in (INVERSION, ROUNDS, CARD, LINKAGE)]
-    (run.audit_folder / "audit.json").write_text(json.dumps({"attacks": attacks, "wall_s": 7.5}))
+    settings = folder.cell.audit.model_dump(mode="json")
+    about = {"attacks": attacks, "wall_s": 7.5, "settings": settings}
+    (run.audit_folder / "audit.json").write_text(json.dumps(about))
     write_findings(run.audit_folder / "findings.json", findings)
     summary = {
         "utility": {"artist_top1": top1, "candidates": 4},
@@ -105,6 +107,16 @@ def test_linking_a_published_card_does_not_count_against_artworks(made):
         finding("platform", CARD, 0.5, "inconclusive"),
     ]
     write_findings(cells[0].run.audit_folder / "findings.json", finish_again)
+    row = tabulate(grid, cells, root).rows[0]
+    assert (row["platform.verdict"], row["platform.verdict_artwork"]) == ("leaks", "inconclusive")
+
+
+def test_what_planted_records_prove_does_not_count_against_artworks(made):
+    grid, cells, _, root = made
+    proven = finding("platform", ROUNDS, 2.5, "leaks", metric=PROVEN, baseline=0.0, bound=8.0)
+    write_findings(
+        cells[0].run.audit_folder / "findings.json", [proven, finding("platform", CARD, 0.5, "inconclusive")]
+    )
     row = tabulate(grid, cells, root).rows[0]
     assert (row["platform.verdict"], row["platform.verdict_artwork"]) == ("leaks", "inconclusive")
 

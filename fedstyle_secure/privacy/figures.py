@@ -1,0 +1,15 @@
+"""How a cost is printed: never below what it is."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, Decimal
+
+
+def rounded_up(epsilon: float, places: int = 2) -> str:
+    """An epsilon with some decimals, rounded up.
+
+    Args:
+        epsilon: Finite.
+        places: Decimals, >= 0.
+    """
+    return str(Decimal(repr(float(epsilon))).quantize(Decimal(1).scaleb(-places), ROUND_CEILING))

@@ -1,0 +1,22 @@
+"""A cost is never printed below what it is."""
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedstyle_secure.privacy.figures import rounded_up
+
+
+@given(st.floats(min_value=0, max_value=1e6), st.integers(min_value=0, max_value=6))
+def test_a_printed_epsilon_is_at_least_the_epsilon_and_less_than_a_step_above(epsilon, places):
+    printed = Decimal(rounded_up(epsilon, places))
+    assert 0 <= printed - Decimal(repr(epsilon)) < Decimal(1).scaleb(-places)
+    assert -printed.as_tuple().exponent == places
+
+
+def test_known_figures():
+    assert rounded_up(7.972) == "7.98"
+    assert rounded_up(7.97) == "7.97"
+    assert rounded_up(8) == "8.00"
+    assert rounded_up(34.204, 1) == "34.3"
