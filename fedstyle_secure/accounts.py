@@ -19,6 +19,7 @@ from fedstyle_secure.privacy.ledger import Entry, Ledger, entry_from_dict
 from fedstyle_secure.privacy.statement import Accountant, Line
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.spreadsheet import guarded
 from fedstyle_secure.studios import studio_home, studios_root
 
 
@@ -102,7 +103,8 @@ def accounts(run: RunFolder, artist: str | None = None, *, each: bool = False) -
 def write_csv(path: Path, found: Iterable[Account]) -> None:
     """Write every release with its figures, a row a release; an empty cell is no guarantee, or not known."""
     rows = [
-        {"artist": account["artist"]} | {key: _cell(value) for key, value in release.items()}
+        {"artist": guarded(account["artist"]), "delta": account["delta"]}
+        | {key: _cell(value) for key, value in release.items()}
         for account in (a.to_dict() for a in found)
         for release in account["releases"]
     ]
@@ -114,7 +116,9 @@ def write_csv(path: Path, found: Iterable[Account]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return guarded(value) if isinstance(value, str) else value
 
 
 def withdraw(run: RunFolder, artist: str) -> None:

@@ -135,7 +135,7 @@ def search(
     opened = Run.open(run)
     matches = opened.search(picture, top)
     if note := _canary_note(opened.summary):
-        typer.echo(note, err=True)
+        say(note, err=True)
     if as_json:
         print_json([{"rank": m.rank, "artist": m.artist, "score": m.score} for m in matches])
         return
@@ -362,12 +362,12 @@ def main() -> None:
     try:
         app()
     except FedStyleError as error:
-        print(f"fedstyle: {error}", file=sys.stderr)
+        say(f"fedstyle: {error}", err=True)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         raise SystemExit(0) from None
     except OSError as error:
-        print(f"fedstyle: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        say(f"fedstyle: {error.filename or 'output'}: {error.strerror}", err=True)
         raise SystemExit(1) from None
 
 
@@ -392,7 +392,9 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
     notices.setLevel(logging.INFO)
     notices.propagate = False
     if config.privacy.dp == "off":
-        console.print("[bold red]privacy.dp = off: nothing in this run protects the artists.[/]")
+        console.print(
+            "[bold red]privacy.dp = off: releases have no noise, so nothing bounds what they give away.[/]"
+        )
     elif config.privacy.noise_multiplier == 0:
         console.print("[bold red]privacy.noise_multiplier = 0: clipping without noise protects nobody.[/]")
     elif config.privacy.noise_multiplier != "auto":

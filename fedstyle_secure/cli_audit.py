@@ -12,6 +12,7 @@ import typer
 from fedstyle_secure.errors import AuditError, PolicyError
 from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.terminal import AsJson, print_json, say, short, table
+from fedstyle_secure.visible import visible
 
 if TYPE_CHECKING:
     from fedstyle_secure.audit.findings import Finding
@@ -134,7 +135,7 @@ def sweep(
             note = "cells" if math.isnan(left) else f"cells, about {left / 60:.0f} min left"
             progress.update(task, description=note, completed=done, total=of)
             if error:
-                progress.console.print(f"{name} failed: {error}", markup=False)
+                progress.console.print(visible(f"{name} failed: {error}"), markup=False)
 
         try:
             found = run_sweep(

@@ -17,9 +17,9 @@ _WIDEST = 60
 """Places of a terminal that a first column takes at most on one line."""
 
 
-def say(text: str) -> None:
+def say(text: str, *, err: bool = False) -> None:
     """One line for people. A line break within it is written out: a name must not forge a line."""
-    typer.echo(visible(text))
+    typer.echo(visible(text), err=err)
 
 
 def print_json(value: Any) -> None:

@@ -90,7 +90,7 @@ def test_a_run_without_privacy_is_said_loudly(capsys, monkeypatch, tiny_file, tm
     arguments = ("train", tiny_file, "-s", "privacy.dp=off", "--out", tmp_path / "run")
     code, out, err = call(capsys, monkeypatch, *arguments)
     assert code == 0
-    assert "nothing in this run protects the artists" in err
+    assert "nothing bounds what they give away" in err
     assert "no guarantee" in next(line for line in out.splitlines() if "epsilon_artwork_max" in line)
 
 

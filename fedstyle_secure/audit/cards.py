@@ -12,16 +12,26 @@ import torch
 from attacks.inversion.prototypes import linkage_scores
 from attacks.membership.encoder import prototype_tracing
 from attacks.membership.scores import MembershipScores
-from fedstyle_secure.audit.limits import Limit
+from fedstyle_secure.audit.limits import NO_GUARANTEE, Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, guessing, membership
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.views import Item
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.federation.vectors import layout_of
+from fedstyle_secure.federation.protocol import Instruction
+from fedstyle_secure.federation.record import RecordedRound
+from fedstyle_secure.federation.vectors import VectorLayout, layout_of
 from fedstyle_secure.privacy.events import Event
-from fedstyle_secure.privacy.mechanisms import GaussianSum
 from fedstyle_secure.privacy.noise import gaussian
-from fedstyle_secure.style.prototypes import COUNT_SCALE
+from fedstyle_secure.secure_sum.manifest import Groups
+from fedstyle_secure.secure_sum.suppression import suppress
+from fedstyle_secure.style.encoder import StyleEncoder
+from fedstyle_secure.style.prototypes import (
+    COUNT_SCALE,
+    contributes,
+    picture_rows,
+    refresh,
+    weight_stands_out,
+)
 
 CARD_MEMBERSHIP = AttackCard(
     "card_membership", "Tracing a style card",
@@ -58,55 +68,58 @@ GRAIN: Mapping[Item, str] = {
     Item.OWN_SUMS: "each artist's own sum",
     Item.OTHERS_SUMS: "the sum without the colluding artists' part",
     Item.TOTAL_SUMS: "the sum over all artists",
+    Item.PROTOTYPES: "the prototypes that the sum over all artists moved",
 }
 """What a view may see of prototype sums, the most telling first."""
+
+
+_AS_MADE = "cards are read under the weights that they were made with, which whoever kept each round has"
 
 
 def card_membership(scene: Scene) -> Outcome:
     """Tracing of each artist's last published card."""
     started, settings = time.perf_counter(), scene.settings
-    sent, noise = scene.last, _card_noise(scene)
+    side = CardSide.of(scene)
+    carded = [artist for artist in scene.artists if artist in scene.last.card_artists]
+    if not carded:
+        raise AuditError("no audited artist published a card")
 
     def of(artist: str, card: np.ndarray, deviation: float) -> np.ndarray:
         # How many pictures there are is not public: what the settings expect stands in for it.
         variance = deviation**2 / scene.config.training.expected_pictures
-        return _traced(scene, _candidates(scene, artist)[0], card, variance)
+        return _traced(side.within, side.candidates(artist), card, variance)
 
-    carded = [artist for artist in scene.artists if artist in sent.card_artists]
-    if not carded:
-        raise AuditError("no audited artist published a card")
-    defended = {a: _card(scene, a) for a in carded}
-    values = [of(artist, defended[artist], noise) for artist in carded]
+    values = [of(artist, side.published(artist), side.noise) for artist in carded]
     truth = [_members(scene, artist) for artist in carded]
-    control = [of(artist, _exact_card(scene, artist), 0.0) for artist in carded]
+    control = [of(artist, side.exact(artist), 0.0) for artist in carded]
     how = Setting(CARD_MEMBERSHIP, settings.seed, settings.confidence, time.perf_counter() - started,
-                  "closed form")  # fmt: skip
+                  "closed form", _AS_MADE if scene.images else "")  # fmt: skip
     inside = np.concatenate(truth)
     return membership(
         how, _scores(CARD_MEMBERSHIP, values), inside,
-        np.repeat(carded, [len(v) for v in values]), scene.blind_auc,
-        Limit(_events(scene, scene.plan.card, len(scene.plan.schedule.cards)), hops=2),
+        np.repeat(carded, [len(v) for v in values]), scene.blind, Limit(side.events(), hops=2),
         (_scores(CARD_MEMBERSHIP, control), inside), settings.fpr,
     )  # fmt: skip
 
 
 def card_linkage(scene: Scene) -> Outcome:
     """Which artist made an unnamed card, from held-out pictures of all artists with a card."""
-    started, settings, sent = time.perf_counter(), scene.settings, scene.last
-    noise = _card_noise(scene)
-    carded = [artist for artist in scene.artists if artist in sent.card_artists]
+    started, settings = time.perf_counter(), scene.settings
+    side = CardSide.of(scene)
+    carded = [artist for artist in scene.artists if artist in scene.last.card_artists]
     if len(carded) < 2:
         raise AuditError("linking needs cards of at least two audited artists")
-    encoder = scene.encoder(sent)
-    known = [torch.from_numpy(encoder.released(scene.works(a, "test").prepared)).double() for a in carded]
+    known = [
+        torch.from_numpy(side.encoder.released(scene.works(a, "test").prepared)).double() for a in carded
+    ]
 
     def right(artist: str, card: np.ndarray, deviation: float) -> bool:
         n, mean = scene.config.training.expected_pictures, torch.from_numpy(card).double()
         scores = linkage_scores(mean, known, n, deviation / n)
         return carded[int(scores.argmax())] == artist
 
-    hits = np.array([right(a, _card(scene, a), noise) for a in carded])
-    control = np.array([right(a, _exact_card(scene, a), 0.0) for a in carded])
+    hits = np.array([right(a, side.published(a), side.noise) for a in carded])
+    control = np.array([right(a, side.exact(a), 0.0) for a in carded])
     how = Setting(
         CARD_LINKAGE, settings.seed, settings.confidence, time.perf_counter() - started, "closed form",
         "a card is published under its artist's name, to be found by",
@@ -116,22 +129,23 @@ def card_linkage(scene: Scene) -> Outcome:
 
 
 def sum_membership(scene: Scene, grain: Item) -> Outcome:
-    """Tracing of a prototype sum, style by style."""
-    _require_sums(scene)
+    """Tracing of a prototype sum, or of the prototypes made of it, style by style."""
     started, settings = time.perf_counter(), scene.settings
-    seen = {artist: _sum_seen(scene, artist, grain, defended=True) for artist in scene.artists}
-    control = {artist: _sum_seen(scene, artist, Item.OWN_SUMS, defended=False) for artist in scene.artists}
+    sums = Sums.of(scene)
+    artists = sums.audited
+    seen = {artist: sums.seen(artist, grain) for artist in artists}
+    control = {artist: sums.bare(artist) for artist in artists}
 
-    values, plain = _traced_in(scene, seen), _traced_in(scene, control)
-    inside = np.concatenate([_members(scene, artist) for artist in scene.artists])
+    values, plain = _traced_in(scene, sums, seen), _traced_in(scene, sums, control)
+    inside = np.concatenate([_members(scene, artist) for artist in artists])
     how = Setting(
         SUM_MEMBERSHIP, settings.seed, settings.confidence, time.perf_counter() - started, "closed form",
         f"sees {GRAIN[grain]}",
     )  # fmt: skip
     return membership(
         how, _scores(SUM_MEMBERSHIP, values), inside,
-        np.repeat(list(scene.artists), [len(v) for v in values]), scene.blind_auc,
-        Limit(_sum_events(scene), hops=2), (_scores(SUM_MEMBERSHIP, plain), inside), settings.fpr,
+        np.repeat(list(artists), [len(v) for v in values]), scene.blind,
+        Limit(sums.events(grain), hops=2), (_scores(SUM_MEMBERSHIP, plain), inside), settings.fpr,
     )  # fmt: skip
 
 
@@ -142,28 +156,30 @@ def sum_styles(scene: Scene, grain: Item) -> Outcome:
 
 def singled_out(scene: Scene) -> Outcome:
     """The main style from a sum that holds one artist."""
-    return _main_styles(scene, SINGLED_OUT, Item.OWN_SUMS, "a sum of one artist is the artist's own")
+    return _main_styles(scene, SINGLED_OUT, Item.SUM_OF_ONE, "a sum of one artist is the artist's own")
 
 
 def taken_apart(scene: Scene) -> Outcome:
     """The main style from the difference of two openings."""
-    return _main_styles(scene, TAKEN_APART, Item.OWN_SUMS, "the difference is the artist's own sum")
+    return _main_styles(
+        scene, TAKEN_APART, Item.TWO_OPENINGS,
+        "artists send a round's release again as it was, so the difference is the artist's own sum with the "
+        "artist's own noise",
+    )  # fmt: skip
 
 
 def _main_styles(scene: Scene, card: AttackCard, grain: Item, note: str) -> Outcome:
-    _require_sums(scene)
     started, settings = time.perf_counter(), scene.settings
-    k = len(scene.first.styles.names)
-    truths = {a: np.bincount(scene.works(a, "train").styles, minlength=k) for a in scene.artists}
+    sums = Sums.of(scene)
+    k, artists = sums.styles, sums.audited
+    truths = {a: np.bincount(scene.styles(scene.works(a, "train"), sums.sent), minlength=k) for a in artists}
 
     def right(artist: str, total: np.ndarray) -> bool:
         counts = total.reshape(k, -1)[:, -1]
         return truths[artist][int(counts.argmax())] == truths[artist].max()
 
-    hits = np.array([right(a, _sum_seen(scene, a, grain, defended=True).total) for a in scene.artists])
-    control = np.array(
-        [right(a, _sum_seen(scene, a, Item.OWN_SUMS, defended=False).total) for a in scene.artists]
-    )
+    hits = np.array([right(a, sums.seen(a, grain).total) for a in artists])
+    control = np.array([right(a, sums.bare(a).total) for a in artists])
     # Without looking, one names the style that most artists have as their main one; it takes knowing which.
     baseline = float(max(np.mean([t[style] == t.max() for t in truths.values()]) for style in range(k)))
     how = Setting(
@@ -173,152 +189,331 @@ def _main_styles(scene: Scene, card: AttackCard, grain: Item, note: str) -> Outc
 
 
 @dataclass(frozen=True, eq=False)
-class _SumSeen:
-    """A prototype sum as a view sees it: its values (k * (d + 1),), the noise in each of them, and whether it
-    holds other artists too."""
+class CardSide:
+    """What the last published cards were made with.
+
+    Attributes:
+        scene: The run.
+        sent: The round's instruction; the product where no round was recorded.
+        recorded: Whether it is the round's.
+        encoder: As it was then.
+        within: How public pictures differ within an artist under it, (m, r).
+        length: Of a public artist's mean under it.
+    """
+
+    scene: Scene
+    sent: Instruction
+    recorded: bool
+    encoder: StyleEncoder
+    within: np.ndarray
+    length: float
+
+    @classmethod
+    def of(cls, scene: Scene) -> CardSide:
+        """Where only a head trains, cards are the same under all weights; else those of their round count."""
+        rounds = [
+            r for r in scene.rounds if r.instruction.round == max(scene.plan.schedule.cards, default=-1)
+        ]
+        sent = rounds[0].instruction if rounds else scene.last
+        encoder = scene.encoder(sent)
+        sizes = [len(scene.gallery.portfolio(name).pictures) for name in scene.gallery.public_artists]
+        public = encoder.released(scene.public.prepared)
+        means = np.stack([part.mean(axis=0) for part in np.split(public, np.cumsum(sizes)[:-1])])
+        length = float(np.median(np.linalg.norm(means, axis=1)))
+        return cls(scene, sent, bool(rounds), encoder, public - np.repeat(means, sizes, axis=0), length)
+
+    def events(self) -> Sequence[Event]:
+        """What cards give away of an artwork, with the weights that they were made with, if those trained."""
+        if not self.scene.images:
+            return self.scene.costs(("card",))
+        return self.scene.costs(last=self.sent.round if self.recorded else None)
+
+    @property
+    def noise(self) -> float:
+        """Deviation of the noise in each value of a card."""
+        mechanism = self.scene.plan.card
+        return mechanism.noise_multiplier * mechanism.clip_norm if self.scene.noise else 0.0
+
+    def candidates(self, artist: str) -> np.ndarray:
+        """What the card may be the mean of: the artist's pictures, those that trained first, (n, r)."""
+        parts = [self.encoder.released(self.scene.works(artist, w).prepared) for w in ("train", "test")]
+        return np.concatenate(parts)
+
+    def published(self, artist: str) -> np.ndarray:
+        """A card at the length that a mean would have; made anew where noise is assumed to be missing.
+
+        Cards are published with unit length; how long the mean was is guessed from public artists.
+        """
+        if "noise" in self.scene.settings.without:
+            return self.exact(artist)
+        last = self.scene.last
+        card = last.cards[last.card_artists.index(artist)]
+        noise = self.noise / self.scene.config.training.expected_pictures
+        return card * float(np.sqrt(self.length**2 + len(card) * noise**2))
+
+    def exact(self, artist: str) -> np.ndarray:
+        """A card without noise (r,)."""
+        return np.asarray(self.candidates(artist)[: len(self.scene.works(artist, "train"))].mean(axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A prototype sum as a view sees it.
+
+    Attributes:
+        total: Its values (k * (d + 1),), at the scale of a sum over pictures.
+        deviation: Of the noise in each of them.
+        shared: Whether it holds other artists too.
+    """
 
     total: np.ndarray
     deviation: float
     shared: bool
 
 
-def _sum_seen(scene: Scene, artist: str, grain: Item, *, defended: bool) -> _SumSeen:
-    """A release made anew by the run's own mechanism.
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """The artists' prototype sums of the run's first release of them, made anew.
 
-    The record holds none of an artist's sealed sums, and a sum over all artists would be a single draw.
+    The record holds none of an artist's sealed sums, and a sum over all artists would be a single draw. Where
+    sums left in clear and were recorded, those are taken. Where the unit is the artist, an artist releases
+    the mean of its rows with a share of noise: it is read times the pictures that are expected.
+
+    Attributes:
+        scene: The run.
+        sent: What artists were sent in that round; the product where no round was recorded.
+        exact: Each artist's own sum without noise, (k * (d + 1),), of those who took part.
+        came: Sums that came in clear.
+        silent: Canary artists, who give noise to the sum and no pictures.
+        deviation: Of one artist's noise in each value.
     """
-    mechanism, roster = scene.plan.prototypes, scene.gallery.artists
-    noisy = scene.noise and defended
-    one = mechanism.noise_multiplier * mechanism.clip_norm if noisy else 0.0
-    own = {artist}
-    if grain is Item.TOTAL_SUMS:
-        own = set(roster)
-    elif grain is Item.OTHERS_SUMS:
-        others = [a for a in roster if a != artist]
-        helpers = min(scene.settings.colluders, len(others) - 1) if len(others) > 1 else 0
-        own = set(roster) - set(others[:helpers])
-    mean = scene.plan.shared is not None
-    total = np.zeros(scene.rows(scene.works(artist, "train")).shape[1])
-    for name in sorted(own):
-        rows = scene.rows(scene.works(name, "train"))
-        total += rows.mean(axis=0) if mean else replace(mechanism, noise_multiplier=0.0).exact(rows)
-    deviation = one * np.sqrt(len(own))
-    if mean:
-        deviation = _shared_noise(scene, len(total)) if noisy else 0.0
-    noise = gaussian(total.shape, deviation, scene.bytes(f"sum {artist} {grain} {defended}"))
-    return _SumSeen(total + noise, deviation, len(own) > 1)
+
+    scene: Scene
+    sent: Instruction
+    exact: Mapping[str, np.ndarray]
+    came: Mapping[str, np.ndarray]
+    silent: int
+    deviation: float
+
+    @classmethod
+    def of(cls, scene: Scene) -> Sums:
+        """Raises AuditError where the run releases no prototype sums."""
+        if not scene.plan.schedule.prototypes:
+            raise AuditError(
+                "this run releases no prototype sums, and no attack here reads sums of updates only"
+            )
+        first = min(scene.plan.schedule.prototypes)
+        line = next(line for line in scene.run.metrics() if line["round"] == first)
+        took = set(line["released_by"])
+        artists = [artist for artist in scene.gallery.artists if artist in took]
+        if not set(artists) & set(scene.artists):
+            raise AuditError("no audited artist took part in the round of the prototype sums")
+        recorded = next((r for r in scene.rounds if r.instruction.round == first), None)
+        sent = scene.last if recorded is None else recorded.instruction
+        exact = {artist: _exact_sum(scene, sent, artist) for artist in artists}
+        came = {} if recorded is None or scene.config.secure_sum.enabled else _came(scene, recorded)
+        size = len(exact[artists[0]])
+        return cls(scene, sent, exact, came, len(took - set(artists)), _own_deviation(scene, size))
+
+    @property
+    def styles(self) -> int:
+        """How many."""
+        return len(self.sent.styles.names)
+
+    @property
+    def audited(self) -> tuple[str, ...]:
+        """The audited artists that are in it."""
+        return tuple(artist for artist in self.scene.artists if artist in self.exact)
+
+    def events(self, grain: Item) -> Sequence[Event]:
+        """What a view's sums give away of an artwork.
+
+        Where the unit is the artist, all that covers a sum is noise in as many shares as the plan counts on.
+        """
+        shared = self.scene.plan.shared
+        if (
+            shared is not None
+            and self._shares(self._inside(self.audited[0], grain), grain) < shared.noise.honest
+        ):
+            return [NO_GUARANTEE]
+        # The product's prototypes, which stand in for what was not recorded, are made of everything.
+        return self.scene.costs(("prototypes",) if self.sent.round < self.scene.last.round else None)
+
+    def bare(self, artist: str) -> Seen:
+        """An artist's own sum without any defence."""
+        return Seen(self.exact[artist], 0.0, False)
+
+    def seen(self, artist: str, grain: Item) -> Seen:
+        """What a view sees of an artist's sum.
+
+        Args:
+            artist: Whose pictures are looked for.
+            grain: What the view holds. A sum of one, and the difference of two openings, are an artist's own
+                sum with that artist's own noise: no more noise is in them, whatever a whole sum has.
+        """
+        read = self.scene.bytes(f"sum {artist} {grain}")
+        inside = self._inside(artist, grain)
+        shares = self._shares(inside, grain)
+        deviation = self.deviation * float(np.sqrt(shares))
+        together = grain in (Item.OTHERS_SUMS, Item.TOTAL_SUMS, Item.PROTOTYPES)
+        if not together and artist in self.came and "noise" not in self.scene.settings.without:
+            return Seen(self.came[artist], deviation, False)
+        total = np.sum([self.exact[name] for name in inside], axis=0)
+        total = total + gaussian(total.shape, deviation, read)
+        if not together:
+            return Seen(total, deviation, False)
+        blocks = total.reshape(self.styles, -1)
+        if self.scene.plan.shared is None:
+            own = np.stack([sums.reshape(self.styles, -1)[:, -1] for sums in self.exact.values()])
+            counts = own + gaussian(own.shape, self.deviation, read)
+            among = np.isin(list(self.exact), inside)
+            blocks[:, -1] = counts[among].sum(axis=0)
+            kept = self._kept(counts)
+            blocks[~kept] = 0.0
+        else:
+            kept = self._stands_out(total, deviation)
+        if grain is Item.PROTOTYPES:
+            return Seen(self._prototypes(total, deviation, kept), deviation, True)
+        return Seen(total, deviation, len(inside) > 1)
+
+    def _inside(self, artist: str, grain: Item) -> list[str]:
+        """Artists whose pictures are in what a view sees."""
+        if grain in (Item.TOTAL_SUMS, Item.PROTOTYPES):
+            return list(self.exact)
+        if grain is Item.OTHERS_SUMS:
+            others = [name for name in self.exact if name != artist]
+            return [artist, *others[self.scene.settings.colluders :]]
+        return [artist]
+
+    def _shares(self, inside: Sequence[str], grain: Item) -> int:
+        """Artists whose noise is in it. Canary artists are the last to collude."""
+        if grain in (Item.TOTAL_SUMS, Item.PROTOTYPES):
+            return len(inside) + self.silent
+        if grain is Item.OTHERS_SUMS:
+            told = self.scene.settings.colluders - (len(self.exact) - len(inside))
+            return len(inside) + max(self.silent - told, 0)
+        return 1
+
+    def _kept(self, counts: np.ndarray) -> np.ndarray:
+        """Styles that enough artists contribute to, bool (k,), from each artist's noisy counts (n, k)."""
+        least = self.scene.config.styles.min_contributors
+        crowd = np.sum(
+            [contributes(row, self.styles, self.deviation) for row in counts], axis=0, dtype=np.int64
+        )
+        if not self.scene.config.secure_sum.enabled:
+            return np.asarray(crowd >= least)
+        groups = Groups(self.styles, 1, least)
+        return suppress(np.r_[np.zeros(self.styles, np.int64), crowd], groups)[1]
+
+    def _stands_out(self, total: np.ndarray, deviation: float) -> np.ndarray:
+        """Styles that the platform uses where the unit is the artist; whoever opens the sum sees all."""
+        expected = self.scene.config.training.expected_pictures
+        least = self.scene.config.styles.min_contributors
+        return weight_stands_out(total / expected, self.styles, deviation / expected, least)
+
+    def _prototypes(self, total: np.ndarray, deviation: float, kept: np.ndarray) -> np.ndarray:
+        """What the product tells of a sum: a direction a style; its length and its count are guessed."""
+        moved = refresh(self.sent.styles, total, deviation, kept).prototypes
+        pictures = self.scene.config.training.expected_pictures * len(self.exact) / self.styles
+        length = float(np.median(np.linalg.norm(self.scene.public_means, axis=1)))
+        counts = np.full((self.styles, 1), COUNT_SCALE * pictures)
+        return np.concatenate([moved * length * pictures, counts], axis=1).reshape(-1)
 
 
-def _shared_noise(scene: Scene, size: int) -> float:
-    """Deviation of the noise in each value of a sum of mean rows, where the unit is the artist.
+def _exact_sum(scene: Scene, sent: Instruction, artist: str) -> np.ndarray:
+    works, styles = scene.works(artist, "train"), len(sent.styles.names)
+    rows = picture_rows(scene.encoder(sent).released(works.prepared), scene.styles(works, sent), styles)
+    if scene.plan.shared is None:
+        return replace(scene.plan.prototypes, noise_multiplier=0.0).exact(rows)
+    layout = _layout(scene, rows.shape[1])
+    vector = scene.plan.shared_for(layout.size).noise.exact(layout.join({}, rows))
+    return layout.split(vector)[1] * scene.config.training.expected_pictures
 
-    It is made up of all artists' shares; what the smallest cohort's shares have is taken.
-    """
-    assert scene.plan.shared is not None
+
+def _came(scene: Scene, recorded: RecordedRound) -> dict[str, np.ndarray]:
+    """Own sums as they came in clear, by artist."""
+    found = {}
+    for artist, reply in recorded.replies.items():
+        if "prototypes" in reply.arrays:
+            found[artist] = reply.arrays["prototypes"]["sums"].astype(np.float64)
+        elif "sum" in reply.arrays:
+            share = reply.arrays["sum"]["sum"]
+            layout, mechanism = _layout(scene, len(share)), scene.plan.shared_for(len(share)).noise
+            row = layout.split(mechanism.decode(share))[1]
+            found[artist] = row * scene.config.training.expected_pictures
+    return found
+
+
+def _own_deviation(scene: Scene, size: int) -> float:
+    """Deviation of one artist's noise in each value of a sum, as `Sums` scales it."""
+    if not scene.noise:
+        return 0.0
+    if scene.plan.shared is None:
+        return scene.plan.prototypes.noise_multiplier * scene.plan.prototypes.clip_norm
+    one = scene.plan.shared_for(size).noise.deviation(1)
+    return one * _layout(scene, size).scales()[1] * scene.config.training.expected_pictures
+
+
+def _layout(scene: Scene, size: int) -> VectorLayout:
+    """Of an artist's vector in the first round with prototypes, which has no update."""
     privacy, share = scene.config.privacy, scene.config.share
-    layout = layout_of({}, size, privacy.clip_norm, share.sgd, share.prototypes)
-    mechanism = scene.plan.shared_for(layout.size)
-    return float(mechanism.noise.deviation(mechanism.cohort) * layout.scales()[1])
+    return layout_of({}, size, privacy.clip_norm, share.sgd, share.prototypes)
 
 
-def _traced_in(scene: Scene, seen: Mapping[str, _SumSeen]) -> list[np.ndarray]:
+def _traced_in(scene: Scene, sums: Sums, seen: Mapping[str, Seen]) -> list[np.ndarray]:
     """Scores of each artist's pictures: each traced in the mean of its own style.
 
     The candidates of a style are all that the sum may have been made of: the artist's own pictures where it
     is the artist's, those of all audited artists where it holds others too.
     """
-    k = len(scene.first.styles.names)
+    k, encoder = sums.styles, scene.encoder(sums.sent)
     scores = {artist: np.zeros(len(_members(scene, artist))) for artist in seen}
-    styles = {a: np.concatenate([scene.works(a, w).styles for w in ("train", "test")]) for a in seen}
-    vectors = {artist: _released(scene, artist) for artist in seen}
+    works = {a: [scene.works(a, which) for which in ("train", "test")] for a in seen}
+    styles = {a: np.concatenate([scene.styles(w, sums.sent) for w in works[a]]) for a in seen}
+    vectors = {a: np.concatenate([encoder.released(w.prepared) for w in works[a]]) for a in seen}
     for artist, one in seen.items():
         blocks = one.total.reshape(k, -1)
-        pool = [a for a in seen if a == artist or seen[a].shared]
+        pool = [a for a in seen if a == artist or one.shared]
         for style in range(k):
             count = max(blocks[style, -1] / COUNT_SCALE, 1.0)
             own = styles[artist] == style
             among = np.concatenate([vectors[a][styles[a] == style] for a in pool])
-            if own.any() and len(among) > 1:
+            # A style that was dropped says nothing.
+            if own.any() and len(among) > 1 and blocks[style].any():
                 mean, variance = blocks[style, :-1] / count, one.deviation**2 / count
-                scores[artist][own] = _traced(scene, vectors[artist][own], mean, variance, among)
+                traced = _traced(scene.public_within, vectors[artist][own], mean, variance, among)
+                scores[artist][own] = traced
     return list(scores.values())
 
 
 def _traced(
-    scene: Scene, vectors: np.ndarray, mean: np.ndarray, variance: float, pool: np.ndarray | None = None
+    within: np.ndarray,
+    vectors: np.ndarray,
+    mean: np.ndarray,
+    variance: float,
+    pool: np.ndarray | None = None,
 ) -> np.ndarray:
     """Tracing among candidates of which nobody says who is in, in units of what it gives to strangers.
 
     Args:
+        within: How public pictures differ within an artist (m, d).
         vectors: Candidates (n, d).
         mean: What was released (d,).
         variance: Of its noise on a coordinate, times the number of its pictures.
-        pool: All candidates (m, d); None for `vectors`.
+        pool: All candidates (p, d); None for `vectors`.
     """
     middle = (vectors if pool is None else pool).mean(axis=0)
     # How pictures of one artist differ is seen in public; where these ones lie, among the candidates.
-    elsewhere = scene.public_within + middle
+    elsewhere = within + middle
     found = prototype_tracing(vectors, mean, elsewhere, noise_variance=variance).values
     return found / max(
         prototype_tracing(elsewhere, mean, elsewhere, noise_variance=variance).values.std(), 1e-12
     )
 
 
-def _released(scene: Scene, artist: str) -> np.ndarray:
-    return np.concatenate([scene.works(artist, which).released for which in ("train", "test")])
-
-
-def _candidates(scene: Scene, artist: str) -> tuple[np.ndarray, int]:
-    """What cards are means of, under the last encoder: an artist's pictures, and how many trained."""
-    encoder = scene.encoder(scene.last)
-    parts = [encoder.released(scene.works(artist, which).prepared) for which in ("train", "test")]
-    return np.concatenate(parts), len(parts[0])
-
-
 def _members(scene: Scene, artist: str) -> np.ndarray:
     inside, outside = len(scene.works(artist, "train")), len(scene.works(artist, "test"))
     return np.arange(inside + outside) < inside
-
-
-def _card(scene: Scene, artist: str) -> np.ndarray:
-    """A published card at the length that a mean would have; made anew where noise is assumed to be missing.
-
-    Cards are published with unit length; how long the mean was is guessed from public artists.
-    """
-    if "noise" in scene.settings.without:
-        return _exact_card(scene, artist)
-    published = scene.last.cards[scene.last.card_artists.index(artist)]
-    signal = np.median(np.linalg.norm(scene.public_means, axis=1))
-    noise = _card_noise(scene) / scene.config.training.expected_pictures
-    return published * float(np.sqrt(signal**2 + len(published) * noise**2))
-
-
-def _exact_card(scene: Scene, artist: str) -> np.ndarray:
-    candidates, n = _candidates(scene, artist)
-    return candidates[:n].mean(axis=0)
-
-
-def _card_noise(scene: Scene) -> float:
-    mechanism = scene.plan.card
-    return mechanism.noise_multiplier * mechanism.clip_norm if scene.noise else 0.0
-
-
-def _events(scene: Scene, mechanism: GaussianSum, releases: int) -> Sequence[Event]:
-    event = (mechanism if scene.noise else GaussianSum(mechanism.clip_norm, 0.0)).event("artwork")
-    return [event] * releases if event is not None else []
-
-
-def _sum_events(scene: Scene) -> Sequence[Event]:
-    releases = len(scene.plan.schedule.prototypes)
-    if scene.plan.shared is not None and scene.noise:
-        event = scene.plan.shared.event("artwork")
-        return [event] * releases if event is not None else []
-    return _events(scene, scene.plan.prototypes, releases)
-
-
-def _require_sums(scene: Scene) -> None:
-    if not scene.plan.schedule.prototypes:
-        raise AuditError("this run releases no prototype sums")
 
 
 def _scores(card: AttackCard, values: Sequence[np.ndarray]) -> MembershipScores:

@@ -20,7 +20,8 @@ class Known:
 
     Attributes:
         card: What it is.
-        needs: What a view must hold: any one of these, the most telling first.
+        needs: What a view must hold: any one of these, the most telling first; the last is what is missing
+            where none is held.
         run: Runs it on one of them; None where this project has no such attack, or nothing it could work on.
         absent: Why there is none, where `run` is None.
     """
@@ -36,7 +37,7 @@ class Known:
 
     def refusal(self, view: View) -> str:
         """Why not, in a view that holds none of what is needed."""
-        return view.lacks[self.needs[0]]
+        return view.lacks[self.needs[-1]]
 
 
 IMPRINT = AttackCard(
@@ -60,22 +61,32 @@ def _of_scene(run: Run) -> Callable[[Scene, Item], Outcome]:
     return lambda scene, _: run(scene)
 
 
+def _of_updates(run: Run) -> Callable[[Scene, Item], Outcome]:
+    """An attack on updates that have all of their noise; one with a share of it is no longer an update."""
+
+    def checked(scene: Scene, _: Item) -> Outcome:
+        scene.require_own_noise()
+        return run(scene)
+
+    return checked
+
+
 def catalogue() -> Sequence[Known]:
     """All attacks, in the order of tables."""
     own = (Item.OWN_UPDATES,)
     sums = (Item.OWN_SUMS, Item.OTHERS_SUMS, Item.TOTAL_SUMS)
     known = partial(Known, absent="")
     return (
-        known(updates.ONE, own, _of_scene(updates.update_of_one)),
-        known(updates.STYLE, own, _of_scene(updates.style_of_one)),
-        known(updates.BATCH, own, _of_scene(updates.batch_match)),
-        known(updates.ROUNDS, own, _of_scene(updates.rounds_alignment)),
+        known(updates.ONE, own, _of_updates(updates.update_of_one)),
+        known(updates.STYLE, own, _of_updates(updates.style_of_one)),
+        known(updates.BATCH, own, _of_updates(updates.batch_match)),
+        known(updates.ROUNDS, own, _of_updates(updates.rounds_alignment)),
         known(updates.MEAN, (Item.MEAN_UPDATES,), _of_scene(updates.mean_alignment)),
-        known(planted.CANARIES, (Item.OWN_UPDATES, Item.MEAN_UPDATES), _of_scene(planted.canaries)),
+        known(planted.CANARIES, (Item.CANARIES,), _of_scene(planted.canaries)),
         known(cards.CARD_MEMBERSHIP, (Item.CARDS,), _of_scene(cards.card_membership)),
         known(cards.CARD_LINKAGE, (Item.CARDS,), _of_scene(cards.card_linkage)),
         known(model.INVERSION, (Item.CARDS,), _of_scene(model.inversion)),
-        known(cards.SUM_MEMBERSHIP, sums, cards.sum_membership),
+        known(cards.SUM_MEMBERSHIP, (*sums, Item.PROTOTYPES), cards.sum_membership),
         known(cards.SUM_STYLES, sums, cards.sum_styles),
         known(cards.SINGLED_OUT, (Item.SUM_OF_ONE,), _of_scene(cards.singled_out)),
         known(cards.TAKEN_APART, (Item.TWO_OPENINGS,), _of_scene(cards.taken_apart)),

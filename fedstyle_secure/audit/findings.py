@@ -140,21 +140,20 @@ def not_run(template: Finding, reason: str) -> Finding:
     )  # fmt: skip
 
 
-def judge(low: float | None, baseline: float, control_won: bool) -> Verdict:
+def judge(leaks: bool, control_won: bool, able: bool) -> Verdict:
     """The verdict on an attack that was run.
 
     Args:
-        low: Lower end of the figure's interval; larger is worse.
-        baseline: What one gets without looking.
+        leaks: Whether its figure lies above what one gets without looking, its whole interval with it.
         control_won: Whether the attack wins where nothing is defended.
+        able: Whether the best figure possible, with as many trials, would have been called a leak.
 
     Returns:
-        `leaks` where the whole interval lies above the baseline, whatever the control did; else
-        `inconclusive` where the control failed or there is no interval.
+        `leaks`, whatever the control did; else `inconclusive` where the attack could not have shown a leak.
     """
-    if low is not None and low > baseline:
+    if leaks:
         return "leaks"
-    return "not broken by this attack" if control_won and low is not None else "inconclusive"
+    return "not broken by this attack" if control_won and able else "inconclusive"
 
 
 def write_findings(path: Path, findings: Sequence[Finding]) -> None:

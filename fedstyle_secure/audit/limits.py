@@ -1,14 +1,30 @@
-"""The most that a guarantee lets any attack reach, on the scales that attacks are measured on."""
+"""The most that a guarantee lets any attack reach, on the scales that attacks are measured on.
+
+The assumption of every limit on membership inference: members and non-members are exchangeable, so that
+nothing but the releases tells them apart. Differential privacy bounds what the releases add to what is
+known; where pictures of one book trained and those of another did not, a guess that looks at no release can
+lie above any limit here, and none may be stated (`blind.Blind.apart`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from fedstyle_secure.privacy.accounting import merge, rdp_epsilon
-from fedstyle_secure.privacy.events import Event
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.privacy.accounting import epsilon, merge, rdp_epsilon
+from fedstyle_secure.privacy.events import Event, SampledGaussian
+from fedstyle_secure.privacy.ledger import costs, entry_from_dict
+from fedstyle_secure.privacy.mechanisms import Mechanism
+from fedstyle_secure.privacy.plan import Plan
+
+NO_GUARANTEE: Event = SampledGaussian(0.0)
+"""What a release counts as that no guarantee covers."""
 
 _EPSILONS = np.r_[0.0, np.geomspace(1e-3, 80.0, 240)]
 _DELTAS = np.geomspace(1e-12, 0.5, 40)
@@ -16,9 +32,89 @@ _CHORDS = 1e-5
 _BEYOND_USE = 200.0
 """Epsilon above which everything counts as possible."""
 
+_AGREES = 1e-3
+"""How far a ledger may lie above the plan, as a share of epsilon: sums of another length than the plan's
+nominal one cost the same but for terms next to zero."""
+
+
+def planned(plan: Plan, kinds: Collection[str] | None = None, last: int | None = None) -> list[Event]:
+    """What an artist's releases cost an artwork of its own.
+
+    Args:
+        plan: Of the run.
+        kinds: Kinds of release that count; None: all. Where the unit is the artist there is one kind, the sum
+            of everything, and it always counts.
+        last: The last round that counts; None: all.
+
+    Returns:
+        An event a release, `NO_GUARANTEE` where nothing covers it, as for a share that leaves in clear.
+    """
+    schedule = plan.schedule
+    if plan.shared is not None:
+        releases = [(plan.shared.event("artwork"), schedule.sums)]
+    else:
+        each: dict[str, tuple[Mechanism, frozenset[int]]] = {
+            "update": (plan.sgd, schedule.updates),
+            "card": (plan.card, schedule.cards),
+            "prototypes": (plan.prototypes, schedule.prototypes),
+            "metrics": (plan.metrics, schedule.metrics),
+        }
+        wanted = [pair for kind, pair in each.items() if kinds is None or kind in kinds]
+        releases = [(mechanism.event("artwork"), rounds) for mechanism, rounds in wanted]
+    return [
+        NO_GUARANTEE if event is None else event
+        for event, rounds in releases
+        for number in sorted(rounds)
+        if last is None or number <= last
+    ]
+
+
+def require_planned(ledgers: Mapping[str, Any], run: str, plan: Plan, delta: float) -> None:
+    """Hold the plan that limits follow from against what artists wrote down.
+
+    Args:
+        ledgers: Each artist's releases as in `ledger.json`; None for one whose ledger was out of reach.
+        run: Identity of the run.
+        plan: Solved from the run's settings.
+        delta: That epsilons are compared at.
+
+    Raises:
+        AuditError: What an artist's ledger holds of a kind costs an artwork more than the plan has for it;
+            names the artist.
+    """
+    fine: set[tuple[str, tuple[Event, ...]]] = set()
+    for artist, values in ledgers.items():
+        entries = [entry for entry in map(entry_from_dict, values or ()) if entry.run == run]
+        for kind in sorted({entry.kind for entry in entries}):
+            allowed = merge(planned(plan, (kind,)))
+            made = costs([entry for entry in entries if entry.kind == kind], "artwork")
+            if any(event.noiseless for event in allowed):
+                continue
+            spent = None if made is None else merge(made)
+            if spent is not None and ((kind, spent) in fine or _within(spent, allowed, delta)):
+                fine.add((kind, spent))
+                continue
+            raise AuditError(
+                f"ledger.json: artist {artist!r}: its releases of kind {kind!r} cost an artwork more than "
+                "the run's plan has for them, so no limit can be stated"
+            )
+
+
+def _within(made: tuple[Event, ...], allowed: tuple[Event, ...], delta: float) -> bool:
+    if not (_single(made) - _single(allowed)):
+        return True
+    return epsilon(made, delta) <= epsilon(allowed, delta) * (1 + _AGREES)
+
+
+def _single(events: Iterable[Event]) -> Counter[Event]:
+    """How many steps of each mechanism."""
+    return Counter({replace(event, steps=1): event.steps for event in events})  # type: ignore[type-var]
+
 
 class Limit:
     """What holds for everything made of some releases, for one artwork (or artist) added or removed.
+
+    On membership inference it holds for members and non-members that are exchangeable (see above).
 
     The trade-off curve is the lower envelope of all (epsilon, delta) pairs that the releases satisfy: exact
     pairs by the PLD accountant where it knows the releases, RDP's upper bounds otherwise. Finitely many
@@ -39,6 +135,11 @@ class Limit:
     def hops(self) -> int:
         """How many units the two worlds differ in."""
         return self._hops
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What it covers, equal releases as steps of one."""
+        return self._events
 
     @property
     def none(self) -> bool:

@@ -15,6 +15,7 @@ from attacks.intervals import clopper_pearson
 from attacks.membership.scores import MembershipScores
 from attacks.plots import AttackScores
 from attacks.roc import auc, newcombe_interval, tpr_at_fpr
+from fedstyle_secure.audit.blind import Blind
 from fedstyle_secure.audit.findings import Category, Finding, Level, judge, not_run
 from fedstyle_secure.audit.limits import Limit
 
@@ -83,7 +84,7 @@ class Outcome:
     """
 
     findings: tuple[Finding, ...]
-    roc: tuple[AttackScores, Limit] | None = None
+    roc: tuple[AttackScores, Limit | None] | None = None
     panel: Panel | None = None
 
 
@@ -120,8 +121,8 @@ def identification(
     """Share of targets that are ranked first among candidates.
 
     It leaks where the whole interval lies above chance, and the attack finds more than it does without its
-    observation (exact McNemar). The baseline is the larger of chance and of that blind run. The control is
-    won where its whole interval lies above chance.
+    observation (exact McNemar at the same confidence). The baseline is the larger of chance and of that blind
+    run. The control is won where its whole interval lies above chance.
 
     Args:
         how: The attack and its setting.
@@ -132,25 +133,30 @@ def identification(
         control_ranks: int (m,), where nothing was defended.
         target: An artist, or `all`.
     """
-    name, sure = how.card.name, how.confidence
+    name, sure, n = how.card.name, how.confidence, len(ranks)
     found = identification_rate(name, ranks, candidates, sure)
     control = identification_rate(name, control_ranks, candidates, sure)
-    prior = float(np.mean(np.asarray(prior_ranks) == 1))
+    blind = np.asarray(prior_ranks) == 1
+    prior = float(np.mean(blind))
     ahead = advantage(name, ranks, prior_ranks, sure)
     chance = 1 / candidates
     assert found.low is not None
     assert control.low is not None
     assert ahead.low is not None
-    # A level leaks where it is above chance and above what the attack finds without looking.
-    beyond = ahead.details["p_value"] <= 1 - sure
-    low = found.low if beyond else min(found.low, prior)
-    verdict = judge(low, max(chance, prior), control.low > chance)
+    leaks = found.low > chance and ahead.details["p_value"] <= 1 - sure
+    best = advantage(name, np.ones(n, int), prior_ranks, sure).details["p_value"] <= 1 - sure
+    able = clopper_pearson(n, n, sure)[0] > chance and best
+    won = control.low > chance
+    verdict = judge(leaks, won, able)
+    # A prior that is often right needs no release; the guarantee bounds what comes on top.
+    _, known = clopper_pearson(int(blind.sum()), n, sure)
+    failed = _failed(won, able, n, "identified no more than chance where nothing was defended")
     return Finding(
         view="", attack=name, target=target, unit=how.card.unit, metric="identification rate",
         value=found.value, low=found.low, high=found.high, confidence=sure, n=found.n,
-        baseline=max(chance, prior), bound=limit.success(chance), verdict=verdict, seconds=how.seconds,
-        seed=how.seed, level=how.card.level, category=how.card.category,
-        reason=_reason(verdict, how.note, _why(found.n, chance, sure, "identified no more than chance")),
+        baseline=max(chance, prior), bound=limit.success(max(chance, known) if prior > chance else chance),
+        verdict=verdict, seconds=how.seconds, seed=how.seed, level=how.card.level,
+        category=how.card.category, reason=_reason(verdict, how.note, failed),
         method=f"ranked first among {candidates}; Clopper-Pearson", control=control.value, budget=how.budget,
         details={
             "candidates": candidates, "chance": chance, "prior only": prior,
@@ -181,10 +187,11 @@ def guessing(
         target: An artist, or `all`.
     """
     hits, n = int(np.sum(right)), len(right)
-    failed = _why(n, baseline, how.confidence, "did no better than its baseline")
     low, high = clopper_pearson(hits, n, how.confidence)
     control_low, _ = clopper_pearson(int(np.sum(control_right)), len(control_right), how.confidence)
-    verdict = judge(low, baseline, control_low > baseline)
+    won, able = control_low > baseline, clopper_pearson(n, n, how.confidence)[0] > baseline
+    failed = _failed(won, able, n, "did no better than its baseline where nothing was defended")
+    verdict = judge(low > baseline, won, able)
     return Finding(
         view="", attack=how.card.name, target=target, unit=how.card.unit, metric=what, value=hits / n,
         low=low, high=high, confidence=how.confidence, n=n, baseline=baseline, bound=limit, verdict=verdict,
@@ -200,7 +207,7 @@ def membership(
     scores: MembershipScores,
     is_member: np.ndarray,
     artists: np.ndarray,
-    blind: float,
+    blind: Blind,
     limit: Limit,
     control: tuple[MembershipScores, np.ndarray],
     fpr: Sequence[float],
@@ -212,37 +219,42 @@ def membership(
         scores: (n,), comparable between artists.
         is_member: bool (n,), the truth.
         artists: Whose, (n,).
-        blind: AUC of a guess that looks at no model, on the same pictures; at least 0.5 is counted.
-        limit: Of what the attack saw.
+        blind: A guess that looks at no model, on the same pictures.
+        limit: Of what the attack saw; stated only where members and non-members do not differ without it.
         control: Scores and truth of the same attack where nothing is defended.
         fpr: The false-positive rates.
     """
-    baseline = max(0.5, blind)
     members, others = _split(scores, is_member)
     control_low, _ = newcombe_interval(*_split(*control), how.confidence)
     won = control_low > 0.5
     control_auc = auc(*_split(*control))
+    bound = None if blind.apart else limit.auc()
 
     def row(inside: np.ndarray, outside: np.ndarray, sure: float, target: str) -> Finding:
         low, high = newcombe_interval(inside, outside, sure)
-        verdict = judge(low, baseline, won)
+        baseline = blind.baseline(target)
+        best, _ = newcombe_interval(np.ones(len(inside)), np.zeros(len(outside)), sure)
+        verdict = judge(low > baseline, won, best > baseline)
+        n = len(inside) + len(outside)
+        failed = _failed(won, best > baseline, n, "did not win where nothing was defended either")
         return Finding(
             view="", attack=how.card.name, target=target, unit=how.card.unit, metric="membership AUC",
-            value=auc(inside, outside), low=low, high=high, confidence=sure, n=len(inside) + len(outside),
-            baseline=baseline, bound=limit.auc(), verdict=verdict, seconds=how.seconds, seed=how.seed,
-            level=how.card.level, category=how.card.category,
-            reason=_reason(verdict, how.note, "did not win where nothing was defended either"),
+            value=auc(inside, outside), low=low, high=high, confidence=sure, n=n, baseline=baseline,
+            bound=bound, verdict=verdict, seconds=how.seconds, seed=how.seed, level=how.card.level,
+            category=how.card.category, reason=_joined(_reason(verdict, how.note, failed), _unbounded(blind)),
             method="Mann-Whitney with half ties; Newcombe's score interval",
             control=control_auc, budget=how.budget,
             details={
-                "members": len(inside), "non-members": len(outside), "blind AUC": blind, "hops": limit.hops,
+                "members": len(inside), "non-members": len(outside), "blind AUC": blind.auc,
+                "blind p": blind.p_value, "hops": limit.hops,
             },
         )  # fmt: skip
 
     everyone = row(members, others, how.confidence, "all")
-    rates = [_low_rate(how, everyone, members, others, limit, won, rate) for rate in fpr]
+    rates = [_low_rate(how, everyone, members, others, limit, won, blind, rate) for rate in fpr]
     each = _each(scores, is_member, artists, how, row)
-    return Outcome((everyone, *rates, *each), (AttackScores(members, others), limit))
+    drawn = (AttackScores(members, others), None if blind.apart else limit)
+    return Outcome((everyone, *rates, *each), drawn)
 
 
 def _low_rate(
@@ -252,6 +264,7 @@ def _low_rate(
     others: np.ndarray,
     limit: Limit,
     won: bool,
+    blind: Blind,
     fpr: float,
 ) -> Finding:
     """The TPR at a low FPR. Baseline and bound are taken at the largest FPR that the non-members allow."""
@@ -260,11 +273,17 @@ def _low_rate(
         reason = f"needs {math.ceil(1 / fpr)} non-members, and there are {len(others)}"
         return replace(not_run(like, reason), metric=metric)
     point = tpr_at_fpr(members, others, fpr, how.confidence)
-    allowed = max(point.fpr_high, fpr)
-    verdict = judge(point.low, allowed, won)
     if not point.reliable:
         return replace(not_run(like, point.note), metric=metric)
-    reason = _reason(verdict, how.note, "did not win where nothing was defended either")
+    if blind.apart:
+        return replace(
+            not_run(like, f"a blind guess has no TPR at a low FPR here; {_unbounded(blind)}"), metric=metric
+        )
+    allowed = max(point.fpr_high, fpr)
+    able = clopper_pearson(len(members), len(members), how.confidence)[0] > allowed
+    verdict = judge(point.low > allowed, won, able)
+    failed = _failed(won, able, len(members), "did not win where nothing was defended either")
+    reason = _reason(verdict, how.note, failed)
     return replace(
         like, metric=metric, value=point.value, low=point.low, high=point.high, baseline=allowed,
         bound=limit.success(allowed), verdict=verdict, reason=reason, control=None,
@@ -293,18 +312,29 @@ def _each(
     note = f"one of {len(parts)} artists; the interval allows for having looked at all of them"
     rows = [row(inside, outside, sure, artist) for artist, (inside, outside) in parts.items()]
     rows.sort(key=lambda found: found.value or 0.0, reverse=True)
-    return [replace(found, reason=f"{found.reason}; {note}" if found.reason else note) for found in rows]
+    return [replace(found, reason=_joined(found.reason, note)) for found in rows]
 
 
 def _split(scores: MembershipScores, is_member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scores.values[scores.scored & is_member], scores.values[scores.scored & ~is_member]
 
 
-def _why(n: int, baseline: float, confidence: float, failed: str) -> str:
-    """Why an attack with a share of right answers is inconclusive."""
-    if clopper_pearson(n, n, confidence)[0] <= baseline:
+def _failed(won: bool, able: bool, n: int, lost: str) -> str:
+    """Why an attack is inconclusive, where it is."""
+    if not able:
         return f"had {n} trials, of which not even all could have shown a leak"
-    return f"{failed} where nothing was defended"
+    return "" if won else lost
+
+
+def _unbounded(blind: Blind) -> str:
+    """Why a membership attack has no limit beside it."""
+    if not blind.apart:
+        return ""
+    return "members and the others differ without any model too, so no limit on telling them apart follows"
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(reason for reason in reasons if reason)
 
 
 def _reason(verdict: str, note: str, failed: str) -> str:

@@ -16,11 +16,11 @@ from attacks.membership.scores import MembershipScores
 from attacks.metrics import mean_square
 from attacks.observation import Observation
 from attacks.results import Budget
+from fedstyle_secure.audit.cards import CardSide
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, identification, membership
 from fedstyle_secure.audit.scene import CENTRED, Scene
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.privacy.events import SampledGaussian
 from fedstyle_secure.style.encoder import StyleEncoder
 
 _STEPS, _BATCH, _RATE = 1500, 64, 1e-2
@@ -46,6 +46,7 @@ INVERSION = AttackCard(
 
 def similarity(scene: Scene) -> Outcome:
     """Cosine to the own card, calibrated on public pictures."""
+    scene.require_trained_as_assumed()
     started, sent = time.perf_counter(), scene.last
 
     def of(encoder: StyleEncoder, artist: str) -> np.ndarray:
@@ -63,6 +64,7 @@ def similarity(scene: Scene) -> Outcome:
 def gradient_length(scene: Scene) -> Outcome:
     """Minus the length of each picture's gradient at the final weights (Nasr et al. 2019)."""
     scene.require_trained()
+    scene.require_trained_as_assumed()
     started, sent = time.perf_counter(), scene.last
 
     def of(encoder: StyleEncoder, artist: str) -> np.ndarray:
@@ -82,12 +84,16 @@ def gradient_length(scene: Scene) -> Outcome:
 def inversion(scene: Scene) -> Outcome:
     """A picture out of each artist's card, sought among one of that artist's and others' pictures.
 
+    The encoder is the one that the card was made with, where the round was recorded.
+
     The control inverts the embedding of that one picture; the prior is another artist's card.
     """
     if not scene.images:
         raise AuditError("the fixed statistics in front of the head pass no gradient back to a picture")
+    scene.require_trained_as_assumed()
     started, settings, sent = time.perf_counter(), scene.settings, scene.last
-    encoder = scene.encoder(sent)
+    side = CardSide.of(scene)
+    encoder = side.encoder
     carded = [a for a in scene.artists if a in sent.card_artists][: settings.pictures]
     if len(carded) < 2:
         raise AuditError("inversion needs cards of at least two audited artists")
@@ -109,8 +115,7 @@ def inversion(scene: Scene) -> Outcome:
         INVERSION, settings.seed, settings.confidence, time.perf_counter() - started,
         f"{budget.steps} steps, {budget.restarts} restarts", "the control inverts one picture's embedding",
     )  # fmt: skip
-    events = [scene.plan.card.event("artwork")] * len(scene.plan.schedule.cards)
-    limit = Limit([event for event in events if event is not None])
+    limit = Limit(side.events())
     return Outcome((identification(how, np.array(ranks), np.array(foreign), size, limit, np.array(control)),))
 
 
@@ -151,10 +156,9 @@ def _membership(
     how = Setting(
         card, scene.settings.seed, scene.settings.confidence, time.perf_counter() - started, "closed form"
     )  # fmt: skip
-    events = scene.plan.events() if scene.noise and scene.clip else (SampledGaussian(0.0),)
     return membership(
         how, _scores(card, values), truth, np.repeat(list(scene.artists), [len(v) for v in values]),
-        scene.blind_auc, Limit(events, hops=2), (_scores(card, control), truth), scene.settings.fpr,
+        scene.blind, Limit(scene.costs(), hops=2), (_scores(card, control), truth), scene.settings.fpr,
     )  # fmt: skip
 
 

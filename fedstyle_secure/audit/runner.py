@@ -197,6 +197,7 @@ def _run_jobs(
         if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("key") == key:
             rows = json.loads(path.read_text(encoding="utf-8"))["findings"]
             found[job.name] = [Finding.from_dict(row) for row in rows]
+    _clear(kept.parent, found)
     left = [job for job in jobs if job.name not in found]
     started, before = time.perf_counter(), len(found)
     for job, rows in _done(run, settings, left):
@@ -206,6 +207,18 @@ def _run_jobs(
             spent, fresh = time.perf_counter() - started, len(found) - before
             on_job(job.attack, len(found), len(jobs), spent / fresh * (len(jobs) - len(found)))
     return found
+
+
+def _clear(home: Path, found: Mapping[str, Sequence[Finding]]) -> None:
+    """Take away what an interrupted audit left and no kept job names: no picture outlives its setting."""
+    named = {name for rows in found.values() for row in rows for name in (*row.pictures, row.curve) if name}
+    stems = {Path(name).stem for name in named}
+    for path in home.iterdir():
+        if path.is_file() and path.stem not in stems:
+            path.unlink()
+    for path in (home / "jobs").iterdir():
+        if path.stem not in found:
+            path.unlink()
 
 
 def _done(
@@ -280,7 +293,7 @@ def _attack(scene: Scene, attack: str, item: Item) -> list[dict[str, Any]]:
 def _draw_curve(path: Path, known: Known, scores: Any, limit: Any, confidence: float) -> str:
     from attacks.plots import Limits, roc_figure, write_figure
 
-    pair = limit.pair()
+    pair = None if limit is None else limit.pair()
     limits = None if pair is None else Limits(pair[0], pair[1], limit.curve)
     figure = roc_figure({known.card.name: scores}, limits, confidence=confidence)
     png, _ = write_figure(figure, path)

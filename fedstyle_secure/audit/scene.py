@@ -6,7 +6,9 @@ and the truth goes to the evaluators.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -17,6 +19,8 @@ from torch import Tensor
 
 from attacks.membership.participation import blind_baseline
 from attacks.observation import LocalTraining, Normalisation, Observation
+from fedstyle_secure.audit.blind import Blind
+from fedstyle_secure.audit.limits import NO_GUARANTEE, planned, require_planned
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import present_defences
 from fedstyle_secure.config import Config
@@ -25,14 +29,17 @@ from fedstyle_secure.federation.artist import training_loss
 from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.federation.record import RecordedRound, read_rounds
 from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.galleries.canaries import Canaries, PlantedGallery, canary_kind, coordinates
+from fedstyle_secure.galleries.checks import survey
 from fedstyle_secure.galleries.opening import open_gallery
-from fedstyle_secure.privacy.dp_sgd import DPTrainer
+from fedstyle_secure.privacy.dp_sgd import DPTrainer, GradientCanaries, picture_gradients
+from fedstyle_secure.privacy.events import Event
 from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.plan import Plan, solve
 from fedstyle_secure.runs import RunFolder, read_arrays
 from fedstyle_secure.style.encoder import StyleEncoder
-from fedstyle_secure.style.encoders import encoder_from_arrays
+from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
 from fedstyle_secure.style.losses import PrototypeContrast
 from fedstyle_secure.style.prototypes import ROW_NORM, Styles, picture_rows
 from fedstyle_secure.style.texture import texture_features
@@ -40,7 +47,11 @@ from fedstyle_secure.style.texture import texture_features
 CENTRED = Normalisation((0.5,) * 3, (0.5,) * 3)
 Which = Literal["train", "test"]
 
-_SHUFFLES = 19
+_SHUFFLES = 199
+_FEWEST = 19
+_AT_ONCE = 64
+"""Pictures whose gradients are taken at once."""
+
 _MOST_BLIND = 1500
 """Pictures that the blind guess is made from; its cost grows with their square."""
 
@@ -52,13 +63,15 @@ class Works:
     Attributes:
         artist: Whose.
         pictures: uint8 (n, s, s, 3).
-        prepared: What training sees, float32 (n, ...).
+        labels: n style labels, "" where none is known.
+        prepared: Each picture as it is, ready for training, float32 (n, ...).
         released: What cards and prototypes are sums of, float32 (n, r).
-        styles: Style of each, int64 (n,).
+        styles: Style of each by the first instruction's prototypes, int64 (n,).
     """
 
     artist: str
     pictures: np.ndarray
+    labels: tuple[str, ...]
     prepared: Tensor
     released: np.ndarray
     styles: np.ndarray
@@ -78,12 +91,15 @@ class Scene:
 
         Raises:
             RunError: The run is not finished, or a file of it is damaged.
-            AuditError: The gallery has changed since.
+            GalleryError: A portfolio cannot be read.
+            AuditError: The gallery is not the one that the run was made of: another picture, name, label or
+                split.
         """
         run.summary()
         self.run, self.settings = run, settings
         self.config: Config = run.config()
         self.gallery: Gallery = open_gallery(self.config.gallery)
+        self._refuse_other_gallery()
         self.plan: Plan = solve(self.config, ROW_NORM, self.roster_length)
         present = present_defences(self.config, self.plan)
         self.noise = "noise" in present and "noise" not in settings.without
@@ -93,6 +109,20 @@ class Scene:
             self.rounds = tuple(read_rounds(run))
         self._works: dict[tuple[str, Which], Works] = {}
         self._public: Works | None = None
+        self._views: dict[Works, Tensor] = {}
+        self._ledgers_checked = False
+
+    def _refuse_other_gallery(self) -> None:
+        """Other pictures are no members, and an attack that misses them would show nothing."""
+        # Its digests are of files; that they decode to the same pictures follows from the same version.
+        found = survey(self.gallery, "skip").digest
+        began = self.run.manifest()["gallery"]["digest"]
+        if found != began:
+            where = self.config.gallery.path or self.config.gallery.dataset or self.config.gallery.source
+            raise AuditError(
+                f"gallery {where!r} has the digest {found}, and {self.run.path} was made of one with the "
+                f"digest {began}: its pictures, names, labels or split have changed since"
+            )
 
     @property
     def roster_length(self) -> int:
@@ -173,7 +203,26 @@ class Scene:
         encoder = self.encoder(self.first)
         prepared = encoder.prepare(pictures)
         released = encoder.released(prepared)
-        return Works(artist, pictures, prepared, released, self.first.styles.assign(released, labels))
+        styles = self.first.styles.assign(released, labels)
+        return Works(artist, pictures, labels, prepared, released, styles)
+
+    def views(self, works: Works) -> Tensor:
+        """What training sees of each picture, float32 (n, views, ...).
+
+        Whoever has a picture and the run's settings can make its views: no secret goes into them.
+        """
+        if works not in self._views:
+            self._views[works] = self._views_of(works.pictures)
+        return self._views[works]
+
+    def _views_of(self, pictures: np.ndarray) -> Tensor:
+        seed = str(self.config.run.seed)
+        return prepare_views(self.encoder(self.first), pictures, self.config.style.views, seed)
+
+    def styles(self, works: Works, instruction: Instruction) -> np.ndarray:
+        """Style of each picture by an instruction's encoder and prototypes, int64 (n,)."""
+        released = self.encoder(instruction).released(works.prepared)
+        return instruction.styles.assign(released, works.labels)
 
     # What the victim's own code would send.
 
@@ -197,7 +246,7 @@ class Scene:
         self,
         instruction: Instruction,
         artist: str,
-        prepared: Tensor,
+        views: Tensor,
         style: int,
         purpose: str,
         *,
@@ -205,22 +254,20 @@ class Scene:
     ) -> dict[str, Tensor]:
         """The update of a round whose every drawn batch holds one picture, by the artist's own trainer.
 
-        The sampler may draw it, so it is the worst case of a round.
+        The worst case of a round, whether or not the run's sampler would draw it.
 
         Args:
             instruction: What the artist was sent.
             artist: Whose.
-            prepared: The picture (...).
+            views: What training sees of the picture (views, ...).
             style: Its style.
             purpose: Names the draw of the noise.
             defended: With the run's clip and noise, or without either.
         """
         encoder = self.encoder(instruction)
         loss, targets = self.objective(encoder, instruction, artist, np.array([style]))
-        before = encoder.trainable_arrays()
         plan = replace(self.sgd if defended else _undefended(self.sgd), sampling_rate=1.0)
-        self._train(encoder, loss, plan, prepared[None], targets, purpose)
-        return _differences(encoder, before)
+        return self._trained(encoder, loss, plan, views[None], targets, purpose)
 
     def update_of_all(self, instruction: Instruction, artist: str, *, defended: bool) -> dict[str, Tensor]:
         """The update of a round that the artist's own trainer makes of all its pictures.
@@ -231,24 +278,82 @@ class Scene:
             defended: With the run's clip, noise and sampling, or without any.
         """
         works, encoder = self.works(artist, "train"), self.encoder(instruction)
-        loss, targets = self.objective(encoder, instruction, artist, works.styles)
-        before = encoder.trainable_arrays()
+        styles = self.styles(works, instruction)
+        loss, targets = self.objective(encoder, instruction, artist, styles)
         plan = self.sgd if defended else replace(_undefended(self.sgd), sampling_rate=1.0)
-        self._train(encoder, loss, plan, works.prepared, targets, f"all {artist} {instruction.round}")
-        return _differences(encoder, before)
+        purpose = f"all {artist} {instruction.round}"
+        return self._trained(encoder, loss, plan, self.views(works), targets, purpose)
 
-    def _train(
+    def _trained(
         self,
         encoder: StyleEncoder,
         loss: PrototypeContrast,
         plan: DpSgd,
-        prepared: Tensor,
+        views: Tensor,
         targets: Tensor,
         purpose: str,
-    ) -> None:
-        rate = self.config.training.learning_rate
+    ) -> dict[str, Tensor]:
+        before, rate = encoder.trainable_arrays(), self.config.training.learning_rate
         trainer = DPTrainer(encoder, loss, plan, rate, self.bytes(f"noise {purpose}"))
-        trainer.fit(prepared[:, None], targets, self.rng(f"batches {purpose}"))
+        trainer.fit(views, targets, self.rng(f"batches {purpose}"))
+        return _differences(encoder, before)
+
+    def gradients(
+        self, instruction: Instruction, artist: str, works: Works, *, defended: bool = True
+    ) -> np.ndarray:
+        """What each picture would add to an artist's update, by the victim's own code, float32 (n, p).
+
+        A picture's gradient is the mean over its views, clipped as the artist clips.
+
+        Args:
+            instruction: What the artist was sent.
+            artist: Whose update.
+            works: Candidates, of this artist or another.
+            defended: With the run's clip, or without.
+        """
+        encoder = self.encoder(instruction)
+        loss, targets = self.objective(encoder, instruction, artist, self.styles(works, instruction))
+        clip = self.sgd.clip_norm if defended else float("inf")
+        encoder.train()
+        parts = zip(self.views(works).split(_AT_ONCE), targets.split(_AT_ONCE), strict=True)
+        return torch.cat([picture_gradients(encoder, loss, x, y, clip) for x, y in parts]).numpy()
+
+    def remade(self, instruction: Instruction, artist: str) -> dict[str, Tensor]:
+        """A recorded update made again from the truth, as the artist trained: with canaries, without noise.
+
+        Exact where the run had no noise, as its batches follow from its seed. With noise nobody knows who was
+        drawn, and this is what a round gives on average at the weights that were sent.
+        """
+        plan, config = self.plan.sgd, self.config
+        portfolio, gradients = self.gallery.portfolio(artist), GradientCanaries((), 1.0)
+        encoder = self.encoder(instruction)
+        views = self.views(self.works(artist, "train"))
+        kind = canary_kind(config)
+        if kind is not None:
+            canaries = Canaries.load(self.run.canaries_file, config, self.gallery)
+            portfolio = PlantedGallery(config, self.gallery, canaries).portfolio(artist)
+            if portfolio.canaries:
+                views = self._views_of(portfolio.train_pictures)
+            if kind == "gradient":
+                inside = list(canaries.of(artist, inside_only=True))
+                size = sum(array.size for array in encoder.trainable_arrays().values())
+                places = coordinates(config.run.seed, config.audit.canaries, size)[inside].tolist()
+                gradients = GradientCanaries(tuple(places), config.privacy.clip_norm)
+        assigned = instruction.styles.assign(encoder.released(views[:, 0]), portfolio.train_styles)
+        loss, targets = self.objective(encoder, instruction, artist, assigned)
+        if plan.noise_multiplier:
+            plan = replace(
+                plan,
+                noise_multiplier=0.0,
+                sampling_rate=1.0,
+                expected_batch_size=plan.expected_batch_size / plan.sampling_rate,
+            )
+        # As `Studio` draws its batches where there is no noise.
+        text = f"{config.run.seed}\n{artist}\nbatches\n{instruction.round}"
+        drawn = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "little"))
+        before = encoder.trainable_arrays()
+        DPTrainer(encoder, loss, plan, config.training.learning_rate).fit(views, targets, drawn, gradients)
+        return _differences(encoder, before)
 
     def training(self, batch: int, *, defended: bool = True) -> LocalTraining:
         """What is known of a round's training with `batch` pictures in a step."""
@@ -265,6 +370,7 @@ class Scene:
             clip_norm=clip,
             noise_std=noise,
             mode="eval",
+            views=self.config.style.views,
         )
 
     def observation(
@@ -309,22 +415,27 @@ class Scene:
         return picture_rows(works.released, works.styles, len(self.first.styles.names))
 
     @cached_property
-    def blind_auc(self) -> float:
+    def blind(self) -> Blind:
         """What a guess about membership reaches that looks at no model: at colours and textures alone.
 
         Where a split puts pictures of one book into training and of another into the test, this is large, and
         an attack has shown something about the model only beyond it.
         """
-        features, truth = [], []
+        features, truth = {}, {}
         for artist in self.artists:
-            for which in ("train", "test"):
-                works = self.works(artist, which)
-                features.append(texture_features(works.pictures))
-                truth.append(np.full(len(works), which == "train"))
-        stacked, members = np.concatenate(features), np.concatenate(truth)
+            both = [self.works(artist, which) for which in ("train", "test")]
+            features[artist] = np.concatenate([texture_features(works.pictures) for works in both])
+            truth[artist] = np.arange(len(features[artist])) < len(both[0])
+        stacked, members = np.concatenate(list(features.values())), np.concatenate(list(truth.values()))
         chosen = self.rng("blind").permutation(len(stacked))[:_MOST_BLIND]
         rng = self.rng("shuffles")
-        return blind_baseline(stacked[chosen], members[chosen], rng, shuffles=_SHUFFLES).auc
+        pooled = blind_baseline(stacked[chosen], members[chosen], rng, shuffles=_SHUFFLES)
+        own = {
+            artist: blind_baseline(features[artist], truth[artist], rng, shuffles=_FEWEST).auc
+            for artist in self.artists
+            if min(truth[artist].sum(), (~truth[artist]).sum()) >= 2
+        }
+        return Blind(pooled.auc, pooled.p_value, own)
 
     @cached_property
     def public_within(self) -> np.ndarray:
@@ -354,6 +465,41 @@ class Scene:
         """Raises AuditError where nothing trains privately."""
         if not self.plan.schedule.updates:
             raise AuditError("nothing trains privately in this run")
+
+    def require_trained_as_assumed(self) -> None:
+        """Raises AuditError where the trained weights, or what else the run went on with, would be others."""
+        missing = [what for what in ("noise", "clip") if what in self.settings.without]
+        if missing:
+            raise AuditError(f"without {' and '.join(missing)}: needs the run trained anew without it")
+
+    def costs(self, kinds: Collection[str] | None = None, last: int | None = None) -> list[Event]:
+        """What an artist's releases cost an artwork, less what the audit assumes to be missing.
+
+        Args:
+            kinds: Kinds of release that count; None: all.
+            last: The last round that counts; None: all.
+
+        Returns:
+            An event a release; a single one without noise where no guarantee is left.
+
+        Raises:
+            AuditError: An artist's ledger holds more of this run than the plan has.
+        """
+        self._check_ledgers()
+        without = set(self.settings.without)
+        shared = self.plan.shared is not None
+        # A share by itself has next to no noise: all that covers it is that nobody sees it alone.
+        unsealed = shared and without & {"encryption", "masks", "min_cohort", "opener_checks"}
+        unclipped = "clip" in without and (shared or kinds is None or "update" in kinds)
+        if not self.noise or unsealed or unclipped:
+            return [NO_GUARANTEE]
+        return planned(self.plan, kinds, last)
+
+    def _check_ledgers(self) -> None:
+        if not self._ledgers_checked:
+            ledgers = json.loads(self.run.ledger_file.read_text(encoding="utf-8"))
+            require_planned(ledgers, self.run.identity, self.plan, self.config.privacy.delta)
+            self._ledgers_checked = True
 
 
 def _differences(encoder: StyleEncoder, before: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ class AuditSettings(BaseModel):
     artists: int = Field(16, ge=0, description="Most artists that are attacked; 0: all.")
     targets: int = Field(20, ge=4, le=1000, description="Pictures attacked one at a time, closed-form.")
     candidates: int = Field(100, ge=2, le=10_000, description="Pictures that a target is sought among.")
-    pictures: int = Field(4, ge=1, le=100, description="Pictures rebuilt by optimisation (cnn encoder).")
+    pictures: int = Field(10, ge=1, le=100, description="Pictures rebuilt by optimisation (cnn encoder).")
     steps: int = Field(150, ge=2, le=100_000, description="Steps of an optimisation.")
     restarts: int = Field(1, ge=1, le=64, description="Restarts of an optimisation.")
     rounds: int = Field(4, ge=0, description="Most rounds whose updates are read; 0: all.")
@@ -89,7 +89,7 @@ class AuditSettings(BaseModel):
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "quick": {},
-    "standard": {"artists": 0, "targets": 50, "pictures": 10, "steps": 600, "restarts": 2, "rounds": 0},
+    "standard": {"artists": 0, "targets": 50, "pictures": 12, "steps": 600, "restarts": 2, "rounds": 0},
     "deep": {"artists": 0, "targets": 100, "pictures": 20, "steps": 1450, "restarts": 4, "rounds": 0},
 }
 """Budgets by name: a demonstration within minutes, a usual audit, and all that is worth its time."""

@@ -14,6 +14,7 @@ from typing import Any
 from fedstyle_secure.audit.settings import DEFENCES, Defence
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
+from fedstyle_secure.galleries.canaries import canary_kind
 from fedstyle_secure.privacy.plan import Plan
 
 
@@ -26,10 +27,12 @@ class Item(StrEnum):
     OWN_SUMS = "own_sums"
     OTHERS_SUMS = "others_sums"
     TOTAL_SUMS = "total_sums"
+    PROTOTYPES = "prototypes"
     SUM_OF_ONE = "sum_of_one"
     TWO_OPENINGS = "two_openings"
     FINAL_MODEL = "final_model"
     CHOSEN_WEIGHTS = "chosen_weights"
+    CANARIES = "canaries"
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,18 @@ def views_of(
 def present_defences(config: Config, plan: Plan) -> tuple[Defence, ...]:
     """The defences that a run has."""
     private = config.privacy.dp == "on" and config.privacy.noise_multiplier != 0
-    summed = config.secure_sum.enabled and bool(plan.schedule.prototypes or plan.shared is not None)
+    summed = config.secure_sum.enabled and bool(plan.schedule.prototypes or sealed_updates(config, plan))
     there = {
         "noise": private, "clip": config.privacy.dp == "on", "encryption": summed, "masks": summed,
         "min_cohort": summed, "opener_checks": summed,
     }  # fmt: skip
     return tuple(defence for defence in DEFENCES if there[defence])
+
+
+def sealed_updates(config: Config, plan: Plan) -> bool:
+    """Whether updates leave inside encrypted sums only."""
+    inside = plan.shared is not None or config.secure_sum.updates
+    return config.secure_sum.enabled and inside and bool(plan.schedule.updates)
 
 
 def _split(items: Mapping[Item, tuple[bool, str]]) -> tuple[dict[Item, str], dict[Item, str]]:
@@ -125,43 +134,56 @@ class _Facts:
         self._artists, self._colluders = artists, min(colluders, artists - 1)
         self._on = frozenset(present) - without
         self._summed = bool(plan.schedule.prototypes)
-        self._sealed_updates = config.secure_sum.enabled and (
-            plan.shared is not None or config.secure_sum.updates
-        )
+        self._sealed_updates = sealed_updates(config, plan)
         self._cards = bool(plan.schedule.cards)
 
     def of(self, key: str) -> dict[Item, tuple[bool, str]]:
         """Every item, whether the view has it, and why."""
         reads = key in ("network", "platform", "platform_opener", "platform_artists", "malicious_platform")
         return {
-            Item.OWN_UPDATES: self._own_updates(reads),
-            Item.MEAN_UPDATES: self._mean_updates(reads),
+            Item.OWN_UPDATES: self._own_updates(key, reads),
+            Item.MEAN_UPDATES: self._mean_updates(key, reads),
             Item.CARDS: self._named_cards(key),
             Item.OWN_SUMS: self._own_sums(key, reads),
             Item.OTHERS_SUMS: self._others_sums(key),
-            Item.TOTAL_SUMS: self._total_sums(key),
+            Item.TOTAL_SUMS: self._total_sums(key, reads),
+            Item.PROTOTYPES: self._prototypes(key),
             Item.SUM_OF_ONE: self._sum_of_one(key),
             Item.TWO_OPENINGS: self._two_openings(key),
             Item.FINAL_MODEL: self._final_model(key),
             Item.CHOSEN_WEIGHTS: self._chosen_weights(key),
+            Item.CANARIES: self._canaries(key, reads),
         }
 
-    def _own_updates(self, reads: bool) -> tuple[bool, str]:
+    def _own_updates(self, key: str, reads: bool) -> tuple[bool, str]:
         if not self._plan.schedule.updates:
             return False, "nothing trains privately in this run, so there is no update"
         if not reads:
             return False, "updates are sent to the platform only"
-        if self._sealed_updates and "encryption" in self._on:
-            return False, "updates leave the artist inside the encrypted sum only"
-        if self._sealed_updates:
+        if not self._sealed_updates:
+            return True, "each artist's update is sent in clear, in every round with training"
+        if "encryption" not in self._on:
             return True, "without encryption each artist's update is read as it is sent"
-        return True, "each artist's update is sent in clear, in every round with training"
+        # Whatever takes a sum apart takes the update out that lies in it.
+        if key == "platform_opener" and "masks" not in self._on:
+            return True, "without masks the secret key opens each artist's own ciphertext, the update in it"
+        for held, how in (self._sum_of_one(key), self._two_openings(key)):
+            if held:
+                return True, f"the update lies in the sum: {how}"
+        if key == "platform_artists" and self._left == 1:
+            return True, "all other artists take their updates out of the opened sum, which leaves one"
+        return False, "updates leave the artist inside the encrypted sum only"
 
-    def _mean_updates(self, reads: bool) -> tuple[bool, str]:
+    def _mean_updates(self, key: str, reads: bool) -> tuple[bool, str]:
         if not self._plan.schedule.updates:
             return False, "nothing trains privately in this run, so there is no update"
         if reads:
             return True, "the encoder is sent before and after each round"
+        if key == "opener" and self._sealed_updates:
+            return True, (
+                "it opens the sum of the updates of every round; the weights that they moved it is not sent, "
+                "but can work back to from the product"
+            )
         return False, "it is sent no encoder between rounds"
 
     def _named_cards(self, key: str) -> tuple[bool, str]:
@@ -193,27 +215,38 @@ class _Facts:
             return False, "this run releases no prototype sums"
         if key != "platform_artists":
             return False, "no artist tells this view what it put into a sum"
-        others = self._artists - self._colluders
         return True, (
-            f"{self._colluders} of {self._artists} artists take their own part out of the opened sum, "
-            f"which leaves that of {others}"
+            f"{self._colluders} of {self._artists} artists take their own part out of the sum, "
+            f"which leaves that of {self._left}"
         )
 
-    def _total_sums(self, key: str) -> tuple[bool, str]:
+    @property
+    def _left(self) -> int:
+        """Artists whose part is left once colluders took theirs out."""
+        return self._artists - self._colluders
+
+    def _total_sums(self, key: str, reads: bool) -> tuple[bool, str]:
         if not self._summed:
             return False, "this run releases no prototype sums"
         if key == "buyer":
-            return True, "the prototypes follow from the opened sum"
+            return False, "the product holds prototypes, which are directions: no sum and no count"
         if key == "opener":
             return self._config.secure_sum.enabled, (
                 "it opens the sum over all artists of a round"
                 if self._config.secure_sum.enabled
                 else "nothing is encrypted in this run, so it opens nothing"
             )
-        return True, "the sum over all artists is opened, and the prototypes made of it are sent to everybody"
+        return reads, "the sum over all artists is read as it is opened, or added up from what is sent"
+
+    def _prototypes(self, key: str) -> tuple[bool, str]:
+        if not self._summed:
+            return False, "this run releases no prototype sums, so its prototypes are public from the start"
+        if key == "opener":
+            return False, "prototypes are not sent to the opener"
+        return True, "the prototypes, which the sums moved, are part of the product"
 
     def _sum_of_one(self, key: str) -> tuple[bool, str]:
-        if not self._sealed_sums:
+        if not self._sealed:
             return False, "nothing is summed under encryption"
         if key != "malicious_platform":
             return False, "takes a platform that departs from the protocol"
@@ -222,7 +255,7 @@ class _Facts:
         return True, "without a smallest cohort a sum may be that of one artist"
 
     def _two_openings(self, key: str) -> tuple[bool, str]:
-        if not self._sealed_sums:
+        if not self._sealed:
             return False, "nothing is summed under encryption"
         if key == "platform_opener":
             return True, (
@@ -245,6 +278,30 @@ class _Facts:
             return False, "takes a platform that departs from the protocol"
         return True, "it sends the weights and anchors that artists train on; the architecture is their own"
 
+    def _canaries(self, key: str, reads: bool) -> tuple[bool, str]:
+        """What `audit.canaries.audit_canaries` reads, and who has all of it."""
+        kind, updates = canary_kind(self._config), bool(self._plan.schedule.updates)
+        if kind is None:
+            return False, "the run holds no canaries (audit.canaries)"
+        if kind == "artist" or (kind == "gradient" and self._sealed_updates):
+            if reads or (key == "opener" and self._config.secure_sum.enabled):
+                return True, "canaries show in the sums over all artists"
+            return False, "canaries show in the sums of all rounds, which this view is not given"
+        if updates and not self._sealed_updates:
+            return reads, (
+                "canaries show in each artist's update"
+                if reads
+                else "canaries show in each artist's update, and updates are sent to the platform only"
+            )
+        if reads:
+            return True, "canaries show in every style card"
+        if key == "opener":
+            return False, "canaries show in style cards, which are not sent to the opener"
+        if len(self._plan.schedule.cards) == 1 and not (updates and self._config.style.train != "head"):
+            return True, "canaries show in the one card of each artist, which is part of the product"
+        return False, "canaries show in every card under the weights of its round; the product holds the last"
+
     @property
-    def _sealed_sums(self) -> bool:
-        return self._summed and self._config.secure_sum.enabled
+    def _sealed(self) -> bool:
+        """Whether anything is summed under encryption."""
+        return self._sealed_updates or (self._summed and self._config.secure_sum.enabled)

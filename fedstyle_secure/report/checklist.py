@@ -321,8 +321,8 @@ def _approximate(facts: Facts) -> list[Block]:
         Para(
             [
                 "Decryption is exact: the rounding noise that gives keys of approximate schemes away is not "
-                "shared. Attacks that provoke failures of exact decryption are met by fixed parameters and by the "
-                "opener, which opens nothing but signed sums of a whole cohort; they were not tested."
+                "shared. Attacks that provoke failures of exact decryption are met by fixed parameters, and "
+                "by the opener, which opens nothing but signed sums of a whole cohort; they were not tested."
             ]
         )
     ]

@@ -347,6 +347,8 @@ def curves(facts: Facts) -> list[Block]:
         limit = (
             "The limit drawn is the most that the guarantee allows."
             if bounded
+            else "No limit is drawn, as none follows: what the finding stands on says why."
+            if facts.dp
             else "No limit is drawn, as there is no guarantee."
         )
         if bounded and facts.findings[i].details.get("hops", 1) > 1:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fedstyle_secure.report.pieces import Answers, Block, Break, Line, Muted, Para, Piece, Strong, Table, Term
-from fedstyle_secure.report.sweep_facts import Combination, Level, SweepFacts
+from fedstyle_secure.report.sources import escape
+from fedstyle_secure.report.sweep_facts import Combination, Level, SweepFacts, auc_columns
 from fedstyle_secure.report.sweep_leaks import finding_at, leaking, of_runs, told, verdict_line
 from fedstyle_secure.report.sweep_points import NO, epsilon, largest, name_of, over_seeds
-from fedstyle_secure.sweep.grid import Axis
+from fedstyle_secure.sweep.grid import SEED, Axis
 from fedstyle_secure.sweep.marks import ENCRYPTION
 from fedstyle_secure.sweep.table import AUC, RATE, VIEWS
 
@@ -39,19 +40,36 @@ def asked(facts: SweepFacts) -> list[Block]:
         line += [Strong("No run was audited"), ", so nothing measured says what leaks. "]
     else:
         line += [
-            "Each was attacked as every adversary could (audit preset “",
-            audited_as(facts),
-            "”). ",
+            "Each was attacked as every adversary could (audit preset ",
+            *audited_as(facts),
+            ")",
+            *_attacked(facts),
+            ". ",
         ]
+    if any(axis.name == SEED for axis in facts.axes):
+        line += [facts.sources.text("sweep.json#/seeds"), " "]
     line += ["Asked: what does privacy cost in use, and what does it keep from whom?"]
     return [Para(line, "lead"), Para(_guarantees(), "note")]
 
 
-def audited_as(facts: SweepFacts) -> Piece:
-    """The audits' preset and what was changed in it, as the audits say themselves."""
-    if not facts.done:
-        return facts.sources.text("grid.toml#/sweep/audit/preset")
-    return facts.sources.text(f"{facts.rows[facts.done[0]]['folder']}/run/audit/audit.json#/preset")
+def audited_as(facts: SweepFacts) -> Line:
+    """The audits' presets and what was changed in them, as the audits say themselves."""
+    if not facts.audits:
+        return ["“", facts.sources.text("grid.toml#/sweep/audit/preset"), "”"]
+    line: list[Piece] = []
+    for place in facts.audits:
+        at = f"{facts.rows[place]['folder']}/run/audit/audit.json#/preset"
+        line += [", or "] * bool(line) + ["“", facts.sources.text(at), "”"]
+    return line
+
+
+def _attacked(facts: SweepFacts) -> Line:
+    """Of how many artists how many were attacked."""
+    line: list[Piece] = []
+    for i in range(len(facts.own["attacked"])):
+        few, of = (facts.sources.figure(f"report.json#/attacked/{i}/{k}", "whole") for k in (0, 1))
+        line += [", or " if line else "; ", few, " of ", of, " artists attacked"]
+    return line
 
 
 def _guarantees() -> Line:
@@ -119,9 +137,10 @@ def _known_pairs(
     return facts.pairs(axes, facts.known(one, facts.utility), facts.known(other, facts.utility))
 
 
-def _difference(facts: SweepFacts, pairs: Sequence[tuple[int, int]]) -> Line:
-    """Mean, smallest and largest of the first's utility less the second's."""
-    source, figure = facts.at([i for pair in pairs for i in pair], facts.utility), facts.sources.figure
+def _difference(facts: SweepFacts, pairs: Sequence[tuple[int, int]], column: str = "") -> Line:
+    """Mean, smallest and largest of the first's utility, or another column, less the second's."""
+    source = facts.at([i for pair in pairs for i in pair], column or facts.utility)
+    figure = facts.sources.figure
     return [
         figure(source, "rate", "mean difference"), " (", figure(source, "rate", "min difference"), " to ",
         figure(source, "rate", "max difference"), ")",
@@ -219,12 +238,7 @@ def _against(facts: SweepFacts, axis: Axis, plain: Sequence[int], sealed: Sequen
             " the platform can try to rebuild a picture from one artist's update in ",
         ]
         line += [*_tried(facts, sealed), " runs, with ", *names[1], " in ", *_tried(facts, plain), ". "]
-        line += ["The largest membership ", Term("AUC", "auc"), " with one and with the other:"]
-        for view in VIEWS:
-            reached = [_reached(facts, places, view) for places in (sealed, plain)]
-            line += [" and"] * (view != VIEWS[0])
-            line += [f" in {_SEEN[view]} ", *reached[0], " and ", *reached[1]]
-        line += [". "]
+        line += [*_same_attacks(facts, axis, plain, sealed), " "]
     times = [facts.at(facts.known(places, "time.wall_s"), "time.wall_s") for places in (sealed, plain)]
     if all(times):
         means = [facts.sources.figure(source, "seconds", "mean") for source in times]
@@ -248,24 +262,64 @@ def _tried(facts: SweepFacts, places: Sequence[int]) -> Line:
     return [facts.sources.figure(facts.at(known, "cell"), "whole", "count"), " of ", whole]
 
 
-def _reached(facts: SweepFacts, places: Sequence[int], view: str) -> Line:
-    source = facts.at(facts.known(places, f"{view}.{AUC}"), f"{view}.{AUC}")
-    return [facts.sources.figure(source, "rate", "max") if source else "none"]
+def _same_attacks(facts: SweepFacts, axis: Axis, plain: Sequence[int], sealed: Sequence[int]) -> Line:
+    """Attack by attack, for those that ran in both: the largest of many attacks and that of few cannot be
+    compared, as the largest of more lies higher by chance alone."""
+    found: list[Line] = []
+    for column in auc_columns(facts.rows):
+        pairs = facts.pairs([axis], facts.known(plain, column), facts.known(sealed, column))
+        if pairs:
+            found.append(_one_attack(facts, column, pairs))
+    if not found:
+        return ["No attack on membership ran with both in the platform's view, so no AUC is compared."]
+    line: list[Piece] = [
+        "Of attacks on membership that ran with both, in the platform's view, the ", Term("AUC", "auc"),
+        " is lower with ", *name_of(facts, sealed[0], [axis]), " than with ",
+        *name_of(facts, plain[0], [axis]), ", on average over pairs of runs "
+        "that differ in nothing else, by: ",
+    ]  # fmt: skip
+    for number, one in enumerate(found):
+        line += ["; "] * bool(number) + list(one)
+    return [*line, ". With a minus it is higher. Attacks that ran with one alone are not compared."]
+
+
+def _one_attack(facts: SweepFacts, column: str, pairs: Sequence[tuple[int, int]]) -> Line:
+    """By how much an attack's AUC falls, and whether that is more than seeds differ by themselves."""
+    line: list[Piece] = [*_difference(facts, pairs, column), " for ", _attack_of(facts, column, pairs[0][0])]
+    spread = facts.own["spread"].get(column)
+    if spread is None:
+        return [*line, ", with one seed to go by"]
+    at = facts.at([i for pair in pairs for i in pair], column)
+    within = abs(facts.sources.value(at, "mean difference")) <= spread
+    said = ", within the spread of the seeds, " if within else ", beyond the spread of the seeds, "
+    return [*line, said, facts.sources.figure(f"report.json#/spread/{escape(column)}", "rate")]
+
+
+def _attack_of(facts: SweepFacts, column: str, place: int) -> Piece:
+    """The name of the attack that a column of AUCs belongs to."""
+    key, run = column.removeprefix("platform.auc."), facts.runs[place]
+    attacks = (run.audit or {})["attacks"]
+    i = next(i for i, attack in enumerate(attacks) if attack["key"] == key)
+    return facts.sources.text(f"{facts.rows[place]['folder']}/run/audit/audit.json#/attacks/{i}/name")
 
 
 def _choosing(facts: SweepFacts) -> Line:
     """What all runs together would cost one unit: that is what choosing the best of them costs."""
     cost, figure = facts.sweep.about["tuning_cost"], facts.sources.figure
     at = "sweep.json#/tuning_cost"
+    if not cost["cells"] and not cost["damaged"]:
+        return ["Nothing yet: no run released anything."]
     if cost["cells"] == len(facts.rows) == 1:
         return ["Nothing: there is one run, so nothing was chosen."]
     if cost["damaged"]:
         return ["No figure can be given: ", facts.sources.text(f"{at}/damaged"), "."]
-    played = facts.embedded
+    played = cost["procedural"]
     line: list[Piece] = [
         "The best of many runs was found by looking at all of them, so its own epsilon is not what choosing "
         "it costs. ",
-        "Had these been real artists' pictures, all " if played else "All read the same pictures; all ",
+        "Had these been real artists' pictures, all "
+        if played
+        else "In truth the same artists were in all of them; all ",
         figure(f"{at}/cells", "whole"),
         " runs",
         ""
@@ -299,7 +353,7 @@ def _choosing(facts: SweepFacts) -> Line:
         if sound:
             line += [", where the dearest of them by itself states ", epsilon(facts, sound, unit)]
         line += ["."]
-    return line
+    return [*line, " Runs that were deleted, or made in another folder, are not counted."]
 
 
 def _gaps(facts: SweepFacts) -> Line:

@@ -8,6 +8,7 @@ from fedstyle_secure.report.pieces import Block, Bullets, Definitions, Line, Par
 from fedstyle_secure.report.sources import escape
 from fedstyle_secure.report.sweep_facts import SweepFacts
 from fedstyle_secure.report.words import GLOSSARY
+from fedstyle_secure.sweep.grid import SEED
 
 _FEW = 5
 """Below this many seeds, their spread is hardly known."""
@@ -25,8 +26,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "run": ("run", "One training with one choice of all settings, with the audit that followed it."),
     "seed": (
         "seed",
-        "The number that the order of data and all other chance but the noise follows from. Runs with other "
-        "seeds show how much a figure owes to chance; noise is drawn anew in every run whatever its seed.",
+        "The number that the order of data and all other chance but the noise follows from; where a program "
+        "draws the pictures, those too. Runs with other seeds show how much a figure owes to chance; noise "
+        "is drawn anew in every run whatever its seed.",
     ),
     "target": (
         "target epsilon",
@@ -62,13 +64,7 @@ def limits(facts: SweepFacts) -> list[Block]:
                 "chance.",
             ]
         )
-    items.append(
-        [
-            "All runs use the same pictures, the same split into training and test, and the same audited "
-            "artists, so they are not independent: their spread is that of training and noise alone, and "
-            "other pictures may give other figures."
-        ]
-    )
+    items.append([_dependence(facts)])
     if facts.asked is not None:
         items.append(
             [
@@ -122,6 +118,20 @@ def limits(facts: SweepFacts) -> list[Block]:
     return [Bullets(items)]
 
 
+def _dependence(facts: SweepFacts) -> str:
+    """What the spread over seeds is the spread of."""
+    if "gallery.seed" in {key for axis in facts.axes if axis.name == SEED for key in axis.keys}:
+        return (
+            "Runs of one seed share their pictures, so they are not independent of each other. "
+            "Seeds draw pictures of one kind: their spread says nothing of other kinds."
+        )
+    return (
+        "All seeds use the same pictures and the same split into training and test, so they are not "
+        "independent: their spread is that of training, noise and attacks alone, and other pictures may give "
+        "other figures."
+    )
+
+
 def provenance(facts: SweepFacts) -> list[Block]:
     """Hashes, versions, seeds."""
     text, figure, own = facts.sources.text, facts.sources.figure, facts.own
@@ -132,12 +142,19 @@ def provenance(facts: SweepFacts) -> list[Block]:
     identity: list[list[Line]] = [
         [["Sweep"], [text("report.json#/sweep") if own["sweep"] else "unnamed"]],
         [["Began"], [text("sweep.json#/began")]],
-        [["The last go took, seconds"], [figure("sweep.json#/wall_s", "seconds")]],
+        [["Took in all, seconds"], [figure("sweep.json#/wall_s", "seconds")]],
+        [["In so many goes"], [figure("sweep.json#/sessions", "whole")]],
+        [["Sources of the program, by ", Ref("SHA-256", "name")], [text("sweep.json#/code")]],
+        [["What a seed sets"], [text("sweep.json#/seeds")]],
         [["Runs at a time"], [figure("sweep.json#/processes", "whole")]],
         [["Seeds of the runs"], seeds],
     ]
-    if facts.asked is not None:
+    varied = {key for axis in facts.axes for key in axis.keys}
+    if facts.asked is not None and "audit.seed" not in varied:
         identity.append([["Seed of the audits"], [figure("grid.toml#/sweep/audit/seed", "whole")]])
+    identity += [
+        [["Not used"], [text(f"sweep.json#/left_over/{key}")]] for key in facts.sweep.about["left_over"]
+    ]
     hashes: list[list[Line]] = [
         [[Ref(name, "name")], [text(f"report.json#/hashes/{escape(name)}")]] for name in own["hashes"]
     ]

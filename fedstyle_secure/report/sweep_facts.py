@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from fedstyle_secure.runs import file_sha256
 from fedstyle_secure.sweep.grid import SEED, Axis, Point
 from fedstyle_secure.sweep.marks import GUARANTEE, Mark, marks_of
 from fedstyle_secure.sweep.runner import Sweep
-from fedstyle_secure.sweep.table import Row, measured
+from fedstyle_secure.sweep.table import Row, measured, settings_of
 from fedstyle_secure.sweep.tuning import tuning_cost
 
 _AGREES = 1e-3
@@ -165,6 +166,15 @@ class SweepFacts:
         return "utility.style_baseline_top1" if self._without_cards else "utility.baseline_top1"
 
     @property
+    def audits(self) -> tuple[int, ...]:
+        """Places of finished runs, one for each way in which runs were audited."""
+        found: dict[str, int] = {}
+        for place, run in self.runs.items():
+            if run.audit is not None:
+                found.setdefault(run.audit["preset"], place)
+        return tuple(found.values())
+
+    @property
     def _without_cards(self) -> bool:
         return not any(self.rows[i]["utility.artist_top1"] is not None for i in self.done)
 
@@ -210,6 +220,7 @@ def read_sweep(path: Path | str) -> SweepFacts:
         own = _own(sweep, grid, asked, runs)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AuditError(f"{folder}: a file lacks what it should hold: {error}") from None
+    own["spread"] = _spread(rows, axes)
     files: dict[str, Any] = {
         "results.csv": [dict(row) for row in rows],
         "columns.json": {column.name: column.meaning for column in sweep.table.columns},
@@ -240,6 +251,8 @@ def _run(folder: Path, row: Row) -> Facts:
     settings: dict[str, Any] = dict(facts.config.to_flat())
     if facts.config.privacy.dp == "off" or facts.config.privacy.noise_multiplier != "auto":
         settings["privacy.target_epsilon"] = None
+    if facts.audit is not None:
+        settings |= settings_of(AuditSettings.model_validate(facts.audit["settings"]))
     stated = settings | measured(facts.summary, facts.audit or {}, facts.findings)
     for column, value in stated.items():
         if column in row and row[column] != value:
@@ -267,6 +280,7 @@ def _own(
         "settings": {row["key"]: {"meaning": row["help"]} for row in Config.describe()},
         "preset": None if asked is None else _preset(asked),
         "chance": _chance(runs.values()),
+        "attacked": _attacked(runs.values()),
     }
 
 
@@ -304,6 +318,31 @@ def _packages(runs: Iterable[Facts]) -> dict[str, list[str]]:
 def _preset(asked: Mapping[str, Any]) -> dict[str, Any]:
     """What the preset that the audit's settings began with says in this version."""
     return AuditSettings.from_preset(asked["preset"]).model_dump(mode="json", exclude={"processes"})
+
+
+def _attacked(runs: Iterable[Facts]) -> list[list[int]]:
+    """How many artists the audits attacked, and of how many; every such pair once."""
+    pairs = {(len(facts.audit["artists"]), len(facts.artists)) for facts in runs if facts.audit is not None}
+    return [list(pair) for pair in sorted(pairs)]
+
+
+def auc_columns(rows: Sequence[Row]) -> list[str]:
+    """Columns with the AUC of a single attack in the platform's view; its interval's columns are left out."""
+    names = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in names if key.startswith("platform.auc.") and f"{key}_baseline" in names]
+
+
+def _spread(rows: Sequence[Row], axes: Sequence[Axis]) -> dict[str, float]:
+    """Of every AUC in the platform's view: the standard deviation of the seeds, pooled over combinations of
+    settings that have more than one."""
+    marks = marks_of(rows, axes)
+    found = {}
+    for column in auc_columns(rows):
+        several = [values for mark in marks if len(values := mark.values(column)) > 1]
+        if several:
+            variance = sum((len(v) - 1) * statistics.variance(v) for v in several)
+            found[column] = math.sqrt(variance / sum(len(v) - 1 for v in several))
+    return found
 
 
 def _chance(runs: Iterable[Facts]) -> dict[str, float]:

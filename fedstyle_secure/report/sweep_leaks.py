@@ -121,14 +121,21 @@ def _above_bound(facts: SweepFacts, run: int, same: Sequence[int]) -> Line:
 
 
 def _assumed(facts: SweepFacts) -> list[Block]:
-    if not facts.asked or not facts.asked["without"]:
+    """Audits that assume a defence to be missing."""
+    found: dict[str, str] = {}
+    bare = False
+    for place, run in facts.runs.items():
+        missing = (run.audit or {"settings": {"without": []}})["settings"]["without"]
+        bare |= not missing
+        for i, defence in enumerate(missing):
+            at = f"{facts.rows[place]['folder']}/run/audit/audit.json#/settings/without/{i}"
+            found.setdefault(defence, at)
+    if not found:
         return []
-    line: list[Piece] = [
-        Strong("What if: "),
-        "every audit here assumes that its run lacks something that it has: ",
-    ]
-    for i in range(len(facts.asked["without"])):
-        line += [", "] * bool(i) + [facts.sources.text(f"grid.toml#/sweep/audit/without/{i}")]
+    whose = "some audits here assume that their" if bare else "every audit here assumes that its"
+    line: list[Piece] = [Strong("What if: "), f"{whose} run lacks something that it has: "]
+    for number, at in enumerate(found.values()):
+        line += [", "] * bool(number) + [facts.sources.text(at)]
     return [Para([*line, ". What leaks here says nothing about the runs as they were."], "alarm")]
 
 

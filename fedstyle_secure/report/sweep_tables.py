@@ -36,13 +36,15 @@ _PLOTS: Mapping[str, tuple[str, str]] = {
         "Leakage to the platform on the upright axis against epsilon on the level one. Its figures are in "
         "the tables.",
         "Leakage to the platform against epsilon. The dotted line is what is reached without looking, the "
-        "dashed one the most that the guarantee allows.",
+        "dashed one the most that the guarantee allows. The AUC is the largest of several attacks; the note "
+        "in the plot says of how many for each line, and the largest of more lies higher by chance alone.",
     ),
     "utility_leakage": (
         "Utility on the upright axis against leakage to the platform on the level one. Its figures are in "
         "the tables.",
         "Utility against leakage to the platform. No combination beats those on the line: none has both less "
-        "leakage and more utility, as far as means can tell.",
+        "leakage and more utility, as far as means can tell. Differences smaller than the bars are noise, "
+        "and so is then who is on the line.",
     ),
 }
 """What each plot shows: for whoever cannot see it, and below it."""
@@ -79,11 +81,15 @@ def plots(facts: SweepFacts) -> list[Block]:
     several = any(len(one.done) > 1 for one in facts.combinations)
     bars = (
         "Marks are means over seeds, bars one standard deviation of the seeds to either side, small dots "
-        "single seeds. Bars say how much seeds differ, not how sure a single measurement is: the intervals "
-        "of the attacks are in the tables."
+        "single seeds. Those bars say how much seeds differ, not how sure a single measurement is."
         if several
         else "There is one seed, so there are no bars: nothing here says how much seeds differ."
     )
+    if facts.asked is not None:
+        bars += (
+            " The pale bars of leakage are the audits' own intervals, from the smallest lower end to the "
+            "largest upper end of the seeds: what a single measurement leaves open."
+        )
     return [Para([bars]), *blocks]
 
 
@@ -255,7 +261,7 @@ def _audit(facts: SweepFacts) -> list[Block]:
     """The audit's settings beside those of the preset that they began with."""
     if facts.asked is None:
         return [Para(["No run was audited."], "note")]
-    preset = facts.own["preset"]
+    preset, varied = facts.own["preset"], {key for axis in facts.axes for key in axis.keys}
     rows = [
         [
             [Ref(key, "name")],
@@ -263,11 +269,11 @@ def _audit(facts: SweepFacts) -> list[Block]:
             _said(facts, f"report.json#/preset/{escape(key)}", preset[key]),
         ]
         for key, value in facts.asked.items()
-        if key != "preset"
+        if key != "preset" and f"audit.{key}" not in varied
     ]
     head: list[Line] = [["Setting of the audit"], ["Here"], ["In this version's preset"]]
     caption: Line = [
-        "How every run was audited: preset “", audited_as(facts), "”.",
+        "How every run was audited: preset ", *audited_as(facts), ". What the grid varies is left out.",
     ]  # fmt: skip
     return [Table("audit", caption, head, rows)]
 

@@ -9,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from fedstyle_secure.audit.findings import Finding, read_findings
+from fedstyle_secure.audit.integrity import check_audit, check_finished
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config, Scalar
-from fedstyle_secure.errors import AuditError
-from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.errors import AuditError, RunError
+from fedstyle_secure.runs import RunFolder, write_text
 from fedstyle_secure.sweep.grid import Cell
 from fedstyle_secure.sweep.workers import ERROR, Work
+
+CODE = "code.sha256"
+"""File in a cell's folder that says which program's sources made it."""
 
 
 @dataclass(frozen=True)
 class CellFolder:
     """Paths of a cell: its run, and the studios of its artists.
 
-    Ledgers of cells do not add up, as a sweep tries out what one run would cost. With real artists' pictures
-    they would.
+    Every cell has studios of its own, as a sweep tries out what one run costs. What all of them cost together
+    is worked out from all their ledgers.
     """
 
     path: Path
@@ -48,7 +52,7 @@ class CellFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to do.
+        """Whether there is nothing left to do. Its files' hashes are not looked at; `verify` does that.
 
         Raises:
             AuditError: What is there was made with other settings.
@@ -60,6 +64,39 @@ class CellFolder:
             return self.cell.audit is None
         self._require_audit(self.cell.audit)
         return True
+
+    def verify(self) -> None:
+        """Check a finished cell file by file, as an audit and a report check a run.
+
+        Raises:
+            AuditError: A file is missing, edited or another run's, or contradicts another; names it.
+        """
+        try:
+            checked = check_finished(self.run)
+        except RunError as error:
+            raise AuditError(f"{self.run.path}: {error}") from None
+        if self.cell.audit is None:
+            return
+        path = self.run.audit_folder / "audit.json"
+        about = self.audit()[0]
+        try:
+            check_audit(self.run, about, checked.sums)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise AuditError(f"{path}: lacks what it should hold: {error}") from None
+
+    def begin(self, code: str) -> None:
+        """Make the folder, and note in it which program goes to work there."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / CODE, code + "\n")
+
+    @property
+    def pictures(self) -> str:
+        """Hash of a finished cell's pictures. Raises AuditError where its manifest has none."""
+        path = self.run.manifest_file
+        try:
+            return str(self.run.manifest()["gallery"]["digest"])
+        except (RunError, KeyError, TypeError) as error:
+            raise AuditError(f"{path}: has no hash of the gallery: {error}") from None
 
     @property
     def stated(self) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""The axis that epsilons lie on: logarithmic, with `no DP` behind a gap at its right."""
+"""The axis that epsilons lie on: logarithmic, with what has none behind a gap at its right."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fedstyle_secure.privacy.figures import rounded_up
+from fedstyle_secure.sweep.grid import NO_DP
 from fedstyle_secure.sweep.marks import Mark
 
 if TYPE_CHECKING:
@@ -38,10 +40,13 @@ class EpsilonAxis:
             else:
                 groups.append([value])
         self._at = {value: statistics.fmean(group) for group in groups for value in group}
+        self._most = {self._at[group[-1]]: group[-1] for group in groups}
         self._known = sorted(set(self._at.values()))
         self.low = self._known[0] if self._known else 1.0
         self.high = self._known[-1] if self._known else 1.0
-        self.open = any(m.epsilon is None for m in marks)
+        bare = {m.bare for m in marks if m.epsilon is None}
+        self.open = bool(bare)
+        self._open_label = NO_DP if bare == {NO_DP} else "no guarantee"
 
     def x(self, epsilon: float | None) -> float:
         """Where an epsilon is drawn; zero, which a logarithm has no place for, at the least one's."""
@@ -58,7 +63,7 @@ class EpsilonAxis:
         margin = 1.45
         panel.set_xlim(self.low / margin, (self.high * _GAP if self.open else self.high) * margin)
         ticks = self._ticks()
-        labels = [f"{tick:.2g}" for tick in ticks] + (["no DP"] if self.open else [])
+        labels = [up(self._most[tick]) for tick in ticks] + ([self._open_label] if self.open else [])
         panel.set_xticks(ticks + ([self.high * _GAP] if self.open else []), labels)
         panel.set_xticks([], minor=True)
         units = {mark.rows[0]["privacy.unit"] for mark in marks}
@@ -91,6 +96,13 @@ class EpsilonAxis:
                 [side / 1.02, side * 1.02], [-0.018, 0.018], color=_QUIET, linewidth=0.8, transform=across,
                 clip_on=False, zorder=6,
             )  # fmt: skip
+
+
+def up(epsilon: float, digits: int = 2) -> str:
+    """An epsilon > 0 with so many digits, rounded up, without zeros at its end."""
+    places = max(digits - 1 - math.floor(math.log10(epsilon)), 0) if epsilon > 0 else 0
+    text = rounded_up(epsilon, places)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def short(delta: float) -> str:

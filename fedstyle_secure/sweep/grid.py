@@ -18,12 +18,22 @@ import tomli_w
 from pydantic import ValidationError
 
 from fedstyle_secure import __version__
-from fedstyle_secure.audit.settings import AuditSettings
-from fedstyle_secure.config import Config, Scalar
+from fedstyle_secure.audit.settings import PRESETS, AuditSettings
+from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.sweep.code import code_digest
 
-SEED, EPSILON = "seed", "epsilon"
-"""Names of the axes that `seeds` and `epsilons` make."""
+SEED, EPSILON, AUDIT = "seed", "epsilon", "audit"
+"""Names of the axes that `seeds`, `epsilons` and `audits` make."""
+
+AUDIT_KEYS = tuple(f"audit.{name}" for name in AuditSettings.model_fields if name != "processes")
+"""Settings of an audit as an axis names them; none of them is a setting of a run."""
+
+SEEDED = {"gallery.seed": "pictures", "run.seed": "run", "audit.seed": "audit"}
+"""What a seed of the axis can be the seed of."""
+
+_BUDGET = tuple(dict.fromkeys(key for preset in PRESETS.values() for key in preset))
+"""What presets of an audit differ in."""
 
 NO_DP = "no DP"
 
@@ -41,11 +51,11 @@ class Point:
 
     Attributes:
         name: For tables and plots.
-        settings: What it sets, by `section.key`.
+        settings: What it sets, by `section.key`: of the run, and `AUDIT_KEYS` of its audit.
     """
 
     name: str
-    settings: Mapping[str, Scalar]
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -83,15 +93,15 @@ class Cell:
     @property
     def name(self) -> str:
         """Readable, safe as a folder's name, and different for different settings: it ends in a part of the
-        hash of all of them and of this program's version."""
+        hash of all of them and of this program's sources."""
         words = "_".join(f"{axis}-{point}" for axis, point in self.points.items()) or "only"
-        return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', words)[:80].lstrip('.')}_{self.digest[:12]}"
+        return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', words)[:80].lstrip('.-')}_{self.digest[:12]}"
 
     @property
     def digest(self) -> str:
         """SHA-256 of everything that the cell's results depend on, noise apart."""
         audit = self.audit.model_dump(mode="json", exclude={"processes"}) if self.audit else None
-        text = json.dumps([__version__, self.config.to_flat(), audit], sort_keys=True)
+        text = json.dumps([__version__, code_digest(), self.config.to_flat(), audit], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -103,7 +113,7 @@ class Grid:
         name: For titles.
         base: Settings that all cells share.
         axes: What varies; cells are all combinations of their points.
-        audit: How each cell is audited, one process a cell; None: not at all.
+        audit: How each cell is audited, one process a cell, axes of the audit apart; None: not at all.
         processes: Cells at a time; 0: as many as cores.
     """
 
@@ -150,13 +160,18 @@ class Grid:
         for key in sweep:
             if key not in _KEYS:
                 raise ConfigError(f"{origin}: unknown setting 'sweep.{key}'{_nearest(key, _KEYS)}")
-        base = _base(sweep.get("base"), values.get("base", {}), path)
-        axes = tuple(_axes(values.get("grid", {}), base, origin))
+        base, fixed = _base(sweep.get("base"), values.get("base", {}), path)
+        inside, asked = values.get("grid", {}), sweep.get("audit", "none")
+        if asked == "none" and any(_sets_audit(key, points) for key, points in _flat(inside).items()):
+            asked = "quick"
+        audit = _audit(asked, origin)
+        fixed |= {f"audit.{key}" for key in asked} if isinstance(asked, Mapping) else set()
+        axes = _axes(inside, base, audit, frozenset(fixed), origin)
         grid = cls(
             _checked(sweep.get("name", path.stem), str, "sweep.name", "text", origin),
             base,
             axes,
-            _audit(sweep.get("audit", "none"), origin),
+            audit,
             _checked(sweep.get("processes", 0), int, "sweep.processes", "a whole number >= 0", origin),
         )
         if grid.processes < 0 or not grid.name.strip():
@@ -185,7 +200,7 @@ class Grid:
         for points in itertools.product(*(axis.points for axis in self.axes)):
             names = {axis.name: point.name for axis, point in zip(self.axes, points, strict=True)}
             said = ", ".join(f"{axis} = {name}" for axis, name in names.items())
-            cell = Cell(names, self._config(points, said), self.audit)
+            cell = Cell(names, self._config(points, said), self._audit(points))
             if (other := found.setdefault(cell.digest, cell)) is not cell:
                 once = ", ".join(f"{axis} = {name}" for axis, name in other.points.items())
                 raise ConfigError(f"{self.name}: the cells {once} and {said} have the same settings")
@@ -194,7 +209,7 @@ class Grid:
     def _config(self, points: Sequence[Point], said: str) -> Config:
         flat = dict(self.base.to_flat())
         for point in points:
-            flat |= point.settings
+            flat |= _of_run(point.settings)
         flat |= dict.fromkeys(_OWN, "")
         if self.audit is not None:
             flat["audit.record"] = "all"
@@ -210,6 +225,34 @@ class Grid:
             )
         return config
 
+    def _audit(self, points: Sequence[Point]) -> AuditSettings | None:
+        if self.audit is None:
+            return None
+        changes = {key: value for point in points for key, value in _of_audit(point.settings).items()}
+        return AuditSettings.model_validate(self.audit.model_dump() | changes)
+
+    @property
+    def seeds(self) -> str:
+        """What a seed of the axis is the seed of, and why not of everything, in sentences."""
+        axis = next((axis for axis in self.axes if axis.name == SEED), None)
+        if axis is None:
+            return "The grid has no axis of seeds."
+        said = f"A seed of the grid is that of {seeded(self.axes)}."
+        others = {key for other in self.axes if other is not axis for key in other.keys}
+        if "gallery.seed" not in axis.keys:
+            procedural = self.base.gallery.source == "atelier" and "gallery.source" not in others
+            why = (
+                "as an axis of the grid sets gallery.seed"
+                if "gallery.seed" in others
+                else "as the gallery's seed was set apart from them"
+                if procedural
+                else "as the gallery is not a procedural one"
+            )
+            said += f" Pictures do not follow from it, {why}."
+        if self.audit is not None and "audit.seed" not in axis.keys:
+            said += " The audit's seed was set apart from it."
+        return said
+
     def to_toml(self) -> str:
         """TOML text that `load` reads back to the same cells."""
         audit = "none" if self.audit is None else self.audit.model_dump(mode="json", exclude={"processes"})
@@ -218,20 +261,43 @@ class Grid:
                 "sweep": {"name": self.name, "audit": audit, "processes": self.processes},
                 "base": {key: value for key, value in self.base.to_flat().items() if key not in _OWN},
                 "grid": {
-                    axis.name: [{"name": point.name, **point.settings} for point in axis.points]
+                    axis.name: [{"name": point.name, **plain(point.settings)} for point in axis.points]
                     for axis in self.axes
                 },
             }
         )
 
 
-def _base(file: object, inside: Mapping[str, Any], path: Path) -> Config:
+def seeded(axes: Iterable[Axis]) -> str:
+    """What a seed of the axis is the seed of, in words: `pictures, run and audit`; "" without seeds."""
+    keys = {key for axis in axes if axis.name == SEED for key in axis.keys}
+    words = [word for key, word in SEEDED.items() if key in keys]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As TOML and JSON have them: no tuples."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+
+
+def _of_run(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in AUDIT_KEYS}
+
+
+def _of_audit(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """By the names that an audit's settings have themselves."""
+    return {key.partition(".")[2]: value for key, value in settings.items() if key in AUDIT_KEYS}
+
+
+def _base(file: object, inside: Mapping[str, Any], path: Path) -> tuple[Config, set[str]]:
+    """The settings that cells share, and which of them were set by name."""
     if file is not None and not isinstance(file, str):
         raise ConfigError(f"{path}: sweep.base = {file!r} is not allowed; allowed: path of a configuration")
     config = Config() if file is None else Config.load(path.parent / file)
     added = _flat(inside)
     _refuse_own(added, "base", str(path))
-    return Config.from_flat(config.to_flat() | added, f"{path}: base")
+    named = set() if file is None else set(_flat(tomllib.loads((path.parent / file).read_text("utf-8"))))
+    return Config.from_flat(config.to_flat() | added, f"{path}: base"), named | set(added)
 
 
 def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,45 +314,105 @@ def _refuse_own(keys: Iterable[str], where: str, origin: str) -> None:
     for key in keys:
         if key in _OWN:
             raise ConfigError(f"{origin}: {where}: {key} is the sweep's own: each cell has its own folder")
+        if key == "audit.processes":
+            raise ConfigError(f"{origin}: {where}: {key} is the sweep's own: set sweep.processes")
 
 
-def _axes(table: Mapping[str, Any], base: Config, origin: str) -> Iterable[Axis]:
-    by: dict[str, str] = {}
-    for key, values in _flat(table).items():
+def _axes(
+    table: Mapping[str, Any], base: Config, audit: AuditSettings | None, fixed: frozenset[str], origin: str
+) -> tuple[Axis, ...]:
+    """The grid's axes in order.
+
+    Args:
+        table: The section `grid`.
+        base: What cells share.
+        audit: How they are audited.
+        fixed: Settings of run and audit that were set by name: no shorthand changes them.
+        origin: For errors.
+    """
+    flat = _flat(table)
+    for key, values in flat.items():
         where = f"{origin}: grid.{key}"
         if not isinstance(values, list):
             raise ConfigError(f"{where} = {values!r} is not allowed; allowed: a list of values")
         if not values:
             raise ConfigError(f"{where} is empty; give at least one value")
-        axis = _axis(key, values, where)
-        resolved: dict[str, str] = {}
-        for point in axis.points:
-            _refuse_own(point.settings, f"grid.{key}", origin)
-            if "audit.record" in point.settings:
-                raise ConfigError(f"{where}: audit.record is the sweep's own: all artists of audited cells")
-            # Unknown keys and values that are not allowed are refused here, by name.
-            settled = Config.from_flat({**base.to_flat(), **point.settings}, where)
-            if point.name in resolved or settled.to_toml() in resolved.values():
-                raise ConfigError(f"{where} has {point.name!r} twice, or twice the same settings")
-            resolved[point.name] = settled.to_toml()
+    found = {
+        key: _axis(key, values, fixed, f"{origin}: grid.{key}")
+        for key, values in flat.items()
+        if key != "seeds"
+    }
+    if "seeds" in flat:
+        varied = {key for axis in found.values() for key in axis.keys}
+        procedural = base.gallery.source == "atelier" and "gallery.source" not in varied
+        found["seeds"] = _seeds(flat["seeds"], procedural, audit is not None, fixed | varied)
+    by: dict[str, str] = {}
+    for key in flat:
+        axis = found[key]
+        _check_points(axis, key, base, audit, origin)
         for name in axis.keys:
             if name in by:
                 raise ConfigError(f"{origin}: {name} is set by grid.{by[name]} and by grid.{key}")
             by[name] = key
-        yield axis
+    return tuple(found[key] for key in flat)
 
 
-def _axis(key: str, values: Sequence[Any], where: str) -> Axis:
-    if key == "seeds":
-        return Axis(SEED, tuple(Point(_said(seed), {"run.seed": seed}) for seed in values))
+def _check_points(axis: Axis, key: str, base: Config, audit: AuditSettings | None, origin: str) -> None:
+    where = f"{origin}: grid.{key}"
+    resolved: dict[str, object] = {}
+    for point in axis.points:
+        _refuse_own(point.settings, f"grid.{key}", origin)
+        if "audit.record" in point.settings:
+            raise ConfigError(f"{where}: audit.record is the sweep's own: all artists of audited cells")
+        # Unknown keys and values that are not allowed are refused here, by name.
+        settled = Config.from_flat({**base.to_flat(), **_of_run(point.settings)}, where)
+        changes = _of_audit(point.settings)
+        audited = audit and _changed_audit(audit, changes, where, "audit.")
+        same = (settled, audited)
+        if point.name in resolved or same in resolved.values():
+            raise ConfigError(f"{where} has {point.name!r} twice, or twice the same settings")
+        resolved[point.name] = same
+
+
+def _axis(key: str, values: Sequence[Any], fixed: frozenset[str], where: str) -> Axis:
     if key == "epsilons":
         return Axis(EPSILON, tuple(_epsilon(value, where) for value in values))
+    if key == "audits":
+        key, name = "audit.preset", AUDIT
+    else:
+        name = key
     if all(isinstance(value, Mapping) for value in values):
-        return Axis(key, tuple(_named(value, where) for value in values))
+        return Axis(name, tuple(_named(value, fixed, where) for value in values))
     if "." not in key:
-        known = ["seeds", "epsilons", *(row["key"] for row in Config.describe())]
+        known = ["seeds", "epsilons", "audits", *(row["key"] for row in Config.describe()), *AUDIT_KEYS]
         raise ConfigError(f"{where} is no setting{_nearest(key, known)}")
-    return Axis(key, tuple(Point(_said(value), {key: value}) for value in values))
+    return Axis(name, tuple(Point(_said(v), _with_preset({key: v}, fixed, where)) for v in values))
+
+
+def _seeds(values: Sequence[Any], procedural: bool, audited: bool, taken: Iterable[str]) -> Axis:
+    """Replicates of the whole experiment: pictures where a program draws them, training, and audit.
+
+    Cells of one seed have the same pictures whatever else differs, so they can be compared in pairs.
+    """
+    keys = ["run.seed"]
+    if procedural and "gallery.seed" not in taken:
+        keys.append("gallery.seed")
+    if audited and "audit.seed" not in taken:
+        keys.append("audit.seed")
+    return Axis(SEED, tuple(Point(_said(seed), dict.fromkeys(keys, seed)) for seed in values))
+
+
+def _with_preset(settings: Mapping[str, Any], fixed: frozenset[str], where: str) -> dict[str, Any]:
+    """A preset of the audit with all that it stands for, but for what the sweep or the point sets itself."""
+    name = settings.get("audit.preset")
+    if name is None:
+        return dict(settings)
+    try:
+        preset = AuditSettings.from_preset(str(name))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    budget = {f"audit.{key}": getattr(preset, key) for key in _BUDGET if f"audit.{key}" not in fixed}
+    return budget | dict(settings)
 
 
 def _epsilon(value: object, where: str) -> Point:
@@ -297,20 +423,30 @@ def _epsilon(value: object, where: str) -> Point:
     return Point(_said(value), {"privacy.dp": "on", "privacy.target_epsilon": float(value)})
 
 
-def _named(value: Mapping[str, Any], where: str) -> Point:
+def _named(value: Mapping[str, Any], fixed: frozenset[str], where: str) -> Point:
     name = value.get("name")
     if not isinstance(name, str) or not name.strip():
         raise ConfigError(
             f"{where}: every point needs a name, such as {{ name = 'no DP', 'privacy.dp' = 'off' }}"
         )
     settings = _flat({key: inside for key, inside in value.items() if key != "name"})
-    return Point(name, settings)
+    return Point(name, _with_preset(settings, fixed, where))
 
 
 def _said(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(_said(one) for one in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _sets_audit(key: str, points: object) -> bool:
+    """Whether an axis changes how cells are audited."""
+    if key == "audits" or key in AUDIT_KEYS:
+        return True
+    named = [point for point in points if isinstance(point, Mapping)] if isinstance(points, list) else []
+    return any(set(_flat(point)) & set(AUDIT_KEYS) for point in named)
 
 
 def _audit(asked: object, origin: str) -> AuditSettings | None:
@@ -329,12 +465,17 @@ def _audit(asked: object, origin: str) -> AuditSettings | None:
         raise ConfigError(f"{origin}: sweep.audit.processes is the sweep's own: set sweep.processes")
     try:
         start = AuditSettings.from_preset(str(asked.get("preset", "quick")))
-        return AuditSettings.model_validate(start.model_dump() | changes | {"processes": 1})
     except ConfigError as error:
         raise ConfigError(f"{origin}: sweep.audit: {error}") from None
+    return _changed_audit(start, changes | {"processes": 1}, origin, "sweep.audit.")
+
+
+def _changed_audit(start: AuditSettings, changes: Mapping[str, Any], origin: str, what: str) -> AuditSettings:
+    try:
+        return AuditSettings.model_validate(start.model_dump() | dict(changes))
     except ValidationError as error:
         problem = error.errors()[0]
-        key = f"sweep.audit.{problem['loc'][0]}"
+        key = f"{what}{problem['loc'][0]}"
         raise ConfigError(
             f"{origin}: {key} = {problem['input']!r} is not allowed: {problem['msg']}"
         ) from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from fedstyle_secure.sweep.grid import SEED, Axis
+from fedstyle_secure.sweep.grid import NO_DP, SEED, Axis
 from fedstyle_secure.sweep.table import Row
 
 ENCRYPTION = frozenset({"secure_sum.enabled", "secure_sum.updates"})
@@ -25,7 +25,7 @@ class Mark:
         series: What else varies, in words; "" where nothing does.
         encryption: Which kind, in words.
         name: Of its epsilon in the grid; "" where the grid does not vary it.
-        rows: One a seed.
+        rows: One a seed, whatever became of its cell.
     """
 
     series: str
@@ -34,22 +34,44 @@ class Mark:
     rows: tuple[Row, ...]
 
     @cached_property
+    def done(self) -> tuple[Row, ...]:
+        """Rows of finished cells: no figure is of another one."""
+        return tuple(row for row in self.rows if row["state"] == "finished")
+
+    @cached_property
     def epsilon(self) -> float | None:
-        """Mean over seeds of the largest epsilon of an artist, in the run's unit; None: no guarantee."""
+        """Mean over finished seeds of the largest epsilon of an artist, in the run's unit; None where one of
+        them has no guarantee, or none is finished."""
         unit = self.rows[0]["privacy.unit"]
-        values = [row[f"privacy.epsilon_{unit}_max"] for row in self.rows]
-        return None if None in values else statistics.fmean(values)
+        values = [row[f"privacy.epsilon_{unit}_max"] for row in self.done]
+        return None if None in values or not values else statistics.fmean(values)
+
+    @property
+    def bare(self) -> str:
+        """What it is called where it has no epsilon: `no DP`, or that noise was asked for and nothing came of
+        it that could be stated."""
+        return NO_DP if all(row["privacy.dp"] == "off" for row in self.rows) else "no guarantee"
 
     def values(self, column: str) -> list[float]:
-        """Of the seeds that have one."""
-        return [row[column] for row in self.rows if row.get(column) is not None]
+        """Of the finished seeds that have one."""
+        return [row[column] for row in self.done if row.get(column) is not None]
 
-    def spread(self, column: str) -> tuple[float, float] | None:
-        """Mean and standard deviation (n - 1; 0 for a single seed); None where no seed has a value."""
+    def spread(self, column: str) -> tuple[float, float | None] | None:
+        """Mean and standard deviation (n - 1; None for a single seed); None where no seed has a value."""
         values = self.values(column)
         if not values:
             return None
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+    def interval(self, column: str) -> tuple[float, float] | None:
+        """From the smallest low to the largest high of the audits' own intervals; None without one."""
+        lows, highs = self.values(f"{column}_low"), self.values(f"{column}_high")
+        return (min(lows), max(highs)) if lows and highs else None
+
+    def fewer(self, column: str) -> str:
+        """`1 of 3` where some seed has no value in a column; "" where all have, or none."""
+        known = len(self.values(column))
+        return f"{known} of {len(self.rows)}" if 0 < known < len(self.rows) else ""
 
 
 def marks_of(rows: Sequence[Row], axes: Sequence[Axis]) -> tuple[Mark, ...]:

@@ -1,5 +1,6 @@
 """Privacy against utility, drawn for print: means with their spread over seeds, and every seed as a dot.
 
+Of leakage, the audits' own intervals are drawn too: seeds that agree say nothing of how sure each of them is.
 The same rows give the same bytes.
 """
 
@@ -14,11 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedstyle_secure.sweep.epsilon_axis import EpsilonAxis, short
-from fedstyle_secure.sweep.grid import Axis
+from fedstyle_secure.sweep.epsilon_axis import EpsilonAxis, short, up
+from fedstyle_secure.sweep.grid import NO_DP, Axis, seeded
 from fedstyle_secure.sweep.marks import Mark, front, marks_of
 from fedstyle_secure.sweep.table import AUC, RATE, Row
-from fedstyle_secure.sweep.tuning import NOTE, TuningCost
+from fedstyle_secure.sweep.tuning import TuningCost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +43,9 @@ _AROUND = tuple(
 """Where a mark's name may stand, in points from its middle; the first that is free is taken."""
 
 _MOST = len(_COLOURS)
+
+_PALE, _THIN = 0.28, 2.2
+"""Opacity and width, in points, of the bars that are the audits' own intervals."""
 
 _GAIN = "utility.gain"
 """Column that plots add: utility less that before any private training, in the same run."""
@@ -80,16 +84,39 @@ _LEAKS = tuple(
     )
     for name, label, low in (
         (RATE, "pictures identified from an update (share)", -0.03),
-        (AUC, "largest membership AUC (0.5: guessing)", 0.4),
+        (AUC, "largest membership AUC of several attacks (share)", 0.4),
     )
 )
+
+_AUC = f"platform.{AUC}"
+
+_OWN = "the audits' own intervals, lowest to highest"
+"""Legend of the pale bars."""
+
+_NAMED = 12
+"""Most points that a note names one by one; it says how many more there are."""
+
+
+@dataclass(frozen=True)
+class Foot:
+    """What is said below every figure, whatever it shows.
+
+    Attributes:
+        cost: Of all cells together.
+        seeds: What the seeds are the seeds of, in words; "" without such an axis.
+        lost: Marks of which no cell finished: they cannot be drawn.
+    """
+
+    cost: TuningCost
+    seeds: str = ""
+    lost: Sequence[Mark] = ()
 
 
 def draw_all(rows: Sequence[Row], axes: Sequence[Axis], cost: TuningCost, folder: Path) -> tuple[Path, ...]:
     """Draw utility against epsilon, leakage against epsilon, and utility against leakage, as PNG and SVG.
 
     Args:
-        rows: Of finished cells.
+        rows: Of all cells; those that did not finish are named below the figures.
         axes: Of the grid.
         cost: What all cells would cost together; said below each figure.
         folder: Where to.
@@ -99,32 +126,32 @@ def draw_all(rows: Sequence[Row], axes: Sequence[Axis], cost: TuningCost, folder
     """
     from attacks.plots import write_figure
 
-    marks = marks_of(rows, axes)
-    if not marks:
-        return ()
+    planned = marks_of(rows, axes)
+    marks = [mark for mark in planned if mark.done]
+    foot = Foot(cost, seeded(axes), [mark for mark in planned if not mark.done])
     series = list(dict.fromkeys(mark.series for mark in marks))
     written: list[Path] = []
     for start in range(0, len(series), _MOST):
         chosen = [mark for mark in marks if mark.series in series[start : start + _MOST]]
         ending = f"-{start // _MOST + 1}" if len(series) > _MOST else ""
-        for name, figure in _figures(chosen, cost):
+        for name, figure in _figures(chosen, foot):
             written += write_figure(figure, folder / f"{name}{ending}")
     return tuple(written)
 
 
-def _figures(marks: Sequence[Mark], cost: TuningCost) -> Iterator[tuple[str, Figure]]:
+def _figures(marks: Sequence[Mark], foot: Foot) -> Iterator[tuple[str, Figure]]:
     utility = _utility(marks)
     if utility is not None:
         marks = _with_gain(marks, utility)
     leaks = [leak for leak in _LEAKS if any(mark.values(leak.column) for mark in marks)]
     if utility is not None:
         shown = [utility, *_gain(marks, utility)]
-        yield "utility_epsilon", _against_epsilon(marks, shown, "Utility against epsilon", cost)
+        yield "utility_epsilon", _against_epsilon(marks, shown, "Utility against epsilon", foot)
     if leaks:
         title = "Leakage to the platform against epsilon"
-        yield "leakage_epsilon", _against_epsilon(marks, leaks, title, cost)
+        yield "leakage_epsilon", _against_epsilon(marks, leaks, title, foot)
     if utility is not None and leaks:
-        yield "utility_leakage", _trade_off(marks, utility, leaks, cost)
+        yield "utility_leakage", _trade_off(marks, utility, leaks, foot)
 
 
 def _utility(marks: Sequence[Mark]) -> Quantity | None:
@@ -156,20 +183,18 @@ def _gain(marks: Sequence[Mark], utility: Quantity) -> Iterator[Quantity]:
         yield Quantity(_GAIN, "gain by private training (share)", "", utility.chance_label, -most, most)
 
 
-def _against_epsilon(
-    marks: Sequence[Mark], quantities: Sequence[Quantity], title: str, cost: TuningCost
-) -> Figure:
+def _against_epsilon(marks: Sequence[Mark], quantities: Sequence[Quantity], title: str, foot: Foot) -> Figure:
     place = EpsilonAxis(marks)
 
     def draw(panel: Axes, quantity: Quantity) -> None:
         place.dress(panel, marks)
         panel.set_ylabel(quantity.label)
-        panel.set_ylim(quantity.low, quantity.high)
+        panel.set_ylim(_lowest(marks, quantity), quantity.high)
         _reference(panel, marks, quantity, place)
         for number, (look, own) in enumerate(_lines(marks)):
             shown = [mark for mark in own if mark.values(quantity.column)]
             dodge = place.dodge(number, len(_lines(marks)))
-            _points(panel, shown, look, place, dodge, quantity.column)
+            _points(panel, shown, look, place, dodge, quantity)
             for part in (True, False):
                 there = [m for m in shown if (m.epsilon is None) is part]
                 there.sort(key=lambda m: place.x(m.epsilon))
@@ -178,18 +203,36 @@ def _against_epsilon(
                     [place.x(m.epsilon) * dodge for m in there], [s[0] for s in middle if s],
                     color=look.colour, linestyle=look.line, linewidth=1.3, zorder=3,
                 )  # fmt: skip
+        _say_fewer(panel, marks, quantity, place)
         _say_not_run(panel, marks, quantity)
 
-    return _figure(marks, quantities, title, cost, draw)
+    return _figure(marks, quantities, title, _caption(marks, foot, quantities), draw)
 
 
-def _trade_off(
-    marks: Sequence[Mark], utility: Quantity, leaks: Sequence[Quantity], cost: TuningCost
-) -> Figure:
+def _lowest(marks: Sequence[Mark], quantity: Quantity) -> float:
+    """Where an axis begins, so that no interval of an audit is cut off."""
+    ends = [own[0] for mark in marks if quantity.bound and (own := mark.interval(quantity.column))]
+    return min([quantity.low, *(end - 0.03 for end in ends)])
+
+
+def _say_fewer(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: EpsilonAxis) -> None:
+    """Write at a point how many of its seeds it is the mean of, where they are not all."""
+    lines, points = _lines(marks), []
+    for number, (_, own) in enumerate(lines):
+        for mark in own:
+            spread = mark.spread(quantity.column)
+            if spread is not None:
+                x = place.x(mark.epsilon) * place.dodge(number, len(lines))
+                points.append(Point(mark.fewer(quantity.column), x, spread[0], 0.0, spread[1] or 0.0))
+    # Lines run sideways here, so texts stand above or below.
+    _write(panel, points, [], around=sorted(_AROUND, key=lambda place: (abs(place[0]) > 0, abs(place[1]))))
+
+
+def _trade_off(marks: Sequence[Mark], utility: Quantity, leaks: Sequence[Quantity], foot: Foot) -> Figure:
     def draw(panel: Axes, leak: Quantity) -> None:
         panel.set_xlabel(leak.label)
         panel.set_ylabel(utility.label)
-        panel.set_xlim(leak.low, 1.03)
+        panel.set_xlim(_lowest(marks, leak), 1.03)
         shown = [m for m in marks if m.values(leak.column) and m.values(utility.column)]
         values = [v for m in shown for v in m.values(utility.column)]
         room = max(0.12 * (max(values) - min(values)), 0.02) if values else 0.1
@@ -200,10 +243,10 @@ def _trade_off(
         places = []
         for look, own in _lines(marks):
             there = [m for m in own if m in shown]
-            _cross(panel, there, look, leak.column, utility.column)
+            _cross(panel, there, look, leak, utility.column)
             places += [(m, *_middle(m, leak.column, utility.column)) for m in there]
-        best = [places[i] for i in front([(x, y) for _, x, y in places])]
-        steps = _steps([(x, y) for _, x, y in best])
+        best = _best(shown, leak, utility)
+        steps = _steps([_middle(mark, leak.column, utility.column) for mark in best])
         panel.plot(
             [x for x, _ in steps], [y for _, y in steps], color=_INK,
             linewidth=0.9, zorder=2.5, label="Pareto front of the means",
@@ -211,7 +254,35 @@ def _trade_off(
         _name_points(panel, places, (leak.column, utility.column), steps, chance)
         _say_not_run(panel, marks, leak)
 
-    return _figure(marks, leaks, "Utility against leakage to the platform", cost, draw)
+    title = "Utility against leakage to the platform"
+    said = f"{_noise(marks, utility, leaks)} {_caption(marks, foot, [*leaks, utility])}"
+    return _figure(marks, leaks, title, said, draw)
+
+
+def _best(marks: Sequence[Mark], leak: Quantity, utility: Quantity) -> list[Mark]:
+    """Marks on the front, in order of leakage."""
+    shown = [m for m in marks if m.values(leak.column) and m.values(utility.column)]
+    return [shown[i] for i in front([_middle(m, leak.column, utility.column) for m in shown])]
+
+
+def _noise(marks: Sequence[Mark], utility: Quantity, leaks: Sequence[Quantity]) -> str:
+    """What of a front is chance: neighbours on it whose difference is within their bars."""
+    close = []
+    for leak in leaks:
+        for one, other in pairwise(_best(marks, leak, utility)):
+            if any(_within_bars(one, other, column) for column in (leak.column, utility.column)):
+                close.append(f"{_called(one)} and {_called(other)}")
+    said = "Differences smaller than the bars are noise"
+    if not close:
+        return f"{said}."
+    return f"{said}: on the front, in leakage or in utility, those of {_listed(list(dict.fromkeys(close)))}."
+
+
+def _within_bars(one: Mark, other: Mark, column: str) -> bool:
+    a, b = one.spread(column), other.spread(column)
+    assert a is not None
+    assert b is not None
+    return abs(a[0] - b[0]) <= max(a[1] or 0.0, b[1] or 0.0)
 
 
 @dataclass(frozen=True)
@@ -268,39 +339,61 @@ def _reference(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: Ep
 
 
 def _points(
-    panel: Axes, marks: Sequence[Mark], look: _Look, place: EpsilonAxis, dodge: float, column: str
+    panel: Axes, marks: Sequence[Mark], look: _Look, place: EpsilonAxis, dodge: float, quantity: Quantity
 ) -> None:
-    """Means with bars, and a dot for each seed."""
+    """Means with bars, a dot for each seed, and behind them the audits' own intervals."""
+    column = quantity.column
     for mark in marks:
         spread = mark.spread(column)
         if spread is None:
             continue
         values, x = mark.values(column), place.x(mark.epsilon) * dodge
+        own = mark.interval(column) if quantity.bound else None
+        if own is not None:
+            panel.vlines(
+                x, *own, color=look.colour, alpha=_PALE, linewidth=_THIN, zorder=2, label=_own(panel)
+            )
         panel.plot(
             [x] * len(values), values, linestyle="none", marker=".", markersize=3.5, color=look.colour,
             alpha=0.75, zorder=4.5, markeredgewidth=0,
         )  # fmt: skip
         panel.errorbar(
-            [x], [spread[0]], yerr=[spread[1]], color=look.colour, marker=look.marker, markersize=6,
+            [x], [spread[0]], yerr=_bar(spread[1]), color=look.colour, marker=look.marker, markersize=6,
             markerfacecolor="white", markeredgewidth=1.3, elinewidth=1.0, capsize=2.5, linestyle="none",
             zorder=4,
         )  # fmt: skip
 
 
-def _cross(panel: Axes, marks: Sequence[Mark], look: _Look, x: str, y: str) -> None:
+def _bar(deviation: float | None) -> list[float] | None:
+    """No bar at all for a single seed: nothing says how much seeds differ."""
+    return None if deviation is None else [deviation]
+
+
+def _own(panel: Axes) -> str:
+    """The pale bars' entry in the legend, once a panel."""
+    return "" if _OWN in _labels(panel) else _OWN
+
+
+def _cross(panel: Axes, marks: Sequence[Mark], look: _Look, leak: Quantity, y: str) -> None:
+    x = leak.column
     for mark in marks:
         across, up = mark.spread(x), mark.spread(y)
         assert across is not None
         assert up is not None
-        both = [(r[x], r[y]) for r in mark.rows if r.get(x) is not None and r.get(y) is not None]
+        own = mark.interval(x)
+        if own is not None:
+            panel.hlines(
+                up[0], *own, color=look.colour, alpha=_PALE, linewidth=_THIN, zorder=2, label=_own(panel)
+            )
+        both = [(r[x], r[y]) for r in mark.done if r.get(x) is not None and r.get(y) is not None]
         panel.plot(
             [a for a, _ in both], [b for _, b in both], linestyle="none", marker=".", markersize=3.5,
             color=look.colour, alpha=0.75, zorder=4.5, markeredgewidth=0,
         )  # fmt: skip
         panel.errorbar(
-            [across[0]], [up[0]], xerr=[across[1]], yerr=[up[1]], color=look.colour, marker=look.marker,
-            markersize=6, markerfacecolor="white", markeredgewidth=1.3, elinewidth=0.9, capsize=2,
-            linestyle="none", zorder=4,
+            [across[0]], [up[0]], xerr=_bar(across[1]), yerr=_bar(up[1]), color=look.colour,
+            marker=look.marker, markersize=6, markerfacecolor="white", markeredgewidth=1.3, elinewidth=0.9,
+            capsize=2, linestyle="none", zorder=4,
         )  # fmt: skip
 
 
@@ -326,8 +419,36 @@ def _name_points(
     steps: Sequence[tuple[float, float]],
     chance: float | None,
 ) -> None:
-    """Write each mark's epsilon beside it, where it covers no mark, bar, name, line of chance, or step of the
-    front; one that fits nowhere is left out, as a name on top of others names nothing."""
+    """Write each mark's epsilon beside it, and of how many of its seeds it is the mean."""
+    points = []
+    for mark, x, y in places:
+        wide, tall = ((mark.spread(column) or (0.0, 0.0))[1] or 0.0 for column in columns)
+        fewer = _fewest(mark, columns)
+        text = f"{_named(mark)} ({fewer})" if fewer else _named(mark)
+        points.append(Point(text, x, y, wide, tall))
+    _write(panel, points, steps, chance)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mark as drawn: what to write beside it, "" for nothing, its middle, and half its bars."""
+
+    text: str
+    x: float
+    y: float
+    wide: float
+    tall: float
+
+
+def _write(
+    panel: Axes,
+    points: Sequence[Point],
+    steps: Sequence[tuple[float, float]],
+    chance: float | None = None,
+    around: Sequence[tuple[float, float]] = _AROUND,
+) -> None:
+    """Write texts where they cover no mark, bar, other text, line of chance, or step of the front; one that
+    fits nowhere is left out, as a name on top of others names nothing."""
     from matplotlib.transforms import Bbox
 
     figure = panel.get_figure(root=True)
@@ -335,9 +456,9 @@ def _name_points(
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     size = figure.dpi / 72
     taken = []
-    for mark, x, y in places:
-        wide, tall = ((mark.spread(column) or (0.0, 0.0))[1] for column in columns)
-        (a, b), (right, top) = panel.transData.transform([(x, y), (x + wide, y + tall)])
+    for point in points:
+        corners = [(point.x, point.y), (point.x + point.wide, point.y + point.tall)]
+        (a, b), (right, top) = panel.transData.transform(corners)
         reach = 4.5 * size
         taken.append(Bbox([[a - reach, b - reach], [a + reach, b + reach]]))
         taken.append(Bbox([[2 * a - right - size, b - size], [right + size, b + size]]))
@@ -348,20 +469,46 @@ def _name_points(
     if chance is not None:
         across = panel.transData.transform((chance, 0))[0]
         taken.append(Bbox([[across - 1, inside.y0], [across + 1, inside.y1]]))
-    for mark, x, y in places:
-        text = mark.name or ("no DP" if mark.epsilon is None else f"{mark.epsilon:.2g}")
-        text = text if mark.epsilon is None else f"ε {text}"
-        note = panel.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=7, color=_INK)
-        for across, up in _AROUND:
+    for point in points:
+        if not point.text:
+            continue
+        note = panel.annotate(
+            point.text, (point.x, point.y), (0, 0), textcoords="offset points", fontsize=7, color=_INK
+        )
+        for across, above in around:
             note.set_horizontalalignment("left" if across > 0 else "right" if across < 0 else "center")
-            note.set_verticalalignment("bottom" if up > 0 else "top" if up < 0 else "center")
-            note.set_position((across, up))
+            note.set_verticalalignment("bottom" if above > 0 else "top" if above < 0 else "center")
+            note.set_position((across, above))
             box = note.get_window_extent(renderer)
             if not any(box.overlaps(other) for other in taken) and _within(box, inside):
                 taken.append(box)
                 break
         else:
             note.remove()
+
+
+def _fewest(mark: Mark, columns: Sequence[str]) -> str:
+    """`1 of 3` where some seeds lack a value in one of the columns."""
+    known = {len(mark.values(column)): mark.fewer(column) for column in columns if mark.fewer(column)}
+    return known[min(known)] if known else ""
+
+
+def _named(mark: Mark) -> str:
+    """Its epsilon as the grid asks for it; where nothing is guaranteed, that."""
+    if mark.epsilon is None and mark.done:
+        return mark.bare if mark.name in ("", mark.bare) else f"{mark.name}: {mark.bare}"
+    name = mark.name or (up(mark.epsilon) if mark.epsilon is not None else "")
+    return f"ε {name}" if name and name != NO_DP else name
+
+
+def _called(mark: Mark) -> str:
+    """A mark in a note: everything that tells it from others."""
+    return ", ".join(filter(None, [_named(mark), mark.series, f"encryption {mark.encryption}"]))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return "; ".join([*names[:_NAMED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _within(box: Any, outer: Any) -> bool:
@@ -371,27 +518,31 @@ def _within(box: Any, outer: Any) -> bool:
 def _say_not_run(panel: Axes, marks: Sequence[Mark], quantity: Quantity) -> None:
     """Above a panel, where nothing else is drawn."""
     if missing := _missing(marks, quantity):
-        text = textwrap.fill(f"{'; '.join(missing)}: not run, as this view holds no such release", 66)
-        panel.set_title(text, fontsize=7.5, color=_QUIET, loc="left", pad=4)
+        panel.set_title(missing, fontsize=7.5, color=_QUIET, loc="left", pad=4)
 
 
-def _missing(marks: Sequence[Mark], quantity: Quantity) -> list[str]:
-    """What has nothing in a panel, in few words."""
+def _missing(marks: Sequence[Mark], quantity: Quantity) -> str:
+    """What has nothing in a panel, and why, as its audits say; in lines that fit above it."""
     lines = _lines(marks)
-    lost = {look.label for look, own in lines if not any(m.values(quantity.column) for m in own)}
+    lost = {look.label: own for look, own in lines if not any(m.values(quantity.column) for m in own)}
     kinds = list(dict.fromkeys(own[0].encryption for _, own in lines))
     whole = [k for k in kinds if all(look.label in lost for look, own in lines if own[0].encryption == k)]
-    missing = [f"encryption {kind}" for kind in whole]
-    return missing + [
-        look.label for look, own in lines if look.label in lost and own[0].encryption not in whole
-    ]
+    groups = {f"encryption {k}": [m for m in marks if m.encryption == k] for k in whole}
+    groups |= {label: own for label, own in lost.items() if own[0].encryption not in whole}
+    said: dict[str, list[str]] = {}
+    for label, own in groups.items():
+        reasons = dict.fromkeys(
+            r for m in own for row in m.done if (r := row.get(f"{quantity.column}_not_run"))
+        )
+        said.setdefault("not run: " + "; ".join(reasons) if reasons else "no figure", []).append(label)
+    return textwrap.fill("; ".join(f"{', '.join(names)}: {why}" for why, names in said.items()), 66)
 
 
 def _figure(
     marks: Sequence[Mark],
     quantities: Sequence[Quantity],
     title: str,
-    cost: TuningCost,
+    said: str,
     draw: Callable[[Axes, Quantity], None],
 ) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -403,11 +554,12 @@ def _figure(
         figure = Figure(figsize=(width, _PANEL_HEIGHT))
         FigureCanvasAgg(figure)
         panels = list(figure.subplots(1, number, squeeze=False)[0])
-        caption = textwrap.fill(_caption(marks, cost), int(width * 17.5))
+        caption = textwrap.fill(said, int(width * 17.5))
         legend = _legend(figure, marks, width)
         foot = 0.14 * (caption.count("\n") + 1) + 0.1
         below = foot + legend + 0.62
-        head = 0.72 if any(_missing(marks, quantity) for quantity in quantities) else 0.45
+        above = max(len(_missing(marks, quantity).splitlines()) for quantity in quantities)
+        head = 0.45 + 0.14 * above
         height = below + _PANEL_HEIGHT + head
         figure.set_size_inches(width, height)
         figure.subplots_adjust(
@@ -449,9 +601,9 @@ def _legend(
             thin.setdefault(label, handle)
     # Before the panels are drawn, room is kept for their thin lines.
     labels = [str(handle.get_label()) for handle in handles] + (
-        list(thin) if panels else ["without training or looking"] * 3
+        list(thin) if panels else ["the audits' own intervals, all of them"] * 4
     )
-    everything = [*handles, *thin.values()] if panels else [*handles, *[Line2D([], [])] * 3]
+    everything = [*handles, *thin.values()] if panels else [*handles, *[Line2D([], [])] * 4]
     for columns in (4, 3, 2, 1):
         legend = figure.legend(
             everything, labels, loc="lower left", bbox_to_anchor=(0.05 / width, bottom), ncols=columns,
@@ -464,16 +616,46 @@ def _legend(
     return float(box.height) / figure.dpi
 
 
-def _caption(marks: Sequence[Mark], cost: TuningCost) -> str:
-    seeds = {len(mark.rows) for mark in marks}
-    said = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
-    spread = (
-        f"Means over {said} seeds, bars ± one standard deviation of the seeds, small dots single seeds; "
+def _caption(marks: Sequence[Mark], foot: Foot, quantities: Sequence[Quantity]) -> str:
+    several = any(len(mark.values(q.column)) > 1 for mark in marks for q in quantities)
+    counts = {len(mark.rows) for mark in marks}
+    most = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{max(counts)}"
+    found = [
+        f"Means over {most} seeds, bars ± one standard deviation of the seeds, small dots single seeds; "
         "lines side by side where they would cover each other."
-        if max(seeds) > 1
-        else "One seed, so no bars."
+        if several
+        else "One seed, so no bars of seeds."
+        if max(counts) == 1
+        else "Nothing has figures of more than one seed, so there are no bars of seeds."
+    ]
+    if foot.seeds:
+        found.append(f"A seed is that of {foot.seeds}.")
+    fewer = [
+        f"{_called(mark)}: {fewest}"
+        for mark in marks
+        if (fewest := _fewest(mark, [q.column for q in quantities]))
+    ]
+    if fewer:
+        found.append(f"Fewer seeds: {_listed(fewer)}.")
+    if foot.lost:
+        found.append(f"No cell finished, so nothing is drawn: {_listed([_called(m) for m in foot.lost])}.")
+    if any(q.column == _AUC for q in quantities):
+        found.append(_how_many(marks))
+    return " ".join([*found, foot.cost.note, _together(marks, foot.cost)])
+
+
+def _how_many(marks: Sequence[Mark]) -> str:
+    """Over how many attacks each line takes the largest AUC."""
+    said = []
+    for look, own in _lines(marks):
+        counts = [int(n) for mark in own for n in mark.values(f"{_AUC}_attacks")]
+        if counts:
+            low, high = min(counts), max(counts)
+            said.append(f"{look.label} {low}" + (f" to {high}" if high > low else ""))
+    return (
+        f"The AUC is the largest of so many attacks: {_listed(said)}; the largest of more lies higher by "
+        "chance alone."
     )
-    return f"{spread} {NOTE} {_together(marks, cost)}"
 
 
 def _together(marks: Sequence[Mark], cost: TuningCost) -> str:
@@ -482,13 +664,13 @@ def _together(marks: Sequence[Mark], cost: TuningCost) -> str:
     unit = marks[0].rows[0]["privacy.unit"]
     if (together := cost.epsilon[unit]) is not None:
         delta = short(cost.delta)
-        return f"All {cost.cells} cells together would cost an {unit} ε = {together:.3g} at δ = {delta}."
+        return f"All {cost.cells} cells together would cost an {unit} ε = {up(together, 3)} at δ = {delta}."
     sound, some = cost.guaranteed[unit], cost.epsilon_guaranteed[unit]
     if some is None:
         return "Together the cells give no guarantee."
     return (
         f"All {cost.cells} cells together give no guarantee; the {sound} that have one would together cost "
-        f"an {unit} ε = {some:.3g} at δ = {short(cost.delta)}."
+        f"an {unit} ε = {up(some, 3)} at δ = {short(cost.delta)}."
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -21,21 +21,25 @@ from typing import Any
 from fedstyle_secure import __version__
 from fedstyle_secure.errors import AuditError, ConfigError, RunError
 from fedstyle_secure.runs import write_json, write_text
-from fedstyle_secure.sweep.cells import CellFolder
-from fedstyle_secure.sweep.grid import Grid
+from fedstyle_secure.sweep.cells import CODE, CellFolder
+from fedstyle_secure.sweep.code import code_digest
+from fedstyle_secure.sweep.grid import Grid, plain
 from fedstyle_secure.sweep.plots import draw_all
+from fedstyle_secure.sweep.sessions import Sessions
 from fedstyle_secure.sweep.table import Row, Table, tabulate
 from fedstyle_secure.sweep.tuning import tuning_cost
 from fedstyle_secure.sweep.workers import run_cells
 
-FORMAT = 1
+FORMAT = 2
 _MARK = ".fedstyle-sweep"
 _CELLS, _PLOTS, _GRID, _ABOUT = "cells", "plots", "grid.toml", "sweep.json"
 _FILES = (
-    _CELLS, _PLOTS, _GRID, _ABOUT, "results.csv", "results.parquet", "columns.json", "report", ".lock",
-    _MARK,
+    _CELLS, _PLOTS, _GRID, _ABOUT, "results.csv", "results.parquet", "columns.json", "sessions.json",
+    "report", ".lock", _MARK,
 )  # fmt: skip
 """Everything that a sweep writes; deleting one deletes nothing else."""
+
+_TABLES = ("results.csv", "results.parquet", "columns.json")
 
 _PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-accounting", "matplotlib", "pyarrow")
 
@@ -81,6 +85,11 @@ class Sweep:
                 raise AuditError(
                     f"{folder / _ABOUT}: format {about['format']!r} is not known; this reads {FORMAT}"
                 )
+            for name in (_GRID, *_TABLES):
+                if name not in about["files"]:
+                    raise AuditError(
+                        f"{folder / _ABOUT}: has no hash of {name}; `fedstyle sweep --resume` writes it anew"
+                    )
             for name, expected in about["files"].items():
                 if not (folder / name).is_file() or _sha256(folder / name) != expected:
                     raise AuditError(f"{folder / name}: is missing or was edited since the sweep was made")
@@ -108,9 +117,11 @@ def sweep(
     """Train and audit every cell of a grid, and write tables and plots.
 
     A sweep that was killed goes on: finished cells are kept, unfinished ones go on where they stopped. So
-    does one whose grid was changed: cells that are in both are kept. A cell that fails does not stop the
-    others; what it failed of is in its row, and resuming tries it again. Cells run in processes that are
-    spawned, so a script that calls this needs the usual `if __name__ == "__main__":`.
+    does one whose grid was changed: cells that are in both are kept. Cells that another version of this
+    program made are not used; how many lie there is said. Finished cells are checked file by file. A cell
+    that fails does not stop the others; what it failed of is in its row, and resuming tries it again. Cells
+    run in processes that are spawned, so a script that calls this needs the usual
+    `if __name__ == "__main__":`.
 
     Args:
         grid: A grid, or a TOML file with one.
@@ -123,40 +134,54 @@ def sweep(
         ConfigError: The grid is not allowed.
         RunError: A sweep is there and neither `resume` nor `force` was asked for, or nothing is there to go
             on with, or another process is writing it.
-        AuditError: A finished cell was edited.
+        AuditError: A finished cell was edited, or has other pictures than those it is compared with.
     """
     grid = grid if isinstance(grid, Grid) else Grid.load(Path(grid))
     if resume and force:
         raise ConfigError("--resume goes on with a sweep and --force deletes it: choose one")
     root = Path(out).resolve()
     _prepare(root, resume=resume, force=force)
-    began, started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
-    with _lock(root):
+    with _lock(root), Sessions(root / "sessions.json", code_digest()) as sessions:
         # Until the end this is no finished sweep, whatever it was before.
         (root / _ABOUT).unlink(missing_ok=True)
         write_text(root / _GRID, grid.to_toml())
         cells = [CellFolder(root / _CELLS / cell.name, cell) for cell in grid.cells()]
-        _run(grid, cells, on_cell)
+        left_over = _left_over(root, cells)
+        for words in left_over.values():
+            logging.getLogger("fedstyle_secure").warning("%s: %s", root, words)
+        known = {cell.path for cell in cells if cell.finished}
+        _verify([cell for cell in cells if cell.path in known])
+        _run(grid, cells, on_cell, sessions)
+        done = [cell for cell in cells if cell.finished]
+        _verify([cell for cell in done if cell.path not in known])
+        _same_pictures(done)
         table = tabulate(grid, cells, root)
         delta = min(cell.cell.config.privacy.delta for cell in cells)
         cost = tuning_cost(sorted((root / _CELLS).glob("*")), delta)
         shutil.rmtree(root / _PLOTS, ignore_errors=True)
-        done = [row for row in table.rows if row["state"] == "finished"]
-        files = [root / _GRID, *table.write(root), *draw_all(done, grid.axes, cost, root / _PLOTS)]
-        files += [path for cell in cells if cell.finished for path in cell.stated]
+        drawn = draw_all(table.rows, grid.axes, cost, root / _PLOTS)
+        files = [root / _GRID, *table.write(root), *drawn]
+        files += [path for cell in done for path in cell.stated]
+        sessions.note()
         about = {
             "format": FORMAT,
             "name": grid.name,
-            "began": began,
-            "wall_s": round(time.perf_counter() - started, 1),
+            "began": sessions.began,
+            "wall_s": sessions.wall_s,
+            "sessions": sessions.number,
             "versions": {"fedstyle-secure": __version__}
             | {name: metadata.version(name) for name in _PACKAGES},
+            "code": code_digest(),
             "audit": None if grid.audit is None else grid.audit.model_dump(mode="json"),
-            "axes": {axis.name: {p.name: dict(p.settings) for p in axis.points} for axis in grid.axes},
+            "axes": {
+                axis.name: {p.name: plain(p.settings) for p in axis.points} for axis in grid.axes
+            },
+            "seeds": grid.seeds,
             "processes": _processes(grid),
             "cells": [
                 {"cell": row["cell"], "state": row["state"], "error": row["error"]} for row in table.rows
             ],
+            "left_over": left_over,
             "tuning_cost": cost.to_dict(),
             "files": {str(path.relative_to(root)): _sha256(path) for path in files},
         }  # fmt: skip
@@ -164,12 +189,55 @@ def sweep(
     return Sweep.open(root)
 
 
-def _run(grid: Grid, cells: list[CellFolder], on_cell: OnCell | None) -> None:
+def _left_over(root: Path, cells: list[CellFolder]) -> dict[str, str]:
+    """Cells that are in the folder and not in the grid, in words; they count in the tuning cost alone."""
+    ours = {cell.path for cell in cells}
+    others = [path for path in sorted((root / _CELLS).glob("*")) if path.is_dir() and path not in ours]
+    notes = [path / CODE for path in others]
+    known = [path.read_text(encoding="utf-8").strip() if path.is_file() else "" for path in notes]
+    older = sum(digest != code_digest() for digest in known)
+    counts = {
+        "another_version": (older, "of another version of the program"),
+        "another_grid": (len(others) - older, "of another grid"),
+    }
+    return {
+        key: f"{number} {'cell' if number == 1 else 'cells'} {what} {'is' if number == 1 else 'are'} left in "
+        f"{_CELLS}/; {'it is' if number == 1 else 'they are'} not used, but for the tuning cost"
+        for key, (number, what) in counts.items()
+        if number
+    }
+
+
+def _verify(cells: list[CellFolder]) -> None:
+    for cell in cells:
+        cell.verify()
+
+
+def _same_pictures(cells: list[CellFolder]) -> None:
+    """Cells whose gallery has the same settings are compared with one another: their pictures must agree."""
+    groups: dict[str, list[CellFolder]] = {}
+    for cell in cells:
+        groups.setdefault(cell.cell.config.gallery.model_dump_json(), []).append(cell)
+    for group in groups.values():
+        digests = [cell.pictures for cell in group]
+        usual = max(dict.fromkeys(digests), key=digests.count)
+        for cell, digest in zip(group, digests, strict=True):
+            if digest != usual:
+                raise AuditError(
+                    f"{cell.run.manifest_file}: the cell's pictures are not those of "
+                    f"{group[digests.index(usual)].path.name}, which has the same gallery and the same seed"
+                )
+
+
+def _run(grid: Grid, cells: list[CellFolder], on_cell: OnCell | None, sessions: Sessions) -> None:
     left = [cell for cell in cells if not cell.finished]
     tell = on_cell or (lambda *_: None)
     done, started = len(cells) - len(left), time.perf_counter()
     tell("", "", done, len(cells), float("nan"))
+    for cell in left:
+        cell.begin(code_digest())
     for fresh, number in enumerate(run_cells([cell.work for cell in left], _processes(grid)), start=1):
+        sessions.note()
         spent = time.perf_counter() - started
         seconds = spent / fresh * (len(left) - fresh)
         tell(left[number].path.name, left[number].error, done + fresh, len(cells), seconds)

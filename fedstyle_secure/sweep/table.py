@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedstyle_secure.audit.findings import PROVEN, Finding, Verdict
+from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.runs import write_json
+from fedstyle_secure.spreadsheet import guarded
 from fedstyle_secure.sweep.cells import CellFolder
-from fedstyle_secure.sweep.grid import Grid
+from fedstyle_secure.sweep.grid import AUDIT_KEYS, Grid
 
 Kind = Literal["text", "number", "whole", "yes or no"]
 Row = Mapping[str, Any]
@@ -83,17 +85,24 @@ class Table:
     rows: tuple[Row, ...]
 
     def write(self, folder: Path) -> tuple[Path, ...]:
-        """Write `results.csv`, `results.parquet` and `columns.json`; an empty cell is an empty cell."""
+        """Write `results.csv`, `results.parquet` and `columns.json`; an empty cell is an empty cell.
+
+        In the CSV file, texts that a spreadsheet would take for a formula have an apostrophe in front.
+        """
         import pyarrow as pa
         from pyarrow import csv, parquet
 
         types = {"text": pa.string(), "number": pa.float64(), "whole": pa.int64(), "yes or no": pa.bool_()}
         schema = pa.schema([pa.field(column.name, types[column.kind]) for column in self.columns])
         table = pa.Table.from_pylist([dict(row) for row in self.rows], schema=schema)
+        safe = [{key: guarded(v) if isinstance(v, str) else v for key, v in row.items()} for row in self.rows]
+        names = [guarded(column.name) for column in self.columns]
+        shown = pa.Table.from_pylist(safe, schema=schema).rename_columns(names)
         files = tuple(folder / name for name in ("results.csv", "results.parquet", "columns.json"))
-        for file, write in ((files[0], csv.write_csv), (files[1], parquet.write_table)):
+        writers = ((files[0], shown, csv.write_csv), (files[1], table, parquet.write_table))
+        for file, content, write in writers:
             partial = file.with_name(file.name + ".partial")
-            write(table, partial)
+            write(content, partial)
             partial.replace(file)
         write_json(files[2], [asdict(column) for column in self.columns])
         return files
@@ -165,10 +174,20 @@ def _asked(grid: Grid, folder: CellFolder, root: Path) -> dict[str, Any]:
         "error": folder.error or None,
     }
     row |= {f"axis.{axis}": point for axis, point in cell.points.items()}
-    row |= {key: flat[key] for key in _settings(grid)}
+    audit = settings_of(cell.audit)
+    row |= {key: audit[key] if key in AUDIT_KEYS else flat[key] for key in _settings(grid)}
     if cell.config.privacy.dp == "off" or cell.config.privacy.noise_multiplier != "auto":
         row["privacy.target_epsilon"] = None
     return row
+
+
+def settings_of(audit: AuditSettings | None) -> dict[str, Any]:
+    """How a cell is audited, by the keys that an axis has; several values are one text. {} for no audit."""
+    values = {} if audit is None else audit.model_dump(exclude={"processes"})
+    return {
+        f"audit.{key}": ", ".join(str(one) for one in value) if isinstance(value, tuple) else value
+        for key, value in values.items()
+    }
 
 
 def _settings(grid: Grid) -> tuple[str, ...]:
@@ -203,6 +222,15 @@ def _leakage(findings: Sequence[Finding], keys: Mapping[str, str]) -> dict[str, 
         bounds = [f.bound for f in areas if f.bound is not None]
         row[f"{view}.{AUC}_bound"] = max(bounds) if bounds and len(bounds) == len(areas) else None
         row[f"{view}.{AUC}_attack"] = _worst(areas).attack if areas else None
+        row[f"{view}.{AUC}_attacks"] = len({f.attack for f in areas}) if areas else None
+        row[f"{view}.{RATE}_not_run"] = (
+            None
+            if rates
+            else _why_not(f for f in seen if f.attack == INVERSION and f.metric == "identification rate")
+        )
+        row[f"{view}.{AUC}_not_run"] = (
+            None if areas else _why_not(f for f in seen if f.metric == "membership AUC")
+        )
         for attack in dict.fromkeys(f.attack for f in areas):
             own = [f for f in areas if f.attack == attack]
             row |= _figures(f"{view}.auc.{keys[attack]}", own, view)
@@ -211,6 +239,12 @@ def _leakage(findings: Sequence[Finding], keys: Mapping[str, str]) -> dict[str, 
             f for f in seen if f.unit == "artwork" and f.metric != PROVEN
         )
     return row
+
+
+def _why_not(findings: Iterable[Finding]) -> str | None:
+    """Why there is no figure, as the audit says."""
+    reasons = dict.fromkeys(f.reason for f in findings if f.value is None and f.reason)
+    return "; ".join(reasons) or None
 
 
 def _figures(name: str, findings: Sequence[Finding], view: str) -> dict[str, Any]:
@@ -243,6 +277,7 @@ def _columns(grid: Grid, attacks: Mapping[str, str], rows: Sequence[Row]) -> Ite
     for axis in grid.axes:
         yield Column(f"axis.{axis.name}", "text", "", f"Name of its point on the axis {axis.name!r}.")
     help_of = {row["key"]: row["help"] for row in Config.describe()}
+    help_of |= {key: f"Of the audit: {_audit_help(key)}" for key in AUDIT_KEYS}
     for key in _settings(grid):
         noted = " Empty where noise does not follow from it." if key == "privacy.target_epsilon" else ""
         yield Column(key, _kind(row[key] for row in rows), "", f"Setting: {help_of[key]}{noted}")
@@ -262,6 +297,10 @@ def _columns(grid: Grid, attacks: Mapping[str, str], rows: Sequence[Row]) -> Ite
         yield from _leak_columns(attacks)
 
 
+def _audit_help(key: str) -> str:
+    return AuditSettings.model_fields[key.partition(".")[2]].description or ""
+
+
 def _leak_columns(attacks: Mapping[str, str]) -> Iterable[Column]:
     yield Column("alarms", "whole", "measurements", "How many lie above what the guarantee allows.")
     for view, whose in zip(
@@ -274,12 +313,16 @@ def _leak_columns(attacks: Mapping[str, str]) -> Iterable[Column]:
         yield Column(f"{view}.verdict_artwork", "text", "", single)
         rate = f"Pictures that {INVERSION!r} ranks first among candidates, {whose}"
         yield from _figure_columns(f"{view}.{RATE}", rate, view)
+        yield Column(f"{view}.{RATE}_not_run", "text", "", "Why there is no such figure, as the audit says.")
         largest = (
             f"Largest AUC of all membership attacks, {whose} The largest of several lies above one half by "
             "chance alone; interval and baseline are that attack's own, the bound is the loosest of all."
         )
         yield from _figure_columns(f"{view}.{AUC}", largest, view)
         yield Column(f"{view}.{AUC}_attack", "text", "", "The attack that it belongs to.")
+        many = "Over how many attacks it is the largest; more attacks reach more by chance alone."
+        yield Column(f"{view}.{AUC}_attacks", "whole", "attacks", many)
+        yield Column(f"{view}.{AUC}_not_run", "text", "", "Why there is no such figure, as the audit says.")
         for name, key in attacks.items():
             yield from _figure_columns(f"{view}.auc.{key}", f"AUC of {name!r}, {whose}", view)
 

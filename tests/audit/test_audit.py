@@ -180,6 +180,28 @@ def test_a_killed_audit_goes_on_with_what_it_had(guarded, tmp_path):
     assert strip == [{**f.to_dict(), "seconds": 0} for f in whole.findings]
 
 
+def test_what_an_interrupted_audit_left_does_not_outlive_its_settings(guarded, monkeypatch):
+    """Pictures above all: they may have been allowed then, and not now."""
+    shutil.rmtree(guarded.audit_folder, ignore_errors=True)
+    done = []
+
+    def stop(name, *_):
+        done.append(name)
+        if name == "update_one":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(guarded, SETTINGS, on_job=stop)
+    assert (guarded.audit_folder / "pictures_update_one.png").exists()
+    jobs = {job.stem for job in (guarded.audit_folder / "jobs").iterdir()}
+    assert len(jobs) == len(done)
+    hidden = SETTINGS.model_copy(update={"show_pictures": False})
+    found = audit(guarded, hidden)
+    assert not list(guarded.audit_folder.glob("pictures_*"))
+    named = {name for row in found.findings for name in (*row.pictures, row.curve) if name}
+    assert {Path(name).stem for name in found.about["files"]} == {Path(n).stem for n in named} | {"findings"}
+
+
 def test_a_run_without_a_record_says_what_could_not_be_run(tmp_path, cache):
     run = _run(tmp_path, *GUARDED, "audit.record=none")
     scene = Scene(run, SETTINGS)

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from fedstyle_secure.audit.limits import Limit
+from fedstyle_secure.audit.limits import NO_GUARANTEE, Limit, planned
+from fedstyle_secure.config import Config
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DiscreteLaplace, DistributedNoise, SampledGaussian
+from fedstyle_secure.privacy.plan import solve
+from fedstyle_secure.style.prototypes import ROW_NORM
 
 
 @pytest.mark.parametrize(("noise", "steps"), [(1.0, 1), (2.0, 4), (0.5, 1), (4.0, 9)])
@@ -65,3 +68,29 @@ def test_the_drawn_pair_is_one_that_holds():
     epsilon, delta = limit.pair()
     rates = np.linspace(0.001, 0.9, 30)
     assert (np.minimum(np.exp(epsilon) * rates + delta, 1.0) >= limit.curve(rates) - 1e-9).all()
+
+
+def test_releases_count_by_kind_and_up_to_a_round():
+    config = Config().override(
+        ["privacy.noise_multiplier=2", "run.rounds=3", "cards.releases=2", "metrics.releases=1"]
+    )
+    plan = solve(config, ROW_NORM, 16)
+    card, update = plan.card.event("artwork"), plan.sgd.event("artwork")
+    prototypes, metrics = plan.prototypes.event("artwork"), plan.metrics.event("artwork")
+    assert planned(plan, ("card",)) == [card, card]
+    assert planned(plan, ("card", "update"), last=2) == [update, update, card]
+    assert planned(plan, last=0) == [card, prototypes]
+    assert planned(plan) == [update] * 3 + [card] * 2 + [prototypes, metrics]
+    assert planned(plan, ()) == []
+
+
+def test_a_share_that_leaves_in_clear_is_covered_by_nothing():
+    """Where the unit is the artist, what counts is an artwork all the same: two hops of a sum."""
+    settings = ["privacy.unit=artist", "privacy.noise_multiplier=2", "run.rounds=3"]
+    sealed = solve(Config().override(settings), ROW_NORM, 16)
+    assert planned(sealed, ("card",), last=1) == [DistributedNoise(sealed.shared.noise, 2, 16)] * 2
+    clear = solve(Config().override([*settings, "secure_sum.enabled=false"]), ROW_NORM, 16)
+    assert planned(clear) == [NO_GUARANTEE] * 4
+    assert Limit(planned(clear), 2).auc() is None
+    off = solve(Config().override(["privacy.dp=off"]), ROW_NORM, 16)
+    assert Limit(planned(off)).none

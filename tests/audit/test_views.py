@@ -21,7 +21,7 @@ def test_with_everything_on_nobody_holds_an_artists_sum():
     found = held()
     assert all(Item.OWN_SUMS not in items for items in found.values())
     assert found["opener"] == {Item.TOTAL_SUMS}
-    assert found["buyer"] == {Item.CARDS, Item.TOTAL_SUMS, Item.FINAL_MODEL}
+    assert found["buyer"] == {Item.CARDS, Item.PROTOTYPES, Item.FINAL_MODEL}
     assert Item.OWN_UPDATES in found["platform"]
     assert Item.OTHERS_SUMS in found["platform_artists"]
 
@@ -39,6 +39,139 @@ def test_with_everything_on_nobody_holds_an_artists_sum():
 def test_a_missing_defence_gives_a_view_something(defence, view, item):
     assert item not in held()[view]
     assert item in held(without=(defence,))[view]
+
+
+OWN, MEAN, CARDS = Item.OWN_UPDATES, Item.MEAN_UPDATES, Item.CARDS
+OWN_SUMS, OTHERS, TOTAL = Item.OWN_SUMS, Item.OTHERS_SUMS, Item.TOTAL_SUMS
+PROTOTYPES, ONE, TWO = Item.PROTOTYPES, Item.SUM_OF_ONE, Item.TWO_OPENINGS
+MODEL, WEIGHTS, PLANTED = Item.FINAL_MODEL, Item.CHOSEN_WEIGHTS, Item.CANARIES
+PRODUCT = {CARDS, PROTOTYPES, MODEL}
+"""What everybody gets."""
+
+TABLE = {
+    "default": ((), (), 1, {
+        "network": {OWN, MEAN, TOTAL} | PRODUCT,
+        "platform": {OWN, MEAN, TOTAL} | PRODUCT,
+        "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
+        "platform_artists": {OWN, MEAN, TOTAL, OTHERS} | PRODUCT,
+        "malicious_platform": {OWN, MEAN, TOTAL, WEIGHTS} | PRODUCT,
+        "opener": {TOTAL},
+        "buyer": PRODUCT,
+    }),
+    "sealed updates": (("secure_sum.updates=true",), (), 1, {
+        "network": {MEAN, TOTAL} | PRODUCT,
+        "platform": {MEAN, TOTAL} | PRODUCT,
+        "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
+        "platform_artists": {MEAN, TOTAL, OTHERS} | PRODUCT,
+        "malicious_platform": {MEAN, TOTAL, WEIGHTS} | PRODUCT,
+        "opener": {MEAN, TOTAL},
+        "buyer": PRODUCT,
+    }),
+    "sealed updates and nothing else": (("secure_sum.updates=true", "prototypes.releases=0"), (), 1, {
+        "network": {MEAN, CARDS, MODEL},
+        "platform": {MEAN, CARDS, MODEL},
+        "platform_opener": {OWN, MEAN, TWO, CARDS, MODEL},
+        "platform_artists": {MEAN, CARDS, MODEL},
+        "malicious_platform": {MEAN, WEIGHTS, CARDS, MODEL},
+        "opener": {MEAN},
+        "buyer": {CARDS, MODEL},
+    }),
+    "sealed updates, all but one collude": (("secure_sum.updates=true",), (), 15, {
+        "network": {MEAN, TOTAL} | PRODUCT,
+        "platform": {MEAN, TOTAL} | PRODUCT,
+        "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
+        "platform_artists": {OWN, MEAN, TOTAL, OTHERS} | PRODUCT,
+        "malicious_platform": {MEAN, TOTAL, WEIGHTS} | PRODUCT,
+        "opener": {MEAN, TOTAL},
+        "buyer": PRODUCT,
+    }),
+    "sealed updates without cohort and checks": (
+        ("secure_sum.updates=true",), ("min_cohort", "opener_checks"), 1, {
+            "network": {MEAN, TOTAL} | PRODUCT,
+            "platform": {MEAN, TOTAL} | PRODUCT,
+            "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
+            "platform_artists": {MEAN, TOTAL, OTHERS} | PRODUCT,
+            "malicious_platform": {OWN, MEAN, TOTAL, ONE, TWO, WEIGHTS} | PRODUCT,
+            "opener": {MEAN, TOTAL},
+            "buyer": PRODUCT,
+        },
+    ),
+    "in clear": (("secure_sum.enabled=false",), (), 1, {
+        "network": {OWN, MEAN, OWN_SUMS, TOTAL} | PRODUCT,
+        "platform": {OWN, MEAN, OWN_SUMS, TOTAL} | PRODUCT,
+        "platform_opener": {OWN, MEAN, OWN_SUMS, TOTAL} | PRODUCT,
+        "platform_artists": {OWN, MEAN, OWN_SUMS, OTHERS, TOTAL} | PRODUCT,
+        "malicious_platform": {OWN, MEAN, OWN_SUMS, TOTAL, WEIGHTS} | PRODUCT,
+        "opener": set(),
+        "buyer": PRODUCT,
+    }),
+    "unit artist": (("privacy.unit=artist",), (), 1, {
+        "network": {MEAN, TOTAL, PROTOTYPES, MODEL},
+        "platform": {MEAN, TOTAL, PROTOTYPES, MODEL},
+        "platform_opener": {OWN, MEAN, TOTAL, TWO, PROTOTYPES, MODEL},
+        "platform_artists": {MEAN, TOTAL, OTHERS, PROTOTYPES, MODEL},
+        "malicious_platform": {MEAN, TOTAL, WEIGHTS, PROTOTYPES, MODEL},
+        "opener": {MEAN, TOTAL},
+        "buyer": {PROTOTYPES, MODEL},
+    }),
+    "unit artist without masks": (("privacy.unit=artist",), ("masks",), 1, {
+        "network": {MEAN, TOTAL, PROTOTYPES, MODEL},
+        "platform": {MEAN, TOTAL, PROTOTYPES, MODEL},
+        "platform_opener": {OWN, MEAN, OWN_SUMS, TOTAL, TWO, PROTOTYPES, MODEL},
+        "platform_artists": {MEAN, TOTAL, OTHERS, PROTOTYPES, MODEL},
+        "malicious_platform": {MEAN, TOTAL, WEIGHTS, PROTOTYPES, MODEL},
+        "opener": {MEAN, TOTAL},
+        "buyer": {PROTOTYPES, MODEL},
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_what_every_view_holds_of_every_item(name):
+    """Views by items, in full: what is not in the table is lacked."""
+    settings, without, colluders, expected = TABLE[name]
+    assert held(settings, without, colluders) == expected
+
+
+READERS = {"network", "platform", "platform_opener", "platform_artists", "malicious_platform"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "holders"),
+    [
+        ((), set()),
+        (("audit.canaries=8",), READERS),
+        (("audit.canaries=8", "secure_sum.updates=true"), READERS | {"opener"}),
+        (("audit.canaries=8", "privacy.unit=artist"), READERS | {"opener"}),
+        (("audit.canaries=8", "privacy.unit=artist", "training.local_steps=0"), READERS | {"opener"}),
+        (("audit.canaries=8", "privacy.unit=artist", "secure_sum.enabled=false"), READERS),
+        (("audit.canaries=8", "audit.canary_kind=foreign", "cards.releases=2"), READERS),
+        (("audit.canaries=8", "audit.canary_kind=foreign", "secure_sum.updates=true", "cards.releases=1"),
+         READERS | {"buyer"}),
+        (("audit.canaries=8", "audit.canary_kind=foreign", "secure_sum.updates=true", "cards.releases=2"),
+         READERS),
+        (("audit.canaries=8", "audit.canary_kind=foreign", "training.local_steps=0", "cards.releases=1"),
+         READERS | {"buyer"}),
+    ],
+)  # fmt: skip
+def test_canaries_are_looked_for_by_who_gets_what_they_show_in(settings, holders):
+    noise = ["privacy.noise_multiplier=auto"] if "training.local_steps=0" in settings else []
+    assert {view for view, items in held([*settings, *noise]).items() if PLANTED in items} == holders
+
+
+def test_a_row_that_was_not_run_never_says_that_a_view_lacks_what_it_holds():
+    """The reason is that of the least that the attack would do with."""
+    config = Config().override(["privacy.noise_multiplier=2"])
+    views = {v.key: v for v in views_of(config, solve(config, ROW_NORM, 16), 16, 1)}
+    known = {k.card.key: k for k in catalogue()}
+    assert known["sum_styles"].item(views["buyer"]) is None
+    assert "directions" in known["sum_styles"].refusal(views["buyer"])
+    assert known["sum_membership"].item(views["buyer"]) is Item.PROTOTYPES
+    assert known["sum_membership"].item(views["platform"]) is Item.TOTAL_SUMS
+    for attack in known.values():
+        for view in views.values():
+            if attack.item(view) is None:
+                assert attack.refusal(view) in view.lacks.values()
 
 
 def test_sums_in_clear_are_the_platforms():

@@ -72,8 +72,12 @@ def rows_of(folder):
     read = {"text": str, "number": float, "whole": int, "yes or no": lambda text: text == "true"}
     kinds = {column["name"]: read[column["kind"]] for column in columns}
     with (folder / "results.csv").open(newline="") as file:
+        # Texts that begin like a formula have an apostrophe in front.
         return [
-            {name: kinds[name](text) if text else None for name, text in row.items()}
+            {
+                name: kinds[name](re.sub("^'(?=[=+@-])", "", text)) if text else None
+                for name, text in row.items()
+            }
             for row in csv.DictReader(file)
         ]
 
@@ -363,6 +367,126 @@ def test_a_sweep_without_hashes_of_its_cells_is_refused(swept_copy):
         report(swept_copy, date=DATE)
 
 
+GRID = {"epsilons": [4, "none"], "encryption": sweeps.ENCRYPTION, "seeds": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("summary.json", '"artist_top1": ', '"artist_top1": 1'),
+        ("ledger.json", '"cards"', '"sgd"'),
+        ("metrics.jsonl", '"round"', '"rounds"'),
+        ("audit/findings.json", '"leaks"', '"not run"'),
+        ("audit/audit.json", '"inputs": {', '"inputs": {"more": "x", '),
+    ],
+)
+def test_a_sweep_goes_on_with_no_cell_that_was_edited(swept_copy, name, old, new):
+    path = sorted(swept_copy.glob(f"cells/*/run/{name}"))[-1]
+    text = path.read_text()
+    path.write_text(text.replace(old, new) if old in text else text + "\n")
+    with pytest.raises(AuditError, match=re.escape(str(path.relative_to(swept_copy)))):
+        sweeps.build(swept_copy, GRID)
+    assert not (swept_copy / "sweep.json").exists(), "it is no finished sweep"
+
+
+def test_the_audit_of_another_cell_is_not_tabulated(swept_copy):
+    """Settings and hashes of the foreign audit are right; the run that it read is another."""
+    one, other = sorted(swept_copy.glob("cells/epsilon-no*encryption-on*/run/audit"))
+    about = json.loads((other / "audit.json").read_text())
+    shutil.rmtree(one)
+    shutil.copytree(other, one)
+    about["settings"]["seed"] = 0
+    (one / "audit.json").write_text(json.dumps(about))
+    with pytest.raises(AuditError, match=r"seed-0_\w+/run/audit/audit\.json: is the audit of run"):
+        sweeps.build(swept_copy, GRID)
+
+
+def test_a_sweep_that_goes_on_counts_both_goes_and_names_cells_of_other_code(swept_copy, caplog):
+    before = json.loads((swept_copy / "sweep.json").read_text())
+    assert before["left_over"] == {}
+    old = swept_copy / "cells" / "old_cell"
+    old.mkdir()
+    (old / "code.sha256").write_text("0" * 64 + "\n")
+    sweeps.build(swept_copy, GRID)
+    said = "1 cell of another version of the program is left in cells/; it is not used"
+    assert said in caplog.text
+    text = page_of(swept_copy)
+    check_numbers(swept_copy, text)
+    assert said in words(text)
+    after = json.loads((swept_copy / "sweep.json").read_text())
+    assert after["files"] == before["files"]
+    assert (before["sessions"], after["sessions"]) == (1, 2)
+    assert after["began"] == before["began"]
+    assert after["wall_s"] >= before["wall_s"]
+
+
+@pytest.mark.parametrize("name", ["grid.toml", "results.csv", "results.parquet", "columns.json"])
+def test_a_sweep_without_hashes_of_its_tables_is_refused(swept_copy, name):
+    path = swept_copy / "sweep.json"
+    about = json.loads(path.read_text())
+    del about["files"][name]
+    path.write_text(json.dumps(about))
+    with pytest.raises(AuditError, match=re.escape(f"has no hash of {name}")):
+        runner.Sweep.open(swept_copy)
+    path.write_text(json.dumps(about | {"files": {}}))
+    with pytest.raises(AuditError, match=r"has no hash of grid\.toml"):
+        runner.Sweep.open(swept_copy)
+
+
+def test_encryption_is_judged_by_the_attacks_that_ran_with_both(swept_copy):
+    """The largest of more attacks is larger by chance alone, so it is compared nowhere."""
+    text = words(page_of(swept_copy))
+    sealed = text[text.index("What does encryption change?") : text.index("What does choosing")]
+    assert "largest" not in sealed
+    rows = rows_of(swept_copy)
+    key = "platform.auc.rounds"
+    by = {(r["axis.epsilon"], r["axis.encryption"], r["axis.seed"]): r[key] for r in rows}
+    gaps = [by[e, "off", s] - by[e, "on", s] for e in ("4", "no DP") for s in "01"]
+    groups = [[by[e, c, s] for s in "01"] for e in ("4", "no DP") for c in ("on", "off")]
+    pooled = statistics.fmean(statistics.variance(group) for group in groups) ** 0.5
+    assert pooled > 0 == max(gaps)
+    assert (
+        f"by: 0.000 (0.000 to 0.000) for Gradient alignment, within the spread of the seeds, {pooled:.3f}. "
+        "With a minus it is higher. Attacks that ran with one alone are not compared."
+    ) in sealed
+
+    def found(cell):
+        rows = sweeps.findings(cell)
+        low = 0.2 * (not cell.config.secure_sum.updates)
+        rows[0] = replace(rows[0], value=rows[0].value - low, low=rows[0].low - low)
+        card = replace(rows[0], attack="Linking a style card", value=0.99, low=0.9, high=1.0)
+        return [*rows, card] if cell.config.secure_sum.updates else rows
+
+    for audit in swept_copy.glob("cells/*/run/audit"):
+        shutil.rmtree(audit)
+    page = page_of(sweeps.build(swept_copy, GRID, found=found))
+    check_numbers(swept_copy, page)
+    text = words(page)
+    assert "by: -0.200 (-0.200 to -0.200) for Gradient alignment, beyond the spread of the seeds" in text
+    assert "for Linking a style card" not in text
+
+
+def test_what_a_seed_sets_and_how_many_artists_were_attacked_are_said(swept_copy, odd_copy):
+    text = words(page_of(swept_copy))
+    assert "A seed of the grid is that of pictures, run and audit." in text
+    assert {(r["run.seed"], r["gallery.seed"], r["audit.seed"]) for r in rows_of(swept_copy)} == {
+        (0, 0, 0), (1, 1, 1),
+    }  # fmt: skip
+    assert "of 4 artists attacked" in text
+    assert "A seed of the grid is that of pictures and run." in words(page_of(odd_copy))
+
+
+def test_an_axis_of_the_audit_is_told_apart(tmp_path):
+    audits = {"audits": ["quick", "standard"], "seeds": [0]}
+    out = sweeps.build(tmp_path / "out", audits, audit={"preset": "quick", "targets": 9})
+    text = page_of(out)
+    check_numbers(out, text)
+    told = words(text)
+    assert "audit preset “quick, changed: targets”, or “standard, changed: targets”" in told
+    assert "audit quick" in told
+    assert "audit standard" in told
+
+
 def test_a_sweep_that_goes_on_is_not_reported_on(swept_copy):
     (swept_copy / "sweep.json").unlink()
     with pytest.raises(AuditError, match="not finished"):
@@ -527,7 +651,7 @@ def test_limits_name_few_seeds_chance_and_the_embedded_pictures(swept_copy):
     assert "Seeds are few: at most 2 finished" in text
     assert "above one half by chance" in text
     assert "embedded procedural gallery" in text
-    assert "so they are not independent" in text
+    assert "Runs of one seed share their pictures, so they are not independent" in text
 
 
 def test_names_are_never_markup(odd_copy):

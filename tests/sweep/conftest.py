@@ -42,6 +42,7 @@ def cost():
         {"artwork": None, "artist": None},
         {"artwork": 30, "artist": 0},
         {"artwork": 34.2, "artist": None},
+        procedural=True,
     )
 
 
@@ -64,6 +65,8 @@ def _rows_of(grid: Grid, seed: int = 0) -> list[dict]:
         rows.append(
             {
                 "cell": cell.name,
+                "state": "finished",
+                "privacy.dp": config.privacy.dp,
                 "privacy.unit": "artwork",
                 "privacy.delta": 1e-5,
                 "secure_sum.enabled": config.secure_sum.enabled,
@@ -72,6 +75,12 @@ def _rows_of(grid: Grid, seed: int = 0) -> list[dict]:
                 "utility.baseline_top1": float(top1) - 0.01,
                 "utility.candidates": 16,
                 "platform.identification_rate": rate,
+                "platform.identification_rate_low": None if sealed else max(rate - 0.05, 0.0),
+                "platform.identification_rate_high": None if sealed else min(rate + 0.25, 1.0),
+                "platform.identification_rate_not_run": "updates are sealed" if sealed else None,
+                "platform.membership_auc_low": float(area) - 0.14,
+                "platform.membership_auc_high": min(float(area) + 0.14, 1.0),
+                "platform.membership_auc_attacks": 4 if sealed else 7,
                 "platform.identification_rate_baseline": None if sealed else 0.01,
                 "platform.identification_rate_bound": 0.01 + 0.08 * epsilon
                 if private and not sealed

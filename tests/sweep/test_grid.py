@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.sweep import grid as grids
+from fedstyle_secure.sweep.code import digest_of
 from fedstyle_secure.sweep.grid import Cell, Grid
 from fedstyle_secure.sweep.runner import sweep
 
@@ -45,7 +47,7 @@ def test_cells_are_all_combinations_and_set_what_they_say(grid_of):
             assert flat["privacy.target_epsilon"] == 0.5
         assert cell.points["secure_sum.enabled"] == str(flat["secure_sum.enabled"]).lower()
         # Nothing else than what varies differs from the base.
-        varied = {"run.seed", "privacy.dp", "privacy.target_epsilon", "secure_sum.enabled"}
+        varied = {"run.seed", "gallery.seed", "privacy.dp", "privacy.target_epsilon", "secure_sum.enabled"}
         varied |= {"training.local_steps", "privacy.delta", "gallery.artists"}
         assert {k for k, v in Config().to_flat().items() if flat[k] != v} <= varied
 
@@ -175,7 +177,7 @@ def test_folder_names_are_safe_and_differ_for_different_settings(names, seeds):
     for folder in folders:
         assert folder.isascii()
         assert not set(folder) & set("/\\: \0\n")
-        assert not folder.startswith(".")
+        assert not folder.startswith((".", "-"))
         assert len(folder) < 100
 
 
@@ -205,3 +207,131 @@ def test_the_grid_of_the_issue_is_6_epsilons_encryption_on_and_off_3_seeds():
     assert {e for e, _, _ in seen} == {0.5, 1, 2, 4, 8, "none"}
     assert {sealed for _, sealed, _ in seen} == {(True, True), (False, False)}
     assert grid.audit is not None
+
+
+SPLITS = [
+    {"name": "cards", "share.sgd": 0.2, "share.cards": 0.7, "share.prototypes": 0.1},
+    {"name": "even", "share.sgd": 0.4, "share.cards": 0.4, "share.prototypes": 0.2, "cards.releases": 2},
+]
+UNITS = [
+    {"name": "artwork", "privacy.unit": "artwork"},
+    {"name": "artist", "privacy.unit": "artist", "cards.consent": "none", "privacy.min_cohort": 4},
+]
+
+
+def test_everything_that_the_issue_names_is_an_axis(grid_of):
+    grid = grid_of(
+        {
+            "epsilons": [4, "none"],
+            "unit": UNITS,
+            "split": SPLITS,
+            "secure_sum.enabled": [True, False],
+            "gallery.artists": [8, 12],
+            "training.local_steps": [1, 2],
+            "audits": ["quick", "standard"],
+            "seeds": [0, 1],
+        }
+    )
+    cells = grid.cells()
+    assert len(cells) == 2**8
+    seen = set()
+    for cell in cells:
+        config, audit = cell.config, cell.audit
+        seen.add(
+            (
+                config.privacy.dp, config.privacy.unit, config.share.cards, config.secure_sum.enabled,
+                config.gallery.artists, config.training.local_steps, audit.preset, config.run.seed,
+            )
+        )  # fmt: skip
+        assert (cell.points["audit"], cell.points["unit"]) == (audit.preset, config.privacy.unit)
+        assert (audit.targets, audit.rounds) == ((20, 4) if audit.preset == "quick" else (50, 0))
+        assert audit.label == audit.preset
+    assert len(seen) == 2**8
+
+
+def test_an_audits_preset_keeps_what_the_sweep_changed_and_a_point_changes_what_it_names(grid_of, tmp_path):
+    named = {"name": "few", "audit.preset": "deep", "audit.targets": 9, "audit.without": ["noise"]}
+    grid = grid_of(
+        {"how": [named, {"name": "as it is", "audit.preset": "deep"}], "audit.fpr": [[0.1], [0.01, 0.2]]},
+        {"audit": {"preset": "standard", "steps": 7}},
+    )
+    few, _, usual, other = (cell.audit for cell in grid.cells())
+    assert (few.preset, few.targets, few.steps, few.pictures, few.without) == ("deep", 9, 7, 20, ("noise",))
+    assert (usual.preset, usual.targets, usual.steps, usual.without) == ("deep", 100, 7, ())
+    assert (usual.fpr, other.fpr) == ((0.1,), (0.01, 0.2))
+    assert few.label == "deep, changed: targets, steps, fpr, WHAT IF it lacked: noise"
+    (tmp_path / "again.toml").write_text(grid.to_toml())
+    again = Grid.load(tmp_path / "again.toml")
+    assert [cell.name for cell in again.cells()] == [cell.name for cell in grid.cells()]
+
+
+def test_single_settings_of_the_audit_are_axes_too(grid_of):
+    cells = grid_of({"audit.rounds": [2, 3]}).cells()
+    assert [cell.audit.rounds for cell in cells] == [2, 3]
+    assert {cell.config.audit.record for cell in cells} == {("all",)}
+    for bad, expected in (
+        ({"audits": ["quik"]}, "grid.audits: preset 'quik' is none of quick"),
+        ({"audit.rounds": [-1]}, r"grid\.audit\.rounds: audit\.rounds = -1 is not allowed"),
+        ({"audit.processes": [1, 2]}, r"audit\.processes is the sweep's own"),
+        ({"audit.round": [1]}, r"audit\.round"),
+        ({"audits": ["quick"], "audit.rounds": [2]}, "is set by grid.audits and by grid.audit.rounds"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            grid_of(bad)
+
+
+def _seeds(cell):
+    return cell.config.gallery.seed, cell.config.run.seed, cell.audit and cell.audit.seed
+
+
+@pytest.mark.parametrize(
+    ("grid", "sweep_section", "base", "seeds", "said"),
+    [
+        ({}, {"audit": "quick"}, {}, (7, 7, 7), "that of pictures, run and audit."),
+        ({}, {}, {}, (7, 7, None), "that of pictures and run."),
+        ({}, {"audit": "quick"}, {"gallery.seed": 0}, (0, 7, 7),
+         "that of run and audit. Pictures do not follow from it, as the gallery's seed was set apart"),
+        ({"gallery.seed": [3]}, {"audit": "quick"}, {}, (3, 7, 7), "as an axis of the grid sets"),
+        ({}, {"audit": {"seed": 5}}, {}, (7, 7, 5), "pictures and run. The audit's seed was set apart"),
+        ({}, {"audit": "quick"}, {"gallery.source": "folder", "gallery.path": "x"}, (0, 7, 7),
+         "as the gallery is not a procedural one"),
+    ],
+)  # fmt: skip
+def test_a_seed_is_that_of_pictures_run_and_audit(grid_of, tmp_path, grid, sweep_section, base, seeds, said):
+    asked = grid_of({**grid, "epsilons": [1, "none"], "seeds": [7, 8]}, sweep_section, base)
+    cells = asked.cells()
+    assert _seeds(cells[0]) == seeds
+    # Another seed is another one in everything that it sets; cells of one seed agree in it.
+    assert _seeds(cells[1]) == tuple(8 if seed == 7 else seed for seed in seeds)
+    assert _seeds(cells[2]) == _seeds(cells[0])
+    assert said in asked.seeds
+    (tmp_path / "again.toml").write_text(asked.to_toml())
+    again = Grid.load(tmp_path / "again.toml")
+    assert again.seeds == asked.seeds
+    assert [cell.name for cell in again.cells()] == [cell.name for cell in cells]
+
+
+def test_a_base_file_that_names_the_gallerys_seed_wins_too(tmp_path):
+    (tmp_path / "base.toml").write_text("[gallery]\nseed = 2\n")
+    path = tmp_path / "grid.toml"
+    path.write_text('[sweep]\nbase = "base.toml"\n[grid]\nseeds = [0, 1]\n')
+    assert {cell.config.gallery.seed for cell in Grid.load(path).cells()} == {2}
+
+
+def test_cells_of_another_version_of_the_program_have_other_names(grid_of, tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "a.py").write_text("x = 1\n")
+    first = digest_of([package])
+    (package / "notes.md").write_text("no source")
+    assert digest_of([package]) == first
+    (package / "a.py").write_text("x = 2\n")
+    second = digest_of([package])
+    (package / "a.py").rename(package / "b.py")
+    third = digest_of([package])
+    (package / "a.html.j2").write_text("")
+    assert len({first, second, third, digest_of([package])}) == 4
+    cell = grid_of({"seeds": [0]}).cells()[0]
+    before = cell.name
+    monkeypatch.setattr(grids, "code_digest", lambda: first)
+    assert cell.name != before

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from fedstyle_secure.sweep.epsilon_axis import EpsilonAxis, up
 from fedstyle_secure.sweep.marks import front, marks_of
-from fedstyle_secure.sweep.plots import _figures, draw_all
+from fedstyle_secure.sweep.plots import Foot, _figures, draw_all
 from fedstyle_secure.sweep.tuning import TuningCost
 
 NAMES = ("utility_epsilon", "leakage_epsilon", "utility_leakage")
@@ -23,7 +24,7 @@ def drawn(grid_of, rows_of, full, cost):
     def build(axes=full, cost=cost):
         grid = grid_of(axes)
         marks = marks_of(rows_of(grid), grid.axes)
-        return marks, dict(_figures(marks, cost))
+        return marks, dict(_figures(marks, Foot(cost, "pictures, run and audit")))
 
     return build
 
@@ -139,7 +140,7 @@ def test_axes_have_units_and_the_caption_says_what_one_epsilon_leaves_out(drawn)
         assert "best of many runs is not the epsilon of one (Liu and Talwar 2019" in caption
         assert "the 30 that have one would together cost an artwork ε = 34.2 at δ = 1e-5" in caption
     whole = TuningCost(
-        1e-5, 2, {"artwork": 9.5, "artist": None}, {"artwork": 2, "artist": 0}, {"artwork": 9.5}
+        1e-5, 2, {"artwork": 9.5, "artist": None}, {"artwork": 2, "artist": 0}, {"artwork": 9.5}, False
     )
     _, figures = drawn({"epsilons": [1, 2], "seeds": [0]}, whole)
     caption = " ".join(figures["utility_epsilon"].texts[0].get_text().split())
@@ -178,14 +179,14 @@ def test_the_second_panel_shows_what_training_adds_to_each_runs_own_start(drawn)
 def test_without_a_start_there_is_no_panel_of_gains(grid_of, rows_of, full, cost):
     grid = grid_of(full)
     rows = [row | {"utility.baseline_top1": None} for row in rows_of(grid)]
-    figures = dict(_figures(marks_of(rows, grid.axes), cost))
+    figures = dict(_figures(marks_of(rows, grid.axes), Foot(cost)))
     assert len(figures["utility_epsilon"].axes) == 1
 
 
 def test_what_was_not_run_is_named_and_not_drawn_as_zero(drawn):
     _, figures = drawn()
     left, right = figures["leakage_epsilon"].axes
-    assert left.get_title(loc="left").startswith("encryption on: not run")
+    assert left.get_title(loc="left") == "encryption on: not run: updates are sealed"
     assert right.get_title(loc="left") == ""
     assert len(left.containers) == 6
     assert len(right.containers) == 12
@@ -216,3 +217,192 @@ def test_more_lines_than_colours_go_to_further_figures(grid_of, rows_of, cost, t
         f"{name}-{part}.png" for name in NAMES for part in (1, 2)
     }
     assert draw_all([], grid.axes, cost, tmp_path) == ()
+
+
+def _caption(figure):
+    return " ".join(figure.texts[0].get_text().split())
+
+
+def _segments(panel):
+    """The pale bars of a panel: both ends of each."""
+    from matplotlib.collections import LineCollection
+
+    found = [c for c in panel.collections if isinstance(c, LineCollection) and c.get_alpha()]
+    return [c.get_segments()[0] for c in found]
+
+
+def test_the_audits_own_intervals_are_drawn_from_the_lowest_to_the_highest(drawn):
+    """Seeds that agree in 0 must not look as if nothing were left open."""
+    marks, figures = drawn()
+    for number, column in enumerate(("platform.identification_rate", "platform.membership_auc")):
+        wanted = sorted(
+            (min(m.values(f"{column}_low")), max(m.values(f"{column}_high")))
+            for m in marks
+            if m.values(column)
+        )
+        upright = _segments(figures["leakage_epsilon"].axes[number])
+        assert np.allclose(sorted((a[1], b[1]) for a, b in upright), wanted)
+        assert all(a[0] == b[0] for a, b in upright)
+        level = _segments(figures["utility_leakage"].axes[number])
+        assert np.allclose(sorted((a[0], b[0]) for a, b in level), wanted)
+        low, high = figures["leakage_epsilon"].axes[number].get_ylim()
+        assert all(low <= a <= b <= high for a, b in wanted)
+    legend = [text.get_text() for text in figures["leakage_epsilon"].legends[0].get_texts()]
+    assert legend.count("the audits' own intervals, lowest to highest") == 1
+    assert not _segments(figures["utility_epsilon"].axes[0])
+
+
+def _with(grid_of, rows_of, axes, change):
+    """Figures of rows of which some were changed, and what is named below them."""
+    grid = grid_of(axes)
+    planned = marks_of([change(row) for row in rows_of(grid)], grid.axes)
+    lost = [mark for mark in planned if not mark.done]
+    none = {"artwork": None, "artist": None}
+    cost = TuningCost(1e-5, 1, none, {"artwork": 1, "artist": 0}, none | {"artwork": 34.21}, True)
+    marks = [mark for mark in planned if mark.done]
+    return planned, dict(_figures(marks, Foot(cost, "run and audit", lost)))
+
+
+AXES = {"epsilons": [1, 2, 4], "seeds": [0, 1, 2]}
+EMPTY = ("utility.artist_top1", "utility.baseline_top1", "platform.membership_auc")
+
+
+def _failed(row):
+    columns = [key for key in row if key.startswith(("utility.", "platform.")) or "epsilon" in key]
+    kept = {key: None for key in columns if key != "axis.epsilon"}
+    return row | kept | {"state": "failed"}
+
+
+def test_a_point_with_one_seed_of_three_has_no_bar_and_says_so(grid_of, rows_of):
+    gone = {("2", "1"), ("2", "2")}
+    planned, figures = _with(
+        grid_of, rows_of, AXES,
+        lambda row: _failed(row) if (row["axis.epsilon"], row["axis.seed"]) in gone else row,
+    )  # fmt: skip
+    assert [len(mark.done) for mark in planned] == [3, 1, 3]
+    assert planned[1].spread("utility.artist_top1")[1] is None
+    for name, figure in figures.items():
+        for panel in figure.axes:
+            bars = [container.lines[2] for container in panel.containers]
+            assert sorted(bool(each) for each in bars) == [False, True, True]
+            shown = [text.get_text() for text in panel.texts if "of 3" in text.get_text()]
+            assert shown == (["ε 2 (1 of 3)"] if name == "utility_leakage" else ["1 of 3"])
+        assert "Fewer seeds: ε 2, encryption on: 1 of 3." in _caption(figure)
+
+
+def test_a_figure_that_one_of_three_seeds_has_is_not_the_mean_of_three(grid_of, rows_of):
+    """All three cells finished; in two of them the attack did not run."""
+    _, figures = _with(
+        grid_of, rows_of, AXES,
+        lambda row: row | {"platform.membership_auc": None}
+        if row["axis.epsilon"] == "4" and row["axis.seed"] != "0"
+        else row,
+    )  # fmt: skip
+    (panel,) = figures["leakage_epsilon"].axes[1:]
+    assert [text.get_text() for text in panel.texts] == ["1 of 3"]
+    assert not list(figures["leakage_epsilon"].axes[0].texts)
+    assert "Fewer seeds: ε 4, encryption on: 1 of 3." in _caption(figures["leakage_epsilon"])
+    assert "Fewer seeds" not in _caption(figures["utility_epsilon"])
+
+
+def test_a_point_whose_cells_all_failed_is_named(grid_of, rows_of, tmp_path, cost):
+    planned, figures = _with(
+        grid_of, rows_of, AXES, lambda row: _failed(row) if row["axis.epsilon"] == "2" else row
+    )
+    assert [bool(mark.done) for mark in planned] == [True, False, True]
+    for figure in figures.values():
+        assert "No cell finished, so nothing is drawn: ε 2, encryption on." in _caption(figure)
+        assert len(figure.axes[0].containers) == 2
+    grid = grid_of(AXES)
+    assert draw_all([_failed(row) for row in rows_of(grid)], grid.axes, cost, tmp_path) == ()
+    assert draw_all(
+        [_failed(row) for row in rows_of(grid)][:3] + rows_of(grid)[3:], grid.axes, cost, tmp_path
+    )
+
+
+def test_a_single_finished_seed_of_several_is_no_spread(grid_of, rows_of):
+    _, figures = _with(grid_of, rows_of, AXES, lambda row: _failed(row) if row["axis.seed"] != "0" else row)
+    caption = _caption(figures["utility_epsilon"])
+    assert "no bars of seeds" in caption
+    assert "Means over" not in caption
+
+
+def test_one_cell_without_a_guarantee_leaves_its_point_without_one(grid_of, rows_of):
+    bare = {"privacy.epsilon_artwork_max": None}
+    planned, figures = _with(
+        grid_of, rows_of, AXES,
+        lambda row: row | bare if (row["axis.epsilon"], row["axis.seed"]) == ("2", "1") else row,
+    )  # fmt: skip
+    assert [mark.epsilon is None for mark in planned] == [False, True, False]
+    assert planned[1].bare == "no guarantee"
+    labels = [text.get_text() for text in figures["utility_epsilon"].axes[0].get_xticklabels()]
+    assert labels == ["1", "4", "no guarantee"], "noise was asked for, so it is not called no DP"
+    names = {text.get_text() for panel in figures["utility_leakage"].axes for text in panel.texts}
+    assert names == {"ε 1", "2: no guarantee", "ε 4"}
+
+
+def test_epsilons_that_differ_have_places_and_labels_of_their_own(grid_of, rows_of):
+    grid = grid_of({"epsilons": [1, 1.5, 4]})
+    marks = marks_of(rows_of(grid), grid.axes)
+    axis = EpsilonAxis(marks)
+    assert len({axis.x(mark.epsilon) for mark in marks}) == 3
+    _, figures = _with(grid_of, rows_of, {"epsilons": [1, 1.5, 4]}, dict)
+    labels = [text.get_text() for text in figures["utility_epsilon"].axes[0].get_xticklabels()]
+    assert labels == ["1", "1.5", "4"]
+
+
+def test_deltas_and_units_that_differ_are_said(grid_of, rows_of):
+    _, figures = _with(grid_of, rows_of, AXES, dict)
+    assert (
+        figures["utility_epsilon"].axes[0].get_xlabel().startswith("ε per artwork, all releases of one run")
+    )
+    assert "δ = 1e-5" in figures["utility_epsilon"].axes[0].get_xlabel()
+    first = lambda row: row["axis.epsilon"] == "1"  # noqa: E731
+    _, figures = _with(
+        grid_of, rows_of, AXES, lambda row: row | {"privacy.delta": 1e-6} if first(row) else row
+    )
+    assert "δ differs" in figures["utility_epsilon"].axes[0].get_xlabel()
+    both = {"privacy.unit": "artist", "privacy.epsilon_artist_max": 1.0}
+    _, figures = _with(grid_of, rows_of, AXES, lambda row: row | both if first(row) else row)
+    assert figures["utility_epsilon"].axes[0].get_xlabel().startswith("ε per unit of privacy")
+
+
+def test_epsilons_are_printed_rounded_up(grid_of, rows_of):
+    assert [up(x) for x in (0.4985, 0.997, 1.01, 7.976, 12.01, 150.2, 0.0312)] == [
+        "0.5", "1", "1.1", "8", "13", "151", "0.032",
+    ]  # fmt: skip
+    _, figures = _with(grid_of, rows_of, {"run.rounds": [1, 2]}, lambda row: row)
+    assert "would together cost an artwork ε = 34.3 at" in _caption(figures["utility_epsilon"])
+
+
+def test_the_note_says_of_how_many_attacks_an_auc_is_the_largest(drawn):
+    _, figures = drawn()
+    for name in ("leakage_epsilon", "utility_leakage"):
+        assert "the largest of so many attacks: encryption on 4; encryption off 7;" in _caption(figures[name])
+    assert "of so many attacks" not in _caption(figures["utility_epsilon"])
+    assert not any("guessing" in panel.get_ylabel() for panel in figures["leakage_epsilon"].axes)
+    assert "A seed is that of pictures, run and audit." in _caption(figures["utility_epsilon"])
+
+
+def test_neighbours_on_the_front_within_their_bars_are_called_noise(grid_of, rows_of):
+    """Utility and leakage grow by steps; only the seeds' spread differs between the two sweeps."""
+
+    def apart(spread):
+        def change(row):
+            epsilon, seed = float(row["axis.epsilon"]), int(row["axis.seed"])
+            utility, area = 0.5 + 0.1 * epsilon, 0.5 + 0.05 * epsilon
+            shift = spread * (seed - 1)
+            return row | {"utility.artist_top1": utility + shift, "platform.membership_auc": area + shift}
+
+        return change
+
+    _, near = _with(grid_of, rows_of, {"epsilons": [1, 2], "seeds": [0, 1, 2]}, apart(0.07))
+    said = _caption(near["utility_leakage"])
+    assert "Differences smaller than the bars are noise: on the front" in said
+    assert "ε 1, encryption on and ε 2, encryption on" in said
+    rows = [apart(0.01)(row) | {"platform.identification_rate": None} for row in
+            rows_of(grid_of({"epsilons": [1, 2], "seeds": [0, 1, 2]}))]  # fmt: skip
+    marks = marks_of(rows, grid_of({"epsilons": [1, 2], "seeds": [0, 1, 2]}).axes)
+    cost = TuningCost(1e-5, 1, {"artwork": 1.0}, {"artwork": 1}, {"artwork": 1.0}, True)
+    far = dict(_figures(marks, Foot(cost)))
+    assert "Differences smaller than the bars are noise. Means" in _caption(far["utility_leakage"])

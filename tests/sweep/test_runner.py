@@ -15,9 +15,10 @@ from fedstyle_secure.errors import AuditError, ConfigError, RunError
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.events import event_from_dict
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.sweep.cells import CellFolder, run_cell
+from fedstyle_secure.sweep.cells import CODE, CellFolder, run_cell
+from fedstyle_secure.sweep.code import code_digest
 from fedstyle_secure.sweep.grid import Grid
-from fedstyle_secure.sweep.runner import Sweep, sweep
+from fedstyle_secure.sweep.runner import Sweep, _left_over, _same_pictures, sweep
 
 TINY = {
     "gallery.artists": 4, "gallery.public_artists": 3, "gallery.pictures": 12, "gallery.size": 32,
@@ -85,6 +86,12 @@ def test_a_killed_sweep_goes_on_without_repeating_a_cell_and_ends_the_same(kille
     with pytest.raises(RunError, match="`--resume` goes on with it"):
         sweep(grid, out)
     before = {run: _identity(run) for run in done}
+    # The killed go counts up to its last cell; as if it had been long ago:
+    sessions = json.loads((out / "sessions.json").read_text())
+    assert len(sessions) == 1
+    assert sessions[0]["wall_s"] > 0
+    sessions[0] |= {"began": "2026-01-01T00:00:00+00:00", "wall_s": 5000.0}
+    (out / "sessions.json").write_text(json.dumps(sessions))
     told = []
     resumed = sweep(grid, out, resume=True, on_cell=lambda *values: told.append(values))
     assert {run: _identity(run) for run in done} == before
@@ -92,6 +99,9 @@ def test_a_killed_sweep_goes_on_without_repeating_a_cell_and_ends_the_same(kille
     assert {path: path.read_text() for path in begun} == begun
     assert [values[2:4] for values in told] == [(1, 2), (2, 2)]
     assert told[-1][4] == 0
+    assert resumed.about["wall_s"] > 5000
+    assert (resumed.about["began"], resumed.about["sessions"]) == (sessions[0]["began"], 2)
+    assert resumed.about["code"] == code_digest()
 
     _run_here(grid, tmp_path / "whole")
     whole = sweep(grid, tmp_path / "whole", resume=True)
@@ -244,3 +254,36 @@ def _alive(pid):
         return False
     # Ended but not yet waited for by whoever inherited it.
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_cells_of_another_version_or_grid_are_named_and_not_used(tmp_path, grid_of):
+    ours = [CellFolder(tmp_path / "cells" / cell.name, cell) for cell in grid_of({"seeds": [0]}).cells()]
+    assert _left_over(tmp_path, ours) == {}
+    ours[0].begin(code_digest())
+    assert _left_over(tmp_path, ours) == {}
+    for name, code in (("a", "0" * 64), ("b", "1" * 64), ("c", None), ("d", code_digest())):
+        (tmp_path / "cells" / name).mkdir(parents=True)
+        if code:
+            (tmp_path / "cells" / name / CODE).write_text(code + "\n")
+    assert _left_over(tmp_path, ours) == {
+        "another_version": "3 cells of another version of the program are left in cells/; they are not used, "
+        "but for the tuning cost",
+        "another_grid": "1 cell of another grid is left in cells/; it is not used, but for the tuning cost",
+    }
+
+
+def test_a_cell_with_other_pictures_than_its_seeds_others_is_named(tmp_path, grid_of):
+    grid = grid_of({"epsilons": [1, 2, "none"], "seeds": [0, 1]}, base={"gallery.artists": 4})
+    cells = [CellFolder(tmp_path / cell.name, cell) for cell in grid.cells()]
+    for cell in cells:
+        cell.run.path.mkdir(parents=True)
+        digest = f"pictures of seed {cell.cell.config.gallery.seed}"
+        cell.run.manifest_file.write_text(json.dumps({"gallery": {"digest": digest}}))
+    _same_pictures(cells)
+    odd = cells[4]
+    odd.run.manifest_file.write_text(json.dumps({"gallery": {"digest": "others"}}))
+    with pytest.raises(AuditError, match=f"{odd.path.name}/run/manifest.json: the cell's pictures are not"):
+        _same_pictures(cells)
+    odd.run.manifest_file.write_text("{}")
+    with pytest.raises(AuditError, match=r"manifest\.json: has no hash of the gallery"):
+        _same_pictures(cells)

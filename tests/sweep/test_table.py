@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from pyarrow import parquet
@@ -119,6 +120,86 @@ def test_what_planted_records_prove_does_not_count_against_artworks(made):
     )
     row = tabulate(grid, cells, root).rows[0]
     assert (row["platform.verdict"], row["platform.verdict_artwork"]) == ("leaks", "inconclusive")
+
+
+def test_of_several_attacks_the_bound_is_the_loosest_and_the_worst_is_the_largest_figure(made):
+    grid, cells, _, root = made
+    wide = finding("platform", ROUNDS, 0.7, "not broken by this attack", bound=0.8)
+    narrow = finding("platform", CARD, 0.65, "not broken by this attack", bound=0.95)
+    # The smaller figure has the narrower interval, and so the higher lower end.
+    wide, narrow = replace(wide, low=0.4, high=0.9), replace(narrow, low=0.6, high=0.7)
+    for rows in ([wide, narrow], [narrow, wide]):
+        write_findings(cells[0].run.audit_folder / "findings.json", rows)
+        row = tabulate(grid, cells, root).rows[0]
+        name = "platform.membership_auc"
+        assert [row[name + end] for end in ("", "_low", "_high", "_bound", "_attack", "_attacks")] == [
+            0.7, 0.4, 0.9, 0.95, ROUNDS[1], 2,
+        ]  # fmt: skip
+        assert (row["platform.auc.card_membership_bound"], row["platform.auc.update_rounds_bound"]) == (
+            0.95, 0.8,
+        )  # fmt: skip
+    # A bound that one of them lacks is none of all.
+    write_findings(cells[0].run.audit_folder / "findings.json", [wide, replace(narrow, bound=None)])
+    assert tabulate(grid, cells, root).rows[0]["platform.membership_auc_bound"] is None
+
+
+def test_inconclusive_outweighs_not_broken_in_one_view(made):
+    grid, cells, _, root = made
+    rows = [
+        finding("platform", ROUNDS, 0.5, "not broken by this attack"),
+        finding("platform", CARD, 0.5, "inconclusive"),
+        finding("platform", INVERSION, None, "not run"),
+    ]
+    for order in (rows, rows[::-1]):
+        write_findings(cells[0].run.audit_folder / "findings.json", order)
+        row = tabulate(grid, cells, root).rows[0]
+        assert row["platform.verdict"] == row["platform.verdict_artwork"] == "inconclusive"
+
+
+def test_why_there_is_no_figure_is_what_the_audit_says(made):
+    grid, cells, table, root = made
+    row = table.rows[2]
+    assert row["platform.identification_rate_not_run"] == "because"
+    # The buyer's card counts in the worst view alone; in the platform's nobody tried.
+    assert (row["platform.membership_auc_not_run"], row["platform.membership_auc_attacks"]) == (None, None)
+    assert row["worst.membership_auc_attacks"] == 1
+    assert table.rows[0]["platform.identification_rate_not_run"] is None
+    rows = [
+        replace(finding("platform", attack, None, "not run"), reason=why)
+        for attack, why in ((ROUNDS, "sealed"), (CARD, "no cards"), (ROUNDS, "sealed"))
+    ]
+    write_findings(cells[0].run.audit_folder / "findings.json", rows)
+    row = tabulate(grid, cells, root).rows[0]
+    assert row["platform.membership_auc_not_run"] == "sealed; no cards"
+
+
+def test_no_text_is_a_formula_to_a_spreadsheet(grid_of, tmp_path):
+    points = [{"name": name, "run.rounds": i + 1} for i, name in enumerate(["=1+1", "@x", "plain", "-2"])]
+    grid = grid_of({"=how": points})
+    cells = [CellFolder(tmp_path / "cells" / cell.name, cell) for cell in grid.cells()]
+    cells[0].path.mkdir(parents=True)
+    (cells[0].path / "error.txt").write_text("=cmd|' /C calc'!A0")
+    table = tabulate(grid, cells, tmp_path)
+    table.write(tmp_path)
+    with (tmp_path / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["axis.=how"] for row in rows] == ["'=1+1", "'@x", "plain", "'-2"]
+    assert rows[0]["error"] == "'=cmd|' /C calc'!A0"
+    # The typed table has the texts as they are.
+    assert Table.read(tmp_path) == table
+    assert table.rows[0]["axis.=how"] == "=1+1"
+
+
+def test_an_axis_of_the_audit_has_a_column(grid_of, tmp_path):
+    grid = grid_of({"audits": ["quick", "deep"], "audit.fpr": [[0.1, 0.2]]})
+    cells = [CellFolder(tmp_path / "cells" / cell.name, cell) for cell in grid.cells()]
+    table = tabulate(grid, cells, tmp_path)
+    assert [row["audit.preset"] for row in table.rows] == ["quick", "deep"]
+    assert [row["audit.targets"] for row in table.rows] == [20, 100]
+    assert {row["audit.fpr"] for row in table.rows} == {"0.1, 0.2"}
+    table.write(tmp_path)
+    assert Table.read(tmp_path) == table
+    assert all(column.meaning.endswith(".") for column in table.columns)
 
 
 def test_what_is_missing_is_empty_in_every_file(made):

@@ -1,0 +1,157 @@
+"""Attacks on the product: their control wins, their limit is an artwork's, and no what-if is pretended."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from fedstyle_secure.audit import model
+from fedstyle_secure.audit.blind import Blind
+from fedstyle_secure.audit.cards import CardSide
+from fedstyle_secure.audit.limits import NO_GUARANTEE, Limit
+from fedstyle_secure.audit.scene import Scene
+from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.privacy.accounting import merge
+from fedstyle_secure.privacy.events import DistributedNoise
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.threads import one_thread
+from fedstyle_secure.training import train
+
+SETTINGS = AuditSettings(targets=8, candidates=8, pictures=4, steps=5, rounds=2, processes=1, fpr=(0.1,))
+SMALL = (
+    "gallery.artists=6", "gallery.public_artists=5", "gallery.pictures=20", "gallery.size=32",
+    "style.dim=48", "style.practice_artists=0", "styles.count=3", "run.rounds=2",
+    "training.expected_pictures=15", "audit.record=all",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def single():
+    """As audits run; torch's threads would wait for one another."""
+    with one_thread():
+        yield
+
+
+def trained(tmp_path_factory, name, *settings):
+    folder = tmp_path_factory.mktemp(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        config = Config().override([*SMALL, f"run.studios={folder / 'studios'}", *settings])
+        train(config, folder / "run")
+    return RunFolder(folder / "run")
+
+
+def scene(run, settings, _prepared={}):  # noqa: B006 - pictures are prepared once a run
+    at = Scene(run, settings)
+    first = _prepared.setdefault(run.path, at)
+    at._works, at._public = first._works, first.public
+    at.blind = Blind(0.5)
+    return at
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    return trained(tmp_path_factory, "noisy", "privacy.noise_multiplier=6", "cards.releases=1")
+
+
+@pytest.fixture(scope="module")
+def cnn(tmp_path_factory):
+    return trained(
+        tmp_path_factory, "cnn", "style.encoder=cnn", "style.train=all", "style.dim=8",
+        "style.pretrain_steps=3", "gallery.artists=4", "gallery.public_artists=3", "gallery.pictures=8",
+        "privacy.noise_multiplier=2", "training.expected_pictures=6", "cards.releases=2",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", [model.similarity, model.gradient_length])
+def test_the_control_is_of_an_encoder_of_its_own(noisy, attack):
+    """It is not the attack on the run once more."""
+    everyone = attack(scene(noisy, SETTINGS)).findings[0]
+    assert everyone.control != everyone.value
+    assert everyone.control > 0.52
+
+
+def test_the_controls_encoder_was_made_to_fit_the_pictures(noisy):
+    at = scene(noisy, SETTINGS)
+
+    def lost(encoder):
+        found = []
+        for artist in at.artists:
+            works = at.works(artist, "train")
+            loss, targets = at.objective(encoder, at.last, artist, works.styles)
+            found.append(float(loss(encoder(works.prepared), targets).mean().detach()))
+        return np.mean(found)
+
+    assert lost(model._overfitted(at)) < 0.5 * lost(at.encoder(at.last))
+
+
+def test_the_limit_is_that_of_every_release_in_both_worlds(noisy):
+    """All are Gaussians over all pictures here, so that mu = 2 sqrt(sum of 1 / noise^2) exactly."""
+    at = scene(noisy, SETTINGS)
+    outcome = model.similarity(at)
+    limit = outcome.roc[1]
+    assert limit.events == merge(at.plan.events())
+    assert limit.hops == 2
+    noises = [event.noise_multiplier for event in at.plan.events()]
+    assert len(noises) == 4
+    exact = norm.cdf(2 * np.sqrt(np.sum(1 / np.square(noises))) / np.sqrt(2))
+    assert exact <= outcome.findings[0].bound <= exact + 2e-3
+
+
+def test_where_the_unit_is_the_artist_the_limit_is_still_an_artworks(tmp_path_factory):
+    """An artwork that comes or goes changes a portfolio: two hops of the sum, where an artist is one."""
+    run = trained(tmp_path_factory, "artist", "privacy.unit=artist", "privacy.noise_multiplier=4")
+    at = scene(run, SETTINGS)
+    events = at.costs()
+    assert events == [DistributedNoise(at.plan.shared.noise, 2, 6)] * 3
+    assert Limit(events, 2).auc() > Limit(at.plan.events(), 2).auc() + 0.05
+    assert model.similarity(at).roc[1].events == merge(events)
+
+
+@pytest.mark.parametrize("missing", [("noise",), ("clip",), ("noise", "clip")])
+def test_what_needs_another_run_is_not_run(noisy, cnn, missing):
+    for run, attacks in ((noisy, (model.similarity, model.gradient_length)), (cnn, (model.inversion,))):
+        for attack in attacks:
+            with pytest.raises(AuditError, match="needs the run trained anew without it"):
+                attack(scene(run, SETTINGS.model_copy(update={"without": missing})))
+
+
+def test_inversion_under_trained_weights_is_limited_by_what_trained_them(cnn):
+    """Where no round was kept, cards are read under the product's weights, which hold everything."""
+    at = scene(cnn, SETTINGS)
+    found = model.inversion(at).findings[0]
+    assert merge(CardSide.of(at).events()) == merge(at.plan.events())
+    # What a blind guess finds comes on top.
+    assert found.bound >= Limit(at.plan.events()).success(1 / 8) - 1e-9
+    blind = scene(cnn, SETTINGS)
+    blind.rounds = ()
+    assert merge(CardSide.of(blind).events()) == merge(at.plan.events())
+
+
+def test_a_ledger_that_holds_more_than_the_plan_leaves_no_limit(noisy, monkeypatch):
+    """Somebody's noise was smaller than the settings say: then nothing may be stated."""
+    ledgers = json.loads(noisy.ledger_file.read_text(encoding="utf-8"))
+    name = sorted(ledgers)[2]
+    entry = next(e for e in ledgers[name] if e["kind"] == "card")
+    entry["artwork_cost"]["noise_multiplier"] /= 2
+    edited = noisy.path / "edited.json"
+    edited.write_text(json.dumps(ledgers), encoding="utf-8")
+    monkeypatch.setattr(RunFolder, "ledger_file", property(lambda self: edited))
+    with pytest.raises(AuditError, match=f"artist '{name}': its releases of kind 'card' cost"):
+        model.similarity(scene(noisy, SETTINGS))
+    assert scene(noisy, SETTINGS.model_copy(update={"without": ("noise",)})).noise is False
+    entry["artwork_cost"] = None
+    edited.write_text(json.dumps(ledgers), encoding="utf-8")
+    with pytest.raises(AuditError, match="kind 'card'"):
+        scene(noisy, SETTINGS).costs()
+
+
+def test_without_any_defence_there_is_no_limit(noisy):
+    assert scene(noisy, SETTINGS.model_copy(update={"without": ("noise",)})).costs() == [NO_GUARANTEE]
+    bare = scene(noisy, SETTINGS.model_copy(update={"without": ("clip",)}))
+    assert bare.costs() == [NO_GUARANTEE]
+    # Rows of cards have length 1 by themselves: without the clip they cost the same.
+    assert bare.costs(("card",)) == [bare.plan.card.event("artwork")]

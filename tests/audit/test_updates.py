@@ -1,0 +1,318 @@
+"""Attacks on updates win where nothing is defended, read the record, and state limits that cover it."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fedstyle_secure.audit import updates
+from fedstyle_secure.audit.scene import Scene
+from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.privacy.accounting import merge
+from fedstyle_secure.privacy.events import SampledGaussian
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.training import train
+
+SETTINGS = AuditSettings(targets=12, candidates=30, confidence=0.95, rounds=0, processes=1, fpr=(0.1,))
+SMALL = (
+    "gallery.artists=6", "gallery.public_artists=6", "gallery.pictures=24", "gallery.size=32", "style.dim=64",
+    "style.practice_artists=0", "styles.count=4", "run.rounds=3", "training.expected_pictures=18",
+    "audit.record=all", "secure_sum.enabled=false", "prototypes.releases=2",
+)  # fmt: skip
+NOISY = ("privacy.noise_multiplier=2", "privacy.clip_norm=0.5", "training.sampling_rate=0.5")
+
+
+def _run(folder, *settings):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        train(Config().override([*SMALL, f"run.studios={folder / 'studios'}", *settings]), folder / "run")
+    return RunFolder(folder / "run")
+
+
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory):
+    return _run(tmp_path_factory.mktemp("plain"), "privacy.dp=off", "style.views=4")
+
+
+@pytest.fixture(scope="module")
+def plain(plain_run):
+    """Read only."""
+    return Scene(plain_run, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def noisy_run(tmp_path_factory):
+    return _run(tmp_path_factory.mktemp("noisy"), *NOISY)
+
+
+@pytest.fixture(scope="module")
+def noisy(noisy_run):
+    """Read only."""
+    return Scene(noisy_run, SETTINGS)
+
+
+def _with_replies(scene, number, change):
+    """A scene whose record of a round holds other replies."""
+    other = copy.copy(scene)
+    other.rounds = tuple(
+        replace(r, replies=change(dict(r.replies))) if r.instruction.round == number else r
+        for r in scene.rounds
+    )
+    return other
+
+
+@pytest.mark.parametrize(
+    ("attack", "floor"),
+    [
+        (updates.update_of_one, 0.99),
+        (updates.batch_match, 0.75),
+        (updates.rounds_alignment, 0.75),
+        (updates.mean_alignment, 0.52),  # six artists' pictures in one mean hide one another
+    ],
+)
+def test_attacks_win_where_nothing_is_defended(plain, attack, floor):
+    """A sign, an order or a half of the pictures turned round would end up at or below one half."""
+    found = attack(plain).findings[0]
+    assert found.value > floor
+    assert found.control > floor - 0.1
+
+
+def test_the_style_is_named_where_nothing_is_defended(noisy):
+    """One of four; with the sign of the features turned round it would be the least likely one."""
+    assert updates.style_of_one(noisy).findings[0].control > 0.6
+
+
+def _limit_of(attack, scene, monkeypatch):
+    """Events and hops of the limit that an attack is held against."""
+    seen = []
+
+    class Kept(updates.Limit):
+        def __init__(self, events, hops=1):
+            events = list(events)
+            seen.append((merge(events), hops))
+            super().__init__(events, hops)
+
+    monkeypatch.setattr(updates, "Limit", Kept)
+    attack(scene)
+    (found,) = seen
+    return found
+
+
+def _events(scene, updates_=0, cards=0, prototypes=0, metrics=0):
+    plan = scene.plan
+    return [
+        *[plan.sgd.event("artwork")] * updates_, *[plan.card.event("artwork")] * cards,
+        *[plan.prototypes.event("artwork")] * prototypes, *[plan.metrics.event("artwork")] * metrics,
+    ]  # fmt: skip
+
+
+def test_limits_cover_the_releases_that_an_attack_reads_and_what_those_were_made_at(noisy, monkeypatch):
+    """The opening round 0 has a card and a prototype sum, rounds 1 to 3 updates, the last round all of it."""
+    schedule, last = noisy.plan.schedule, max(noisy.plan.schedule.updates)
+    assert min(schedule.cards | schedule.prototypes) == 0
+    upto = {
+        kind: sum(n <= last for n in getattr(schedule, kind)) for kind in ("cards", "prototypes", "metrics")
+    }
+    everything = merge(_events(noisy, updates_=3, **upto))
+    # The noise may be such that the encoder moved in no round.
+    moved = {n: torch.from_numpy(t) for n, t in noisy.encoder(noisy.first).trainable_arrays().items()}
+    sent = [r.instruction for r in noisy.rounds if r.instruction.round in schedule.updates]
+    monkeypatch.setattr(updates, "_changes", lambda scene: [(one, moved) for one in sent])
+    monkeypatch.setattr(updates, "_require_mean_remade", lambda *_: "")
+    for attack in (updates.rounds_alignment, updates.mean_alignment):
+        assert _limit_of(attack, noisy, monkeypatch) == (everything, 2)
+    opening = {"cards": 1, "prototypes": int(0 in schedule.prototypes)}
+    first = merge(_events(noisy, updates_=1, **opening))
+    assert _limit_of(updates.batch_match, noisy, monkeypatch) == (first, 2)
+    # A batch of one was surely drawn, and its own round counts once.
+    surely = SampledGaussian(noisy.plan.sgd.noise_multiplier, 1.0, noisy.plan.sgd.steps)
+    one = merge([surely, *_events(noisy, **opening)])
+    for attack in (updates.update_of_one, updates.style_of_one):
+        assert _limit_of(attack, noisy, monkeypatch) == (one, 1)
+
+
+@pytest.mark.parametrize("attack", [updates.batch_match, updates.rounds_alignment])
+@pytest.mark.parametrize("which", ["plain", "noisy"])
+def test_another_artists_update_in_the_record_is_noticed(request, attack, which):
+    """The record is what is read: with other replies there is no finding, as nothing fits them."""
+    scene = request.getfixturevalue(which)
+    a, b = scene.artists[:2]
+    louder = {n: np.array(t) * 3 for n, t in scene.rounds[1].replies[a].arrays["update"].items()}
+
+    def swapped(replies):
+        if which == "plain":
+            return replies | {a: replies[b], b: replies[a]}
+        return replies | {a: replace(replies[a], arrays={"update": louder})}
+
+    with pytest.raises(AuditError, match=f"update of artist '{a}' in round 1 is not what its pictures give"):
+        attack(_with_replies(scene, 1, swapped))
+
+
+@pytest.mark.parametrize("attack", [updates.batch_match, updates.rounds_alignment])
+def test_findings_are_of_the_recorded_updates(noisy, attack):
+    """Another draw of the same training fits as well, and is another finding."""
+    other = copy.copy(noisy)
+    other.settings = SETTINGS.model_copy(update={"seed": 7})
+    drawn = {a: other.update_of_all(noisy.first, a, defended=True) for a in noisy.artists}
+
+    def redrawn(replies):
+        return {
+            a: replace(r, arrays={"update": {n: t.numpy() for n, t in drawn[a].items()}})
+            for a, r in replies.items()
+        }
+
+    scene = _with_replies(noisy, noisy.first.round, redrawn)
+    assert attack(scene).findings[0].value != attack(noisy).findings[0].value
+
+
+def test_an_audit_that_overlooks_the_views_is_not_run(plain):
+    """Such an attack found little in a run that gave much away."""
+    scene = copy.copy(plain)
+    scene._views = {}
+    style = scene.config.style.model_copy(update={"views": 1})
+    scene.config = scene.config.model_copy(update={"style": style})
+    for attack in (updates.rounds_alignment, updates.mean_alignment, updates.update_of_one):
+        with pytest.raises(AuditError, match="so that an attack on it would show nothing"):
+            attack(scene)
+
+
+def test_the_views_make_the_attack_stronger_than_the_pictures_alone(plain, monkeypatch):
+    with_views = updates.rounds_alignment(plain).findings[0].value
+    monkeypatch.setattr(Scene, "views", lambda self, works: works.prepared[:, None])
+    monkeypatch.setattr(updates, "_require_remade", lambda *_: "")
+    assert updates.rounds_alignment(plain).findings[0].value < with_views - 0.03
+
+
+def test_recorded_updates_must_hold_as_much_noise_as_the_plan_says(noisy):
+    """Neither half of it nor twice as much."""
+    sent, artist = noisy.first, noisy.artists[0]
+    assert "as exactly as its noise allows" in updates._require_remade(noisy, sent, artist)
+    for plan in (
+        replace(noisy.plan.sgd, noise_multiplier=4.0),
+        replace(noisy.plan.sgd, noise_multiplier=1.0),
+    ):
+        other = copy.copy(noisy)
+        other.plan = replace(noisy.plan, sgd=plan)
+        with pytest.raises(AuditError, match="is not what its pictures give"):
+            updates._require_remade(other, sent, artist)
+
+
+def test_an_artist_who_misses_a_round_is_read_in_the_others(plain):
+    last, gone = max(plain.plan.schedule.updates), plain.artists[-1]
+    scene = _with_replies(plain, last, lambda replies: {a: r for a, r in replies.items() if a != gone})
+    found, whole = updates.rounds_alignment(scene), updates.rounds_alignment(plain)
+    assert "read 17 updates of 6 of 6 artists, and 1 did not come" in found.findings[0].reason
+    assert "read 18 updates of 6 of 6 artists;" in whole.findings[0].reason
+    assert found.findings[0].value == pytest.approx(whole.findings[0].value, abs=0.1)
+    first = min(plain.plan.schedule.updates)
+    scene = _with_replies(plain, first, lambda replies: {a: r for a, r in replies.items() if a != gone})
+    assert updates.batch_match(scene).findings[0].n == updates.batch_match(plain).findings[0].n
+
+
+def test_what_if_without_noise_or_clip_reads_no_encoder_that_holds_them(noisy):
+    for without in (("noise",), ("clip",)):
+        scene = Scene(noisy.run, SETTINGS.model_copy(update={"without": without}))
+        with pytest.raises(AuditError, match=f"needs the run trained anew without {without[0]}"):
+            updates.mean_alignment(scene)
+        sent, artist = scene.first, scene.artists[0]
+        assert updates._recorded(scene, sent, artist) is None
+        assert "made anew" in updates._require_remade(scene, sent, artist)
+
+
+def test_a_change_is_of_the_round_that_was_sent_and_the_mean_of_its_updates(plain):
+    for sent, change in updates._changes(plain):
+        recorded = next(r for r in plain.rounds if r.instruction.round == sent.round)
+        for name, tensor in change.items():
+            mean = np.mean([r.arrays["update"][name] for r in recorded.replies.values()], axis=0)
+            np.testing.assert_allclose(tensor.numpy(), mean, atol=1e-6 * np.abs(sent.encoder[name]).max())
+
+
+def test_the_control_of_the_mean_is_a_mean_and_that_of_an_undefended_run_the_run_itself(plain):
+    scene = copy.copy(plain)
+    scene.artists = plain.artists[:4]
+    found = updates.mean_alignment(scene).findings[0]
+    assert found.control == pytest.approx(found.value, abs=1e-3)
+
+
+def test_targets_are_training_pictures_and_candidates_hold_each_once(plain):
+    for target in updates._targets(plain, 12):
+        portfolio = plain.gallery.portfolio(target.works.artist)
+        picture = target.works.pictures[target.index]
+        assert any(np.array_equal(picture, one) for one in portfolio.train_pictures)
+        shown = (target.pictures[target.number].permute(1, 2, 0) * 255).round().byte().numpy()
+        np.testing.assert_array_equal(shown, picture)
+        same = (target.candidates == target.candidates[target.number]).flatten(1).all(1)
+        assert same.sum() == 1
+
+
+def test_tracing_knows_the_variance_of_the_noise_that_an_update_came_with(noisy, monkeypatch):
+    """By what was recorded: the variance of its noise on the mean gradient, times the number of members."""
+    told = []
+
+    def kept(candidates, mean, elsewhere, noise_variance=0.0):
+        told.append((mean, noise_variance))
+        return np.arange(float(len(candidates)))
+
+    monkeypatch.setattr(updates, "traced", kept)
+    artist, sent = noisy.artists[0], noisy.first
+    update = updates._recorded(noisy, sent, artist)
+    updates._aligned(noisy, [sent], [update], artist, True)
+    mean, variance = told[0]
+    sgd, config = noisy.plan.sgd, noisy.config.training
+    members = config.expected_pictures * sgd.sampling_rate * sgd.steps
+    clean = noisy.gradients(sent, artist, noisy.works(artist, "train")).mean(axis=0)
+    # The pictures that were not drawn add a little.
+    assert np.var(mean - clean) * members == pytest.approx(variance, rel=0.15)
+    # Without noise, and with everybody drawn, the mean is the pictures' own.
+    undefended = noisy.update_of_all(sent, artist, defended=False)
+    updates._aligned(noisy, [sent], [undefended], artist, False)
+    mean, variance = told[2]
+    own = noisy.gradients(sent, artist, noisy.works(artist, "train"), defended=False).mean(axis=0)
+    assert variance == 0.0
+    np.testing.assert_allclose(mean, own, atol=1e-3 * np.abs(own).max())
+
+
+def test_the_same_attack_is_the_control_and_batches_of_one_are_called_what_they_are(
+    noisy, plain, monkeypatch
+):
+    used = []
+    real = updates._attacked
+
+    def kept(scene, sent, attack, *rest):
+        used.append((attack, rest[-1]))
+        return real(scene, sent, attack, *rest)
+
+    monkeypatch.setattr(updates, "_attacked", kept)
+    reason = updates.update_of_one(noisy).findings[0].reason
+    assert {defended for _, defended in used} == {True, False}
+    assert len({id(attack) for attack, _ in used}) == 1
+    # 18 pictures at one half: 18 / 2^18.
+    assert "this run's sampler draws in 6.9e-05 of an artist's steps at most" in reason
+    assert "this run's sampler draws never" in updates._batches_of_one(plain)
+
+
+def test_style_is_held_against_what_the_attack_names_without_the_picture(noisy, monkeypatch):
+    """An attack that always names the right style, whatever it is shown, gives nothing away."""
+    monkeypatch.setattr(
+        updates, "_guessed_style", lambda scene, sent, target, *_: int(target.works.styles[target.index])
+    )
+    found = updates.style_of_one(noisy).findings[0]
+    assert (found.value, found.baseline, found.details["prior only"]) == (1.0, 1.0, 1.0)
+    assert found.verdict != "leaks"
+
+
+def test_features_are_sought_in_the_span_of_all_views():
+    """A view that is not the first counts as much; a stranger's does not."""
+    generator = torch.Generator().manual_seed(0)
+    candidates = torch.randn(5, 3, 20, generator=generator)
+    found = updates._likeness(
+        updates.Evidence("", 0.0, True, features=-candidates[2, 1][None]),
+        updates._Target(None, 0, candidates, candidates, 2),
+    )
+    assert found[2] == pytest.approx(1.0)
+    assert found.argmax() == 2
+    assert max(found[[0, 1, 3, 4]]) < 0.8
