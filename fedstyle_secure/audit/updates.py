@@ -587,8 +587,8 @@ def _batches_of_one(scene: Scene) -> str:
     plan = scene.plan.sgd
     sizes = np.array([len(scene.works(artist, "train")) for artist in scene.artists])
     share = float(np.max(sizes * plan.sampling_rate * (1 - plan.sampling_rate) ** (sizes - 1)))
-    often = f"in {share:.2g} of an artist's steps at most" if share else "never"
-    return f"batches of one, made anew: a worst case, which this run's sampler draws {often}"
+    often = f"draws in {share:.2g} of an artist's steps at most" if share else "never draws"
+    return f"batches of one, made anew: a worst case, which this run's sampler {often}"
 
 
 def _targets(scene: Scene, count: int) -> list[_Target]:

@@ -292,7 +292,7 @@ def test_the_same_attack_is_the_control_and_batches_of_one_are_called_what_they_
     assert len({id(attack) for attack, _ in used}) == 1
     # 18 pictures at one half: 18 / 2^18.
     assert "this run's sampler draws in 6.9e-05 of an artist's steps at most" in reason
-    assert "this run's sampler draws never" in updates._batches_of_one(plain)
+    assert "this run's sampler never draws" in updates._batches_of_one(plain)
 
 
 def test_style_is_held_against_what_the_attack_names_without_the_picture(noisy, monkeypatch):
