@@ -1,17 +1,21 @@
 """A cost is never printed below what it is."""
 
 from decimal import Decimal
+from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedstyle_secure.privacy.figures import rounded_up
 
 
 @given(st.floats(min_value=0, max_value=1e6), st.integers(min_value=0, max_value=6))
+@example(3.2e-47, 0)
+@example(5e-324, 6)
 def test_a_printed_epsilon_is_at_least_the_epsilon_and_less_than_a_step_above(epsilon, places):
     printed = Decimal(rounded_up(epsilon, places))
-    assert 0 <= printed - Decimal(repr(epsilon)) < Decimal(1).scaleb(-places)
+    # Fractions are exact; a Decimal's subtraction rounds to 28 digits.
+    assert 0 <= Fraction(printed) - Fraction(repr(epsilon)) < Fraction(1, 10**places)
     assert -printed.as_tuple().exponent == places
 
 
