@@ -177,9 +177,9 @@ def _with_gain(marks: Sequence[Mark], utility: Quantity) -> list[Mark]:
 
 def _gain(marks: Sequence[Mark], utility: Quantity) -> Iterator[Quantity]:
     """What private training adds: beside the utility itself its start would hide below it."""
-    values = [abs(value) for mark in marks for value in mark.values(_GAIN)]
-    if values:
-        most = 1.3 * max(*values, 0.01)
+    reach = [abs(value) for value in _reach(marks, _GAIN)]
+    if reach:
+        most = 1.2 * max(*reach, 0.01)
         yield Quantity(_GAIN, "gain by private training (share)", "", utility.chance_label, -most, most)
 
 
@@ -189,7 +189,7 @@ def _against_epsilon(marks: Sequence[Mark], quantities: Sequence[Quantity], titl
     def draw(panel: Axes, quantity: Quantity) -> None:
         place.dress(panel, marks)
         panel.set_ylabel(quantity.label)
-        panel.set_ylim(_lowest(marks, quantity), quantity.high)
+        panel.set_ylim(_lowest(marks, quantity), _highest(marks, quantity))
         _reference(panel, marks, quantity, place)
         for number, (look, own) in enumerate(_lines(marks)):
             shown = [mark for mark in own if mark.values(quantity.column)]
@@ -210,9 +210,30 @@ def _against_epsilon(marks: Sequence[Mark], quantities: Sequence[Quantity], titl
 
 
 def _lowest(marks: Sequence[Mark], quantity: Quantity) -> float:
-    """Where an axis begins, so that no interval of an audit is cut off."""
+    """Where an axis begins, so that no bar and no interval of an audit is cut off."""
     ends = [own[0] for mark in marks if quantity.bound and (own := mark.interval(quantity.column))]
-    return min([quantity.low, *(end - 0.03 for end in ends)])
+    return min([quantity.low, *(end - _room(quantity) for end in (*ends, *_reach(marks, quantity.column)))])
+
+
+def _highest(marks: Sequence[Mark], quantity: Quantity) -> float:
+    """Where an axis ends, so that no bar is cut off."""
+    return max([quantity.high, *(end + _room(quantity) for end in _reach(marks, quantity.column))])
+
+
+def _room(quantity: Quantity) -> float:
+    return 0.03 * (quantity.high - quantity.low)
+
+
+def _reach(marks: Sequence[Mark], column: str) -> list[float]:
+    """Single values and the ends of bars."""
+    found = []
+    for mark in marks:
+        found += mark.values(column)
+        spread = mark.spread(column)
+        if spread is not None:
+            middle, half = spread[0], spread[1] or 0.0
+            found += [middle - half, middle + half]
+    return found
 
 
 def _say_fewer(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: EpsilonAxis) -> None:
@@ -232,9 +253,9 @@ def _trade_off(marks: Sequence[Mark], utility: Quantity, leaks: Sequence[Quantit
     def draw(panel: Axes, leak: Quantity) -> None:
         panel.set_xlabel(leak.label)
         panel.set_ylabel(utility.label)
-        panel.set_xlim(_lowest(marks, leak), 1.03)
+        panel.set_xlim(_lowest(marks, leak), _highest(marks, leak))
         shown = [m for m in marks if m.values(leak.column) and m.values(utility.column)]
-        values = [v for m in shown for v in m.values(utility.column)]
+        values = _reach(shown, utility.column)
         room = max(0.12 * (max(values) - min(values)), 0.02) if values else 0.1
         panel.set_ylim(min(values, default=0) - room, max(values, default=1) + room)
         chance = _mean(v for m in shown for v in m.values(leak.chance))

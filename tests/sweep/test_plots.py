@@ -176,6 +176,31 @@ def test_the_second_panel_shows_what_training_adds_to_each_runs_own_start(drawn)
     assert low < 0 < max(abs(gain) for each in gains for gain in each) < high
 
 
+@pytest.mark.parametrize("odd", [0.0, 1.0])
+def test_bars_of_seeds_that_disagree_are_not_cut_off(grid_of, rows_of, odd):
+    """One seed in three at one end, the others at the other: a bar ends beyond every seed."""
+    ends = {"1": odd, "0": 1 - odd, "2": 1 - odd}
+
+    def apart(row):
+        at = ends[row["axis.seed"]]
+        moved = ("utility.artist_top1", "platform.membership_auc", "platform.identification_rate")
+        return row | dict.fromkeys(moved, at) | {"utility.baseline_top1": 0.5}
+
+    axes = AXES | {"encryption": [{"name": "off", "secure_sum.enabled": False}]}
+    _, figures = _with(grid_of, rows_of, axes, apart)
+    half = statistics.stdev(ends.values())
+    for figure in figures.values():
+        for panel in figure.axes:
+            low, high = panel.get_ylim()
+            upright = [(y - s, y + s) for _, y, s in _bars(panel)]
+            assert len(upright) == 3
+            assert all(low < a < b < high for a, b in upright)
+    for panel in figures["utility_leakage"].axes:
+        low, high = panel.get_xlim()
+        for x, _, _ in _bars(panel):
+            assert low < x - half < x + half < high
+
+
 def test_without_a_start_there_is_no_panel_of_gains(grid_of, rows_of, full, cost):
     grid = grid_of(full)
     rows = [row | {"utility.baseline_top1": None} for row in rows_of(grid)]
