@@ -6,7 +6,6 @@ carry it through Flower, whose run configuration knows only flat keys and scalar
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic import (
 )
 
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.hints import did_you_mean
 
 Scalar = str | int | float | bool
 
@@ -358,7 +358,7 @@ def _nest(items: Iterable[tuple[str, Any]], origin: str) -> dict[str, dict[str, 
     for key, value in items:
         section, dot, name = key.partition(".")
         if not dot:
-            raise ConfigError(f"{origin}: {key!r} is not section.key{_nearest(key, _all_keys())}")
+            raise ConfigError(f"{origin}: {key!r} is not section.key{did_you_mean(key, _all_keys())}")
         nested.setdefault(section, {})[name] = value
     return nested
 
@@ -371,19 +371,11 @@ def _all_keys() -> list[str]:
     ]
 
 
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    valid = list(valid)
-    match = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    if match:
-        return f"; did you mean {match[0]!r}?"
-    return f"; valid: {', '.join(valid)}"
-
-
 def _refuse_unknown(values: Mapping[str, Any], origin: str) -> None:
     for section, keys in values.items():
         if section not in Config.model_fields:
             raise ConfigError(
-                f"{origin}: unknown section {section!r}{_nearest(section, Config.model_fields)}"
+                f"{origin}: unknown section {section!r}{did_you_mean(section, Config.model_fields)}"
             )
         if not isinstance(keys, Mapping):
             raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
@@ -391,7 +383,7 @@ def _refuse_unknown(values: Mapping[str, Any], origin: str) -> None:
         for key in keys:
             if key not in known:
                 elsewhere = [full for full in _all_keys() if full.split(".", 1)[1] == key]
-                hint = f"; did you mean {elsewhere[0]!r}?" if elsewhere else _nearest(key, known)
+                hint = f"; did you mean {elsewhere[0]!r}?" if elsewhere else did_you_mean(key, known)
                 raise ConfigError(f"{origin}: unknown setting '{section}.{key}'{hint}")
 
 

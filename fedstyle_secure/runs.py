@@ -129,11 +129,6 @@ class RunFolder:
         return self.path / "audit"
 
     @property
-    def report_folder(self) -> Path:
-        """Pages for people, made of everything else."""
-        return self.path / "report"
-
-    @property
     def canaries_file(self) -> Path:
         """Which canaries are in, JSON; for the auditor and the artists, not for the platform."""
         return self.path / "canaries.json"
@@ -369,4 +364,5 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

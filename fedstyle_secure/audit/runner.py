@@ -28,7 +28,7 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import Item, View, views_of
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.processes import leave_with_parent
-from fedstyle_secure.runs import RunFolder, write_text
+from fedstyle_secure.runs import RunFolder, file_sha256, write_text
 from fedstyle_secure.threads import one_thread
 
 FORMAT = 1
@@ -131,7 +131,7 @@ def audit(
             for k in catalogue()
         ],
         "inputs": dict(inputs),
-        "files": {p.name: _sha256(p) for p in sorted(home.iterdir()) if p.is_file()},
+        "files": {p.name: file_sha256(p) for p in sorted(home.iterdir()) if p.is_file()},
     }  # fmt: skip
     write_text(home / "audit.json", json.dumps(about, indent=1) + "\n")
     return Audit.open(folder)
@@ -304,8 +304,3 @@ def _key(settings: AuditSettings, inputs: Mapping[str, str]) -> str:
     """What a kept job depends on."""
     text = json.dumps([__version__, settings.model_dump(mode="json"), dict(inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

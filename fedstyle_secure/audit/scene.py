@@ -380,12 +380,10 @@ class Scene:
         training: LocalTraining,
         artist: str,
         targets: Tensor | None,
-        later: tuple[Instruction, ...] = (),
     ) -> Observation:
         """What an adversary holds of one artist's updates."""
         encoder = self.encoder(instruction)
         loss, _ = self.objective(encoder, instruction, artist, np.zeros(1, np.int64))
-        images = self.images
         return Observation(
             model=encoder,
             weights={name: torch.from_numpy(array) for name, array in instruction.encoder.items()},
@@ -393,10 +391,7 @@ class Scene:
             updates=updates,
             training=training,
             loss=loss,
-            normalisation=CENTRED if images else None,
-            later_weights=tuple(
-                {name: torch.from_numpy(array) for name, array in more.encoder.items()} for more in later
-            ),
+            normalisation=CENTRED if self.images else None,
             targets=targets,
             public_pictures=self.seen(self.public.prepared),
         )

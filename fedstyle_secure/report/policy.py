@@ -6,7 +6,6 @@ to show that it is below its limit is a failure, not a pass.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedstyle_secure.audit.findings import Finding, Verdict
 from fedstyle_secure.errors import AuditError, ConfigError
+from fedstyle_secure.hints import did_you_mean
 from fedstyle_secure.report.facts import Facts, read_facts
 
 VIEWS = (
@@ -159,7 +159,7 @@ def _load(path: Path) -> tuple[str, Policy]:
     for view in views if isinstance(views, dict) else ():
         if view not in (*VIEWS, "all"):
             line = _line(lines, "attacks", "forbidden_verdicts", view)
-            raise ConfigError(f"{path}:{line}: unknown view {view!r}{_nearest(view, (*VIEWS, 'all'))}")
+            raise ConfigError(f"{path}:{line}: unknown view {view!r}{did_you_mean(view, (*VIEWS, 'all'))}")
     return text, policy
 
 
@@ -168,7 +168,7 @@ def _refuse_unknown(path: Path, lines: Mapping[tuple[str, ...], int], values: Ma
     for section, inner in values.items():
         if section not in parts:
             raise ConfigError(
-                f"{path}:{_line(lines, section)}: unknown section {section!r}{_nearest(section, parts)}"
+                f"{path}:{_line(lines, section)}: unknown section {section!r}{did_you_mean(section, parts)}"
             )
         if not isinstance(inner, dict):
             raise ConfigError(
@@ -178,19 +178,13 @@ def _refuse_unknown(path: Path, lines: Mapping[tuple[str, ...], int], values: Ma
         for key, value in inner.items():
             if key not in known:
                 where = _line(lines, section, key)
-                raise ConfigError(f"{path}:{where}: unknown key '{section}.{key}'{_nearest(key, known)}")
+                raise ConfigError(f"{path}:{where}: unknown key '{section}.{key}'{did_you_mean(key, known)}")
             if key == "max_tpr" and isinstance(value, dict):
                 for name in value:
                     if name not in MaxTpr.model_fields:
                         where = _line(lines, section, key, name)
-                        near = _nearest(name, MaxTpr.model_fields)
+                        near = did_you_mean(name, MaxTpr.model_fields)
                         raise ConfigError(f"{path}:{where}: unknown key '{section}.{key}.{name}'{near}")
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    valid = list(valid)
-    match = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else f"; valid: {', '.join(valid)}"
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
@@ -354,7 +348,7 @@ class _Gate:
             reasons = sorted({f.reason for f in rows})
             problem = "was not run" + (f": {'; '.join(reasons)}" if reasons else "")
             if attack not in known:
-                problem += f"; the audit knows no such attack{_nearest(attack, sorted(known))}"
+                problem += f"; the audit knows no such attack{did_you_mean(attack, sorted(known))}"
         return self._check("attacks", "required", subject=name, problem=problem)
 
     def _verdicts(self, limits: AttackLimits) -> Iterable[Check]:

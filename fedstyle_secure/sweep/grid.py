@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -21,6 +20,7 @@ from fedstyle_secure import __version__
 from fedstyle_secure.audit.settings import PRESETS, AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.hints import did_you_mean
 from fedstyle_secure.sweep.code import code_digest
 
 SEED, EPSILON, AUDIT = "seed", "epsilon", "audit"
@@ -153,13 +153,13 @@ class Grid:
         origin = str(path)
         for section, inside in values.items():
             if section not in _SECTIONS:
-                raise ConfigError(f"{origin}: unknown section {section!r}{_nearest(section, _SECTIONS)}")
+                raise ConfigError(f"{origin}: unknown section {section!r}{did_you_mean(section, _SECTIONS)}")
             if not isinstance(inside, Mapping):
                 raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
         sweep = values.get("sweep", {})
         for key in sweep:
             if key not in _KEYS:
-                raise ConfigError(f"{origin}: unknown setting 'sweep.{key}'{_nearest(key, _KEYS)}")
+                raise ConfigError(f"{origin}: unknown setting 'sweep.{key}'{did_you_mean(key, _KEYS)}")
         base, fixed = _base(sweep.get("base"), values.get("base", {}), path)
         inside, asked = values.get("grid", {}), sweep.get("audit", "none")
         if asked == "none" and any(_sets_audit(key, points) for key, points in _flat(inside).items()):
@@ -385,7 +385,7 @@ def _axis(key: str, values: Sequence[Any], fixed: frozenset[str], where: str) ->
         return Axis(name, tuple(_named(value, fixed, where) for value in values))
     if "." not in key:
         known = ["seeds", "epsilons", "audits", *(row["key"] for row in Config.describe()), *AUDIT_KEYS]
-        raise ConfigError(f"{where} is no setting{_nearest(key, known)}")
+        raise ConfigError(f"{where} is no setting{did_you_mean(key, known)}")
     return Axis(name, tuple(Point(_said(v), _with_preset({key: v}, fixed, where)) for v in values))
 
 
@@ -459,7 +459,7 @@ def _audit(asked: object, origin: str) -> AuditSettings | None:
     changes = {key: value for key, value in asked.items() if key != "preset"}
     for key in changes:
         if key not in AuditSettings.model_fields:
-            near = _nearest(key, AuditSettings.model_fields)
+            near = did_you_mean(key, AuditSettings.model_fields)
             raise ConfigError(f"{origin}: unknown setting 'sweep.audit.{key}'{near}")
     if "processes" in changes:
         raise ConfigError(f"{origin}: sweep.audit.processes is the sweep's own: set sweep.processes")
@@ -485,13 +485,3 @@ def _checked(value: Any, kind: type, key: str, allowed: str, origin: str) -> Any
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ConfigError(f"{origin}: {key} = {value!r} is not allowed; allowed: {allowed}")
     return value
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    valid = list(valid)
-    # Where only the section is missing, the part after the dot is what was meant.
-    last = {key.rpartition(".")[2]: key for key in reversed(valid)}
-    match = difflib.get_close_matches(name, valid, n=1, cutoff=0.5) or [
-        last[near] for near in difflib.get_close_matches(name, list(last), n=1, cutoff=0.5)
-    ]
-    return f"; did you mean {match[0]!r}?" if match else f"; valid: {', '.join(valid[:12])}"

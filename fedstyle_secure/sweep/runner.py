@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ from typing import Any
 
 from fedstyle_secure import __version__
 from fedstyle_secure.errors import AuditError, ConfigError, RunError
-from fedstyle_secure.runs import write_json, write_text
+from fedstyle_secure.runs import file_sha256, write_json, write_text
 from fedstyle_secure.sweep.cells import CODE, CellFolder
 from fedstyle_secure.sweep.code import code_digest
 from fedstyle_secure.sweep.grid import Grid, plain
@@ -91,7 +90,7 @@ class Sweep:
                         f"{folder / _ABOUT}: has no hash of {name}; `fedstyle sweep --resume` writes it anew"
                     )
             for name, expected in about["files"].items():
-                if not (folder / name).is_file() or _sha256(folder / name) != expected:
+                if not (folder / name).is_file() or file_sha256(folder / name) != expected:
                     raise AuditError(f"{folder / name}: is missing or was edited since the sweep was made")
             table = Table.read(folder)
             for row in table.rows:
@@ -183,7 +182,7 @@ def sweep(
             ],
             "left_over": left_over,
             "tuning_cost": cost.to_dict(),
-            "files": {str(path.relative_to(root)): _sha256(path) for path in files},
+            "files": {str(path.relative_to(root)): file_sha256(path) for path in files},
         }  # fmt: skip
         write_json(root / _ABOUT, about)
     return Sweep.open(root)
@@ -297,8 +296,3 @@ def _lock(root: Path) -> Iterator[None]:
         except OSError:
             raise RunError(f"{root}: another process is writing this sweep") from None
         yield
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,11 +18,8 @@ from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.updates import _until
 from fedstyle_secure.audit.views import views_of
-from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.privacy.accounting import merge
-from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.training import train
 
 SETTINGS = AuditSettings(
     targets=12, candidates=40, confidence=0.95, rounds=2, processes=1, fpr=(0.1,), show_pictures=True
@@ -41,26 +38,13 @@ GUARDED = (
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-        yield
-
-
-def _run(folder, *settings):
-    out = folder / "run"
-    train(Config().override([*SMALL, f"run.studios={folder / 'studios'}", *settings]), out)
-    return RunFolder(out)
+def guarded(train_run):
+    return train_run(*SMALL, *GUARDED)
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory, cache):
-    return _run(tmp_path_factory.mktemp("guarded"), *GUARDED)
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory, cache):
-    return _run(tmp_path_factory.mktemp("plain"), "privacy.dp=off", "secure_sum.enabled=false")
+def plain(train_run):
+    return train_run(*SMALL, "privacy.dp=off", "secure_sum.enabled=false")
 
 
 def verdicts(run, view, attacks, *without):
@@ -202,8 +186,8 @@ def test_what_an_interrupted_audit_left_does_not_outlive_its_settings(guarded, m
     assert {Path(name).stem for name in found.about["files"]} == {Path(n).stem for n in named} | {"findings"}
 
 
-def test_a_run_without_a_record_says_what_could_not_be_run(tmp_path, cache):
-    run = _run(tmp_path, *GUARDED, "audit.record=none")
+def test_a_run_without_a_record_says_what_could_not_be_run(train_run):
+    run = train_run(*SMALL, *GUARDED, "audit.record=none")
     scene = Scene(run, SETTINGS)
     known = {k.card.key: k for k in catalogue()}
     with pytest.raises(AuditError, match=r"audit\.record"):

@@ -7,21 +7,16 @@ import pytest
 from scipy.stats import norm
 
 from fedstyle_secure.audit import cards
-from fedstyle_secure.audit.blind import Blind
 from fedstyle_secure.audit.cards import CardSide, Sums
 from fedstyle_secure.audit.limits import NO_GUARANTEE
-from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import Item
-from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.privacy.accounting import merge
 from fedstyle_secure.privacy.events import DistributedNoise
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.style.prototypes import COUNT_SCALE, picture_rows
-from fedstyle_secure.threads import one_thread
-from fedstyle_secure.training import train
 
 SETTINGS = AuditSettings(targets=8, candidates=20, rounds=2, processes=1, fpr=(0.1,))
 SMALL = (
@@ -33,46 +28,27 @@ ALONE = (Item.OWN_SUMS, Item.SUM_OF_ONE, Item.TWO_OPENINGS)
 TOGETHER = (Item.TOTAL_SUMS, Item.OTHERS_SUMS)
 
 
-@pytest.fixture(autouse=True)
-def single():
-    """As audits run; torch's threads would wait for one another."""
-    with one_thread():
-        yield
-
-
-def trained(tmp_path_factory, name, *settings):
-    folder = tmp_path_factory.mktemp(name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-        config = Config().override([*SMALL, f"run.studios={folder / 'studios'}", *settings])
-        train(config, folder / "run")
-    return RunFolder(folder / "run")
-
-
 @pytest.fixture(scope="module")
-def artwork(tmp_path_factory):
-    return trained(
-        tmp_path_factory, "artwork", "cards.releases=2", "prototypes.releases=2", "share.prototypes=2",
+def artwork(train_run):
+    return train_run(
+        *SMALL, "cards.releases=2", "prototypes.releases=2", "share.prototypes=2",
         "styles.min_contributors=2",
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def artist(tmp_path_factory):
-    return trained(tmp_path_factory, "artist", "privacy.unit=artist", "privacy.noise_multiplier=0.3")
+def artist(train_run):
+    return train_run(*SMALL, "privacy.unit=artist", "privacy.noise_multiplier=0.3")
 
 
 @pytest.fixture(scope="module")
-def noiseless(tmp_path_factory):
-    return trained(tmp_path_factory, "noiseless", "privacy.dp=off")
+def noiseless(train_run):
+    return train_run(*SMALL, "privacy.dp=off")
 
 
-def scene(run, _prepared={}, **changes):  # noqa: B006 - pictures are prepared once a run
-    at = Scene(run, SETTINGS.model_copy(update=changes))
-    first = _prepared.setdefault(run.path, at)
-    at._works, at._public = first._works, first.public
-    at.blind = Blind(0.5)
-    return at
+@pytest.fixture
+def scene(scene_of):
+    return lambda run, **changes: scene_of(run, SETTINGS.model_copy(update=changes))
 
 
 def rows_of(at, sums, name):
@@ -94,7 +70,7 @@ def released_for_real(at, sums, name, read):
 
 
 @pytest.mark.parametrize("unit", ["artwork", "artist"])
-def test_every_release_made_anew_has_the_noise_of_the_real_mechanism(unit, request):
+def test_every_release_made_anew_has_the_noise_of_the_real_mechanism(scene, unit, request):
     """Draws are seeded. 924 values at least on either side: deviations within 3.3 % of each other at one
     deviation, so 12 % would fail one in 3,000 times if they were not."""
     at = scene(request.getfixturevalue(unit), colluders=3)
@@ -123,7 +99,7 @@ def test_every_release_made_anew_has_the_noise_of_the_real_mechanism(unit, reque
         assert np.concatenate(made).std() == pytest.approx(np.concatenate(real).std(), rel=0.12)
 
 
-def test_without_noise_sums_are_those_that_were_opened(noiseless):
+def test_without_noise_sums_are_those_that_were_opened(scene, noiseless):
     """Dropped styles are zeros, and the others what the opener decrypted, up to rounding to 16 bits."""
     at = scene(noiseless)
     sums = Sums.of(at)
@@ -138,7 +114,7 @@ def test_without_noise_sums_are_those_that_were_opened(noiseless):
     assert np.abs(seen - opened).max() < 0.01
 
 
-def test_colluders_take_their_own_part_out(noiseless):
+def test_colluders_take_their_own_part_out(scene, noiseless):
     for colluders, left in ((1, 6), (3, 4), (6, 1), (50, 1)):
         sums = Sums.of(scene(noiseless, colluders=colluders))
         for a in sums.audited:
@@ -152,7 +128,7 @@ def test_colluders_take_their_own_part_out(noiseless):
             assert seen.shared == (left > 1)
 
 
-def test_prototypes_hold_directions_and_no_counts(noiseless):
+def test_prototypes_hold_directions_and_no_counts(scene, noiseless):
     sums = Sums.of(scene(noiseless))
     blocks = sums.seen(sums.audited[0], Item.PROTOTYPES).total.reshape(sums.styles, -1)
     assert len(set(blocks[:, -1])) == 1
@@ -164,8 +140,8 @@ def test_prototypes_hold_directions_and_no_counts(noiseless):
 
 
 @pytest.mark.parametrize("unit", ["artwork", "artist"])
-def test_sums_that_came_in_clear_are_read_and_not_made_anew(unit, tmp_path_factory):
-    run = trained(tmp_path_factory, f"clear-{unit}", "secure_sum.enabled=false", f"privacy.unit={unit}")
+def test_sums_that_came_in_clear_are_read_and_not_made_anew(scene, train_run, unit):
+    run = train_run(*SMALL, "secure_sum.enabled=false", f"privacy.unit={unit}")
     at = scene(run)
     sums = Sums.of(at)
     name = sums.audited[0]
@@ -183,7 +159,7 @@ def test_sums_that_came_in_clear_are_read_and_not_made_anew(unit, tmp_path_facto
     assert (found.findings[0].bound is None) == (unit == "artist")
 
 
-def test_limits_cover_what_was_read_in_both_worlds(artwork):
+def test_limits_cover_what_was_read_in_both_worlds(scene, artwork):
     """Members and the others differ in two artworks: mu = 2 sqrt(releases) / noise, AUC Phi(mu / sqrt 2)."""
     at = scene(artwork)
     for outcome, mechanism in (
@@ -198,7 +174,7 @@ def test_limits_cover_what_was_read_in_both_worlds(artwork):
         assert exact <= outcome.findings[0].bound <= exact + 2e-3
 
 
-def test_where_the_unit_is_the_artist_one_share_has_no_limit(artist):
+def test_where_the_unit_is_the_artist_one_share_has_no_limit(scene, artist):
     at = scene(artist)
     sums = Sums.of(at)
     assert at.plan.shared.noise.honest == 5
@@ -216,7 +192,7 @@ def test_where_the_unit_is_the_artist_one_share_has_no_limit(artist):
     assert cards.taken_apart(at).findings[0].value == 1.0
 
 
-def test_without_the_clip_the_noise_stays(artwork):
+def test_without_the_clip_the_noise_stays(scene, artwork):
     at, bare = scene(artwork), scene(artwork, without=("clip",))
     assert bare.sgd.clip_norm > 1e3 * at.sgd.clip_norm
     assert bare.sgd.noise_multiplier * bare.sgd.clip_norm == pytest.approx(
@@ -224,7 +200,7 @@ def test_without_the_clip_the_noise_stays(artwork):
     )
 
 
-def test_artists_who_were_not_in_the_sum_are_not_looked_for(noiseless, monkeypatch):
+def test_artists_who_were_not_in_the_sum_are_not_looked_for(scene, noiseless, monkeypatch):
     lines = noiseless.metrics()
     there = [name for name in lines[0]["released_by"] if name != "mosaic-1"]
     monkeypatch.setattr(RunFolder, "metrics", lambda self: [lines[0] | {"released_by": there}, *lines[1:]])
@@ -233,7 +209,7 @@ def test_artists_who_were_not_in_the_sum_are_not_looked_for(noiseless, monkeypat
     assert len(sums.audited) == 6
 
 
-def test_a_run_without_prototype_sums_says_so(artwork):
+def test_a_run_without_prototype_sums_says_so(scene, artwork):
     at = scene(artwork)
     at.plan = replace(at.plan, schedule=replace(at.plan.schedule, prototypes=frozenset()))
     for attack in (cards.singled_out, cards.taken_apart):
@@ -241,10 +217,10 @@ def test_a_run_without_prototype_sums_says_so(artwork):
             attack(at)
 
 
-def test_a_card_under_trained_weights_is_limited_by_all_that_trained_them(tmp_path_factory):
+def test_a_card_under_trained_weights_is_limited_by_all_that_trained_them(scene, train_run):
     """A card of the last round holds the updates before it."""
-    run = trained(
-        tmp_path_factory, "cnn", "style.encoder=cnn", "style.train=all", "style.dim=8",
+    run = train_run(
+        *SMALL, "style.encoder=cnn", "style.train=all", "style.dim=8",
         "style.pretrain_steps=3", "cards.releases=2", "gallery.artists=4", "gallery.public_artists=3",
     )  # fmt: skip
     at = scene(run)

@@ -7,18 +7,13 @@ import pytest
 from scipy.stats import norm
 
 from fedstyle_secure.audit import model
-from fedstyle_secure.audit.blind import Blind
 from fedstyle_secure.audit.cards import CardSide
 from fedstyle_secure.audit.limits import NO_GUARANTEE, Limit
-from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
-from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.accounting import merge
 from fedstyle_secure.privacy.events import DistributedNoise
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.threads import one_thread
-from fedstyle_secure.training import train
 
 SETTINGS = AuditSettings(targets=8, candidates=8, pictures=4, steps=5, rounds=2, processes=1, fpr=(0.1,))
 SMALL = (
@@ -28,54 +23,36 @@ SMALL = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def single():
-    """As audits run; torch's threads would wait for one another."""
-    with one_thread():
-        yield
-
-
-def trained(tmp_path_factory, name, *settings):
-    folder = tmp_path_factory.mktemp(name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-        config = Config().override([*SMALL, f"run.studios={folder / 'studios'}", *settings])
-        train(config, folder / "run")
-    return RunFolder(folder / "run")
-
-
-def scene(run, settings, _prepared={}):  # noqa: B006 - pictures are prepared once a run
-    at = Scene(run, settings)
-    first = _prepared.setdefault(run.path, at)
-    at._works, at._public = first._works, first.public
-    at.blind = Blind(0.5)
-    return at
+@pytest.fixture(scope="module")
+def noisy(train_run):
+    return train_run(*SMALL, "privacy.noise_multiplier=6", "cards.releases=1")
 
 
 @pytest.fixture(scope="module")
-def noisy(tmp_path_factory):
-    return trained(tmp_path_factory, "noisy", "privacy.noise_multiplier=6", "cards.releases=1")
+def exact(train_run):
+    """The same weights whenever it is trained, as nothing in it is drawn by chance."""
+    return train_run(*SMALL, "privacy.dp=off", "cards.releases=1")
 
 
 @pytest.fixture(scope="module")
-def cnn(tmp_path_factory):
-    return trained(
-        tmp_path_factory, "cnn", "style.encoder=cnn", "style.train=all", "style.dim=8",
+def cnn(train_run):
+    return train_run(
+        *SMALL, "style.encoder=cnn", "style.train=all", "style.dim=8",
         "style.pretrain_steps=3", "gallery.artists=4", "gallery.public_artists=3", "gallery.pictures=8",
         "privacy.noise_multiplier=2", "training.expected_pictures=6", "cards.releases=2",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("attack", [model.similarity, model.gradient_length])
-def test_the_control_is_of_an_encoder_of_its_own(noisy, attack):
+def test_the_control_is_of_an_encoder_of_its_own(scene_of, exact, attack):
     """It is not the attack on the run once more."""
-    everyone = attack(scene(noisy, SETTINGS)).findings[0]
+    everyone = attack(scene_of(exact, SETTINGS)).findings[0]
     assert everyone.control != everyone.value
     assert everyone.control > 0.52
 
 
-def test_the_controls_encoder_was_made_to_fit_the_pictures(noisy):
-    at = scene(noisy, SETTINGS)
+def test_the_controls_encoder_was_made_to_fit_the_pictures(scene_of, exact):
+    at = scene_of(exact, SETTINGS)
 
     def lost(encoder):
         found = []
@@ -88,9 +65,9 @@ def test_the_controls_encoder_was_made_to_fit_the_pictures(noisy):
     assert lost(model._overfitted(at)) < 0.5 * lost(at.encoder(at.last))
 
 
-def test_the_limit_is_that_of_every_release_in_both_worlds(noisy):
+def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy):
     """All are Gaussians over all pictures here, so that mu = 2 sqrt(sum of 1 / noise^2) exactly."""
-    at = scene(noisy, SETTINGS)
+    at = scene_of(noisy, SETTINGS)
     outcome = model.similarity(at)
     limit = outcome.roc[1]
     assert limit.events == merge(at.plan.events())
@@ -101,10 +78,10 @@ def test_the_limit_is_that_of_every_release_in_both_worlds(noisy):
     assert exact <= outcome.findings[0].bound <= exact + 2e-3
 
 
-def test_where_the_unit_is_the_artist_the_limit_is_still_an_artworks(tmp_path_factory):
+def test_where_the_unit_is_the_artist_the_limit_is_still_an_artworks(scene_of, train_run):
     """An artwork that comes or goes changes a portfolio: two hops of the sum, where an artist is one."""
-    run = trained(tmp_path_factory, "artist", "privacy.unit=artist", "privacy.noise_multiplier=4")
-    at = scene(run, SETTINGS)
+    run = train_run(*SMALL, "privacy.unit=artist", "privacy.noise_multiplier=4")
+    at = scene_of(run, SETTINGS)
     events = at.costs()
     assert events == [DistributedNoise(at.plan.shared.noise, 2, 6)] * 3
     assert Limit(events, 2).auc() > Limit(at.plan.events(), 2).auc() + 0.05
@@ -112,26 +89,26 @@ def test_where_the_unit_is_the_artist_the_limit_is_still_an_artworks(tmp_path_fa
 
 
 @pytest.mark.parametrize("missing", [("noise",), ("clip",), ("noise", "clip")])
-def test_what_needs_another_run_is_not_run(noisy, cnn, missing):
+def test_what_needs_another_run_is_not_run(scene_of, noisy, cnn, missing):
     for run, attacks in ((noisy, (model.similarity, model.gradient_length)), (cnn, (model.inversion,))):
         for attack in attacks:
             with pytest.raises(AuditError, match="needs the run trained anew without it"):
-                attack(scene(run, SETTINGS.model_copy(update={"without": missing})))
+                attack(scene_of(run, SETTINGS.model_copy(update={"without": missing})))
 
 
-def test_inversion_under_trained_weights_is_limited_by_what_trained_them(cnn):
+def test_inversion_under_trained_weights_is_limited_by_what_trained_them(scene_of, cnn):
     """Where no round was kept, cards are read under the product's weights, which hold everything."""
-    at = scene(cnn, SETTINGS)
+    at = scene_of(cnn, SETTINGS)
     found = model.inversion(at).findings[0]
     assert merge(CardSide.of(at).events()) == merge(at.plan.events())
     # What a blind guess finds comes on top.
     assert found.bound >= Limit(at.plan.events()).success(1 / 8) - 1e-9
-    blind = scene(cnn, SETTINGS)
+    blind = scene_of(cnn, SETTINGS)
     blind.rounds = ()
     assert merge(CardSide.of(blind).events()) == merge(at.plan.events())
 
 
-def test_a_ledger_that_holds_more_than_the_plan_leaves_no_limit(noisy, monkeypatch):
+def test_a_ledger_that_holds_more_than_the_plan_leaves_no_limit(scene_of, noisy, monkeypatch):
     """Somebody's noise was smaller than the settings say: then nothing may be stated."""
     ledgers = json.loads(noisy.ledger_file.read_text(encoding="utf-8"))
     name = sorted(ledgers)[2]
@@ -141,17 +118,17 @@ def test_a_ledger_that_holds_more_than_the_plan_leaves_no_limit(noisy, monkeypat
     edited.write_text(json.dumps(ledgers), encoding="utf-8")
     monkeypatch.setattr(RunFolder, "ledger_file", property(lambda self: edited))
     with pytest.raises(AuditError, match=f"artist '{name}': its releases of kind 'card' cost"):
-        model.similarity(scene(noisy, SETTINGS))
-    assert scene(noisy, SETTINGS.model_copy(update={"without": ("noise",)})).noise is False
+        model.similarity(scene_of(noisy, SETTINGS))
+    assert scene_of(noisy, SETTINGS.model_copy(update={"without": ("noise",)})).noise is False
     entry["artwork_cost"] = None
     edited.write_text(json.dumps(ledgers), encoding="utf-8")
     with pytest.raises(AuditError, match="kind 'card'"):
-        scene(noisy, SETTINGS).costs()
+        scene_of(noisy, SETTINGS).costs()
 
 
-def test_without_any_defence_there_is_no_limit(noisy):
-    assert scene(noisy, SETTINGS.model_copy(update={"without": ("noise",)})).costs() == [NO_GUARANTEE]
-    bare = scene(noisy, SETTINGS.model_copy(update={"without": ("clip",)}))
+def test_without_any_defence_there_is_no_limit(scene_of, noisy):
+    assert scene_of(noisy, SETTINGS.model_copy(update={"without": ("noise",)})).costs() == [NO_GUARANTEE]
+    bare = scene_of(noisy, SETTINGS.model_copy(update={"without": ("clip",)}))
     assert bare.costs() == [NO_GUARANTEE]
     # Rows of cards have length 1 by themselves: without the clip they cost the same.
     assert bare.costs(("card",)) == [bare.plan.card.event("artwork")]

@@ -6,10 +6,7 @@ import pytest
 from fedstyle_secure.audit import scene as scenes
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
-from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.training import train
 
 SETTINGS = AuditSettings(processes=1)
 SMALL = (
@@ -20,16 +17,9 @@ SMALL = (
 )  # fmt: skip
 
 
-def _scene(folder, *settings):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        train(Config().override([*SMALL, f"run.studios={folder / 'studios'}", *settings]), folder / "run")
-        return Scene(RunFolder(folder / "run"), SETTINGS)
-
-
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    return _scene(tmp_path_factory.mktemp("plain"), "privacy.dp=off")
+def plain(train_run):
+    return Scene(train_run(*SMALL, "privacy.dp=off"), SETTINGS)
 
 
 def _same(scene):
@@ -55,9 +45,9 @@ def test_what_an_artist_trained_on_is_known_to_the_bit_where_there_is_no_noise(p
 
 
 @pytest.mark.parametrize("kind", ["gradient", "mislabelled"])
-def test_canaries_are_trained_on_again_too(tmp_path, kind):
+def test_canaries_are_trained_on_again_too(train_run, kind):
     settings = ("privacy.noise_multiplier=0", "privacy.clip_norm=0.1", "audit.canaries=16")
-    scene = _scene(tmp_path, *settings, f"audit.canary_kind={kind}")
+    scene = Scene(train_run(*SMALL, *settings, f"audit.canary_kind={kind}"), SETTINGS)
     for recorded, made in _same(scene):
         np.testing.assert_allclose(made, recorded, rtol=1e-3, atol=1e-4 * np.abs(recorded).max())
 
@@ -100,9 +90,9 @@ def test_views_are_those_of_training_and_the_first_is_the_picture_itself(plain):
     assert not np.allclose(views[:, 1], works.prepared)
 
 
-def test_an_attacker_is_told_the_clip_and_the_noise_that_the_artist_used(tmp_path):
+def test_an_attacker_is_told_the_clip_and_the_noise_that_the_artist_used(train_run):
     """By what the artist's own trainer does: lengths of gradients, deviation of the noise of an update."""
-    scene = _scene(tmp_path, "privacy.noise_multiplier=3", "privacy.clip_norm=0.01")
+    scene = Scene(train_run(*SMALL, "privacy.noise_multiplier=3", "privacy.clip_norm=0.01"), SETTINGS)
     artist, sent = scene.artists[0], scene.first
     works, told = scene.works(artist, "train"), scene.training(1)
     lengths = np.linalg.norm(scene.gradients(sent, artist, works), axis=1)

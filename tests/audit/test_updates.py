@@ -10,12 +10,9 @@ import torch
 from fedstyle_secure.audit import updates
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
-from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.accounting import merge
 from fedstyle_secure.privacy.events import SampledGaussian
-from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.training import train
 
 SETTINGS = AuditSettings(targets=12, candidates=30, confidence=0.95, rounds=0, processes=1, fpr=(0.1,))
 SMALL = (
@@ -26,16 +23,9 @@ SMALL = (
 NOISY = ("privacy.noise_multiplier=2", "privacy.clip_norm=0.5", "training.sampling_rate=0.5")
 
 
-def _run(folder, *settings):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        train(Config().override([*SMALL, f"run.studios={folder / 'studios'}", *settings]), folder / "run")
-    return RunFolder(folder / "run")
-
-
 @pytest.fixture(scope="module")
-def plain_run(tmp_path_factory):
-    return _run(tmp_path_factory.mktemp("plain"), "privacy.dp=off", "style.views=4")
+def plain_run(train_run):
+    return train_run(*SMALL, "privacy.dp=off", "style.views=4")
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +35,8 @@ def plain(plain_run):
 
 
 @pytest.fixture(scope="module")
-def noisy_run(tmp_path_factory):
-    return _run(tmp_path_factory.mktemp("noisy"), *NOISY)
+def noisy_run(train_run):
+    return train_run(*SMALL, *NOISY)
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,19 @@ class Page(HTMLParser):
         self.texts.append((data, [(tag, attrs) for tag, attrs in self.open]))
 
 
+def check_outline(page):
+    """One first heading, no level left out, ids of their own, and links within the page lead somewhere."""
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for tag, attrs in page.tags:
+        for target in [attrs["href"][1:]] if tag == "a" else attrs.get("aria-labelledby", "").split():
+            assert target in ids
+
+
 def page_of(run, **kwargs):
     report(run.path, ("html", "json"), date="2026-11-21", **kwargs)
     return (run.path / "report" / "report.html").read_text()
@@ -172,16 +185,7 @@ def test_the_order_is_that_of_the_issue(run):
 
 
 def test_headings_do_not_skip_and_ids_are_unique_and_links_lead_somewhere(run):
-    page = Page(page_of(run))
-    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(b <= a + 1 for a, b in pairwise(levels))
-    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    for tag, attrs in page.tags:
-        for target in [attrs["href"][1:]] if tag == "a" else attrs.get("aria-labelledby", "").split():
-            assert target in ids
+    check_outline(Page(page_of(run)))
 
 
 def test_tables_have_captions_and_scopes_and_pictures_have_alternatives(run):

@@ -8,7 +8,6 @@ import shutil
 import statistics
 import tomllib
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pypdfium2
@@ -188,14 +187,7 @@ def test_chapters_are_in_order_and_headings_do_not_skip(swept_copy):
     assert [attrs["id"] for tag, attrs in page.tags if tag == "h2"] == [
         "answer", "plots", "points", "runs", "shared", "limits", "provenance", "glossary",
     ]  # fmt: skip
-    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
-    assert levels.count(1) == 1
-    assert all(b <= a + 1 for a, b in pairwise(levels))
-    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    for tag, attrs in page.tags:
-        for target in [attrs["href"][1:]] if tag == "a" else attrs.get("aria-labelledby", "").split():
-            assert target in ids
+    pages.check_outline(page)
 
 
 def test_the_page_needs_nothing_else_and_plots_are_in_it_with_words_for_them(swept_copy):
