@@ -11,7 +11,6 @@ import torch
 
 from attacks.inversion.prototypes import linkage_scores
 from attacks.membership.encoder import prototype_tracing
-from attacks.membership.scores import MembershipScores
 from fedstyle_secure.audit.limits import NO_GUARANTEE, Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, guessing, membership
 from fedstyle_secure.audit.scene import Scene
@@ -90,15 +89,15 @@ def card_membership(scene: Scene) -> Outcome:
         return _traced(side.within, side.candidates(artist), card, variance)
 
     values = [of(artist, side.published(artist), side.noise) for artist in carded]
-    truth = [_members(scene, artist) for artist in carded]
+    truth = [scene.members(artist) for artist in carded]
     control = [of(artist, side.exact(artist), 0.0) for artist in carded]
     how = Setting(CARD_MEMBERSHIP, settings.seed, settings.confidence, time.perf_counter() - started,
                   "closed form", _AS_MADE if scene.images else "")  # fmt: skip
     inside = np.concatenate(truth)
     return membership(
-        how, _scores(CARD_MEMBERSHIP, values), inside,
+        how, CARD_MEMBERSHIP.scores(values), inside,
         np.repeat(carded, [len(v) for v in values]), scene.blind, Limit(side.events(), hops=2),
-        (_scores(CARD_MEMBERSHIP, control), inside), settings.fpr,
+        (CARD_MEMBERSHIP.scores(control), inside), settings.fpr,
     )  # fmt: skip
 
 
@@ -137,15 +136,15 @@ def sum_membership(scene: Scene, grain: Item) -> Outcome:
     control = {artist: sums.bare(artist) for artist in artists}
 
     values, plain = _traced_in(scene, sums, seen), _traced_in(scene, sums, control)
-    inside = np.concatenate([_members(scene, artist) for artist in artists])
+    inside = np.concatenate([scene.members(artist) for artist in artists])
     how = Setting(
         SUM_MEMBERSHIP, settings.seed, settings.confidence, time.perf_counter() - started, "closed form",
         f"sees {GRAIN[grain]}",
     )  # fmt: skip
     return membership(
-        how, _scores(SUM_MEMBERSHIP, values), inside,
+        how, SUM_MEMBERSHIP.scores(values), inside,
         np.repeat(list(artists), [len(v) for v in values]), scene.blind,
-        Limit(sums.events(grain), hops=2), (_scores(SUM_MEMBERSHIP, plain), inside), settings.fpr,
+        Limit(sums.events(grain), hops=2), (SUM_MEMBERSHIP.scores(plain), inside), settings.fpr,
     )  # fmt: skip
 
 
@@ -216,11 +215,8 @@ class CardSide:
         ]
         sent = rounds[0].instruction if rounds else scene.last
         encoder = scene.encoder(sent)
-        sizes = [len(scene.gallery.portfolio(name).pictures) for name in scene.gallery.public_artists]
-        public = encoder.released(scene.public.prepared)
-        means = np.stack([part.mean(axis=0) for part in np.split(public, np.cumsum(sizes)[:-1])])
-        length = float(np.median(np.linalg.norm(means, axis=1)))
-        return cls(scene, sent, bool(rounds), encoder, public - np.repeat(means, sizes, axis=0), length)
+        within, length = scene.public_spread(encoder.released(scene.public.prepared))
+        return cls(scene, sent, bool(rounds), encoder, within, length)
 
     def events(self) -> Sequence[Event]:
         """What cards give away of an artwork, with the weights that they were made with, if those trained."""
@@ -415,7 +411,7 @@ class Sums:
         """What the product tells of a sum: a direction a style; its length and its count are guessed."""
         moved = refresh(self.sent.styles, total, deviation, kept).prototypes
         pictures = self.scene.config.training.expected_pictures * len(self.exact) / self.styles
-        length = float(np.median(np.linalg.norm(self.scene.public_means, axis=1)))
+        _, length = self.scene.public_spread(self.scene.public.released)
         counts = np.full((self.styles, 1), COUNT_SCALE * pictures)
         return np.concatenate([moved * length * pictures, counts], axis=1).reshape(-1)
 
@@ -467,7 +463,8 @@ def _traced_in(scene: Scene, sums: Sums, seen: Mapping[str, Seen]) -> list[np.nd
     is the artist's, those of all audited artists where it holds others too.
     """
     k, encoder = sums.styles, scene.encoder(sums.sent)
-    scores = {artist: np.zeros(len(_members(scene, artist))) for artist in seen}
+    within, _ = scene.public_spread(scene.public.released)
+    scores = {artist: np.zeros(len(scene.members(artist))) for artist in seen}
     works = {a: [scene.works(a, which) for which in ("train", "test")] for a in seen}
     styles = {a: np.concatenate([scene.styles(w, sums.sent) for w in works[a]]) for a in seen}
     vectors = {a: np.concatenate([encoder.released(w.prepared) for w in works[a]]) for a in seen}
@@ -481,7 +478,7 @@ def _traced_in(scene: Scene, sums: Sums, seen: Mapping[str, Seen]) -> list[np.nd
             # A style that was dropped says nothing.
             if own.any() and len(among) > 1 and blocks[style].any():
                 mean, variance = blocks[style, :-1] / count, one.deviation**2 / count
-                traced = _traced(scene.public_within, vectors[artist][own], mean, variance, among)
+                traced = _traced(within, vectors[artist][own], mean, variance, among)
                 scores[artist][own] = traced
     return list(scores.values())
 
@@ -509,12 +506,3 @@ def _traced(
     return found / max(
         prototype_tracing(elsewhere, mean, elsewhere, noise_variance=variance).values.std(), 1e-12
     )
-
-
-def _members(scene: Scene, artist: str) -> np.ndarray:
-    inside, outside = len(scene.works(artist, "train")), len(scene.works(artist, "test"))
-    return np.arange(inside + outside) < inside
-
-
-def _scores(card: AttackCard, values: Sequence[np.ndarray]) -> MembershipScores:
-    return MembershipScores.of(card.name, np.concatenate(values))

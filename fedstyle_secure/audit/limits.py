@@ -108,7 +108,10 @@ def _within(made: tuple[Event, ...], allowed: tuple[Event, ...], delta: float) -
 
 def _single(events: Iterable[Event]) -> Counter[Event]:
     """How many steps of each mechanism."""
-    return Counter({replace(event, steps=1): event.steps for event in events})  # type: ignore[type-var]
+    found: Counter[Event] = Counter()
+    for event in events:
+        found[replace(event, steps=1)] += event.steps  # type: ignore[type-var]
+    return found
 
 
 class Limit:

@@ -45,6 +45,10 @@ class AttackCard:
     unit: Literal["artwork", "artist"]
     metric: str
 
+    def scores(self, values: Sequence[np.ndarray]) -> MembershipScores:
+        """Scores of several artists' pictures, each (n,), as those of one attack."""
+        return MembershipScores.of(self.name, np.concatenate(values))
+
     def blank(self, seed: int, reason: str) -> Finding:
         """The row of this attack where it was not run."""
         return Finding(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from attacks.identification import rank_by_distance
 from attacks.inversion.prototypes import PrototypeInversion
 from attacks.membership.encoder import prototype_similarity
 from attacks.membership.federated import combined_rounds, picture_gradients
-from attacks.membership.scores import MembershipScores
 from attacks.metrics import mean_square
 from attacks.observation import Observation
 from attacks.results import Budget
@@ -152,13 +151,13 @@ def _membership(
     values = [of(scene.encoder(scene.last), artist) for artist in scene.artists]
     memorised = _overfitted(scene)
     control = [of(memorised, artist) for artist in scene.artists]
-    truth = np.concatenate([_inside(scene, artist) for artist in scene.artists])
+    truth = np.concatenate([scene.members(artist) for artist in scene.artists])
     how = Setting(
         card, scene.settings.seed, scene.settings.confidence, time.perf_counter() - started, "closed form"
     )  # fmt: skip
     return membership(
-        how, _scores(card, values), truth, np.repeat(list(scene.artists), [len(v) for v in values]),
-        scene.blind, Limit(scene.costs(), hops=2), (_scores(card, control), truth), scene.settings.fpr,
+        how, card.scores(values), truth, np.repeat(list(scene.artists), [len(v) for v in values]),
+        scene.blind, Limit(scene.costs(), hops=2), (card.scores(control), truth), scene.settings.fpr,
     )  # fmt: skip
 
 
@@ -183,18 +182,9 @@ def _overfitted(scene: Scene) -> StyleEncoder:
     return encoder
 
 
-def _scores(card: AttackCard, values: Sequence[np.ndarray]) -> MembershipScores:
-    return MembershipScores.of(card.name, np.concatenate(values))
-
-
 def _both(scene: Scene, artist: str) -> torch.Tensor:
     return torch.cat([scene.works(artist, "train").prepared, scene.works(artist, "test").prepared])
 
 
 def _styles(scene: Scene, artist: str) -> np.ndarray:
     return np.concatenate([scene.works(artist, "train").styles, scene.works(artist, "test").styles])
-
-
-def _inside(scene: Scene, artist: str) -> np.ndarray:
-    inside, outside = len(scene.works(artist, "train")), len(scene.works(artist, "test"))
-    return np.arange(inside + outside) < inside

@@ -185,6 +185,11 @@ class Scene:
             self._works[artist, which] = self._prepare(artist, portfolio, chosen)
         return self._works[artist, which]
 
+    def members(self, artist: str) -> np.ndarray:
+        """Which of an artist's pictures trained, bool (n,): the training pictures, then the held-out ones."""
+        inside, outside = len(self.works(artist, "train")), len(self.works(artist, "test"))
+        return np.arange(inside + outside) < inside
+
     @property
     def public(self) -> Works:
         """The platform's own pictures."""
@@ -420,7 +425,7 @@ class Scene:
         for artist in self.artists:
             both = [self.works(artist, which) for which in ("train", "test")]
             features[artist] = np.concatenate([texture_features(works.pictures) for works in both])
-            truth[artist] = np.arange(len(features[artist])) < len(both[0])
+            truth[artist] = self.members(artist)
         stacked, members = np.concatenate(list(features.values())), np.concatenate(list(truth.values()))
         chosen = self.rng("blind").permutation(len(stacked))[:_MOST_BLIND]
         rng = self.rng("shuffles")
@@ -432,21 +437,23 @@ class Scene:
         }
         return Blind(pooled.auc, pooled.p_value, own)
 
-    @cached_property
-    def public_within(self) -> np.ndarray:
-        """How pictures differ within an artist: public ones less their artist's mean, (m, r)."""
-        means = np.repeat(self.public_means, self._public_sizes, axis=0)
-        return self.public.released - means
+    def public_spread(self, released: np.ndarray) -> tuple[np.ndarray, float]:
+        """How pictures differ within an artist, seen on public ones.
+
+        Args:
+            released: Of the public pictures (m, r), under some encoder.
+
+        Returns:
+            Each less its artist's mean, (m, r), and the median length of the means.
+        """
+        parts = np.split(released, np.cumsum(self._public_sizes)[:-1])
+        means = [part.mean(axis=0) for part in parts]
+        within = np.concatenate([part - mean for part, mean in zip(parts, means, strict=True)])
+        return within, float(np.median(np.linalg.norm(means, axis=1)))
 
     @cached_property
     def _public_sizes(self) -> list[int]:
         return [len(self.gallery.portfolio(name).pictures) for name in self.gallery.public_artists]
-
-    @cached_property
-    def public_means(self) -> np.ndarray:
-        """Mean of what each public artist would release, (a, r)."""
-        parts = np.split(self.public.released, np.cumsum(self._public_sizes)[:-1])
-        return np.stack([part.mean(axis=0) for part in parts])
 
     def require_own_noise(self) -> None:
         """Raises AuditError where nothing trains, or an update has a share of noise only."""
@@ -467,12 +474,16 @@ class Scene:
         if missing:
             raise AuditError(f"without {' and '.join(missing)}: needs the run trained anew without it")
 
-    def costs(self, kinds: Collection[str] | None = None, last: int | None = None) -> list[Event]:
+    def costs(
+        self, kinds: Collection[str] | None = None, last: int | None = None, *, summed: bool = False
+    ) -> list[Event]:
         """What an artist's releases cost an artwork, less what the audit assumes to be missing.
 
         Args:
             kinds: Kinds of release that count; None: all.
             last: The last round that counts; None: all.
+            summed: Whether what is read holds every artist's share, so that it has the noise of all of them
+                whoever could read a share.
 
         Returns:
             An event a release; a single one without noise where no guarantee is left.
@@ -484,7 +495,7 @@ class Scene:
         without = set(self.settings.without)
         shared = self.plan.shared is not None
         # A share by itself has next to no noise: all that covers it is that nobody sees it alone.
-        unsealed = shared and without & {"encryption", "masks", "min_cohort", "opener_checks"}
+        unsealed = shared and not summed and without & {"encryption", "masks", "min_cohort", "opener_checks"}
         unclipped = "clip" in without and (shared or kinds is None or "update" in kinds)
         if not self.noise or unsealed or unclipped:
             return [NO_GUARANTEE]

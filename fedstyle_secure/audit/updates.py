@@ -20,7 +20,6 @@ from attacks.intervals import clopper_pearson
 from attacks.inversion.analytic import AnalyticInversion, SpanMatch
 from attacks.inversion.optimisation import adaptive_inversion, strong_inversion
 from attacks.membership.federated import combined_rounds
-from attacks.membership.scores import MembershipScores
 from attacks.membership.tracing import traced
 from attacks.metrics import mean_square
 from attacks.results import Attack, Budget, Evidence, Truth
@@ -39,7 +38,6 @@ from fedstyle_secure.audit.scene import Scene, Works
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.privacy.events import Event, SampledGaussian
-from fedstyle_secure.privacy.mechanisms import DpSgd
 
 ONE = AttackCard(
     "update_one", "Inversion of an update",
@@ -193,9 +191,9 @@ def batch_match(scene: Scene) -> Outcome:
 
         took = np.ones(1, bool)
         values = combined_rounds(match(candidates)[None], match(scene.views(scene.public))[None], took).values
-        return values, np.arange(len(candidates)) < len(inside)
+        return values, scene.members(artist)
 
-    limit = Limit(_until(scene, read.last), hops=2)
+    limit = Limit(scene.costs(last=read.last.round), hops=2)
     return _membership(scene, BATCH, of, read.artists, limit, started, "one round", read.note)
 
 
@@ -212,7 +210,7 @@ def rounds_alignment(scene: Scene) -> Outcome:
         sent = read.rounds[artist][:1]
         return _aligned(scene, sent, [scene.update_of_all(sent[0], artist, defended=False)], artist, False)
 
-    limit = Limit(_until(scene, read.last), hops=2)
+    limit = Limit(scene.costs(last=read.last.round), hops=2)
     return _membership(scene, ROUNDS, of, read.artists, limit, started, f"{len(all_sent)} rounds", read.note)
 
 
@@ -242,7 +240,7 @@ def mean_alignment(scene: Scene) -> Outcome:
         changes = [change if defended else plain[sent.round] for sent, change in rounds[artist]]
         return _aligned(scene, [sent for sent, _ in rounds[artist]], changes, artist, defended)
 
-    limit = Limit(_until(scene, pairs[-1][0]), hops=2)
+    limit = Limit(scene.costs(last=pairs[-1][0].round, summed=True), hops=2)
     return _membership(scene, MEAN, of, artists, limit, started, f"{len(pairs)} rounds", note)
 
 
@@ -265,11 +263,11 @@ def _membership(
         whose += [artist] * len(scores)
     # The control needs no more artists than it takes to see that the attack can win.
     plain = [of(artist, False) for artist in artists[:4]]
-    control = MembershipScores.of(card.name, np.concatenate([v for v, _ in plain]))
+    control = card.scores([v for v, _ in plain])
     how = Setting(card, settings.seed, settings.confidence, time.perf_counter() - started, budget, note)
     return membership(
         how,
-        MembershipScores.of(card.name, np.concatenate(values)),
+        card.scores(values),
         np.concatenate(truth),
         np.array(whose),
         scene.blind,
@@ -308,7 +306,7 @@ def _aligned(
         scores.append(traced(gradients, mean, background[::2], noise_variance=variance))
         rest.append(traced(background[1::2], mean, background[::2], noise_variance=variance))
     values = combined_rounds(np.stack(scores), np.stack(rest), np.ones(len(scores), bool)).values
-    return values, np.arange(len(inside) + len(outside)) < len(inside)
+    return values, scene.members(artist)
 
 
 @dataclass(frozen=True, eq=False)
@@ -715,43 +713,13 @@ def _picked(pairs: Sequence[tuple[_Target, Evidence]]) -> Tensor:
     return torch.stack([target.pictures[_likeness(e, target).argmax()] for target, e in pairs])
 
 
-def _one_step(plan: DpSgd) -> list[Event]:
-    """What the update of a batch of one costs that picture: it was surely drawn."""
-    noise = plan.noise_multiplier if np.isfinite(plan.clip_norm) and plan.clip_norm < 1e6 else 0.0
-    return [SampledGaussian(noise, 1.0, plan.steps)]
-
-
 def _one_release(scene: Scene, sent: Instruction) -> list[Event]:
-    """What the update of a batch of one costs that picture, with what it was made at."""
-    return [*_one_step(scene.sgd), *_until(scene, sent, own=False)]
-
-
-def _until(scene: Scene, last: Instruction, *, own: bool = True) -> list[Event]:
-    """What everything up to a round costs a picture.
+    """What the update of a batch of one costs that picture, which was surely drawn, with what it was made at.
 
     An update holds more than its own noise covers: it was made at weights, and toward anchors, that earlier
     releases of the same picture went into.
-
-    Args:
-        scene: The run.
-        last: What was sent in that round.
-        own: Whether what artists answered in it counts.
     """
-    schedule, plan = scene.plan.schedule, scene.plan
-    if not (scene.noise and scene.clip):
-        return [SampledGaussian(0.0)]
-    rounds = last.round + own
-    if plan.shared is not None:
-        event = plan.shared.event("artwork")
-        return [SampledGaussian(0.0) if event is None else event] * _before(schedule.sums, rounds)
-    events = [
-        (plan.sgd.event("artwork"), schedule.updates),
-        (plan.card.event("artwork"), schedule.cards),
-        (plan.prototypes.event("artwork"), schedule.prototypes),
-        (plan.metrics.event("artwork"), schedule.metrics),
-    ]
-    return [event for event, held in events if event is not None for _ in range(_before(held, rounds))]
-
-
-def _before(held: frozenset[int], rounds: int) -> int:
-    return sum(number < rounds for number in held)
+    plan, before = scene.sgd, scene.costs(last=sent.round - 1)
+    if any(event.noiseless for event in before):
+        return before
+    return [SampledGaussian(plan.noise_multiplier, 1.0, plan.steps), *before]

@@ -16,7 +16,6 @@ from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.runner import Audit, audit
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
-from fedstyle_secure.audit.updates import _until
 from fedstyle_secure.audit.views import views_of
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.privacy.accounting import merge
@@ -117,10 +116,10 @@ def test_the_limit_of_updates_covers_every_release_that_they_hold(guarded):
     """By the last round that is everything; an update alone would be a limit that nothing promises."""
     scene = Scene(guarded, SETTINGS)
     last = scene.rounds[-1].instruction
-    assert merge(_until(scene, last)) == merge(scene.plan.events())
-    assert len(_until(scene, scene.first)) == 3  # card and prototypes of the opening, one update
+    assert merge(scene.costs(last=last.round)) == merge(scene.plan.events())
+    assert len(scene.costs(last=scene.first.round)) == 3  # card and prototypes of the opening, one update
     bare = Scene(guarded, SETTINGS.model_copy(update={"without": ("noise",)}))
-    assert Limit(_until(bare, last)).none
+    assert Limit(bare.costs(last=last.round)).none
 
 
 def test_pictures_are_kept_back_where_they_may_not_be_shown(guarded):

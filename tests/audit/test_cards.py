@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from fedstyle_secure.audit import cards
+from fedstyle_secure.audit import cards, updates
 from fedstyle_secure.audit.cards import CardSide, Sums
 from fedstyle_secure.audit.limits import NO_GUARANTEE
 from fedstyle_secure.audit.settings import AuditSettings
@@ -190,6 +190,22 @@ def test_where_the_unit_is_the_artist_one_share_has_no_limit(scene, artist):
     assert cards.sum_membership(at, Item.OWN_SUMS).findings[0].bound is None
     # The difference of two openings names the main style of everybody: a share is hardly any noise.
     assert cards.taken_apart(at).findings[0].value == 1.0
+
+
+@pytest.mark.parametrize("attack", [updates.batch_match, updates.rounds_alignment])
+def test_an_update_that_is_read_with_a_share_of_the_noise_has_no_limit(scene, artist, attack):
+    """Whoever reads single answers meets one share, not the noise of the sum that the plan counts on."""
+    found = attack(scene(artist, without=("encryption",))).findings[0]
+    assert found.value is not None
+    assert found.bound is None
+
+
+def test_what_holds_every_share_keeps_its_limit_whoever_reads_shares(scene, artist):
+    whole = scene(artist)
+    for missing in ("encryption", "masks", "min_cohort", "opener_checks"):
+        assert scene(artist, without=(missing,)).costs(last=1, summed=True) == whole.costs(last=1)
+    for missing in ("noise", "clip"):
+        assert scene(artist, without=(missing,)).costs(last=1, summed=True) == [NO_GUARANTEE]
 
 
 def test_without_the_clip_the_noise_stays(scene, artwork):

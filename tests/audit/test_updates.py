@@ -1,6 +1,7 @@
 """Attacks on updates win where nothing is defended, read the record, and state limits that cover it."""
 
 import copy
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.accounting import merge
 from fedstyle_secure.privacy.events import SampledGaussian
+from fedstyle_secure.runs import RunFolder
 
 SETTINGS = AuditSettings(targets=12, candidates=30, confidence=0.95, rounds=0, processes=1, fpr=(0.1,))
 SMALL = (
@@ -123,6 +125,19 @@ def test_limits_cover_the_releases_that_an_attack_reads_and_what_those_were_made
     one = merge([surely, *_events(noisy, **opening)])
     for attack in (updates.update_of_one, updates.style_of_one):
         assert _limit_of(attack, noisy, monkeypatch) == (one, 1)
+
+
+@pytest.mark.parametrize("attack", [updates.update_of_one, updates.batch_match, updates.rounds_alignment])
+def test_no_limit_is_stated_for_more_releases_than_the_plan_has(noisy, attack, monkeypatch, tmp_path):
+    """A ledger with an update more than was planned: what the plan says no longer bounds anything."""
+    scene, ledgers = copy.copy(noisy), json.loads(noisy.run.ledger_file.read_text(encoding="utf-8"))
+    name = scene.artists[-1]
+    ledgers[name].append(next(entry for entry in ledgers[name] if entry["kind"] == "update"))
+    (tmp_path / "edited.json").write_text(json.dumps(ledgers), encoding="utf-8")
+    monkeypatch.setattr(RunFolder, "ledger_file", property(lambda self: tmp_path / "edited.json"))
+    scene._ledgers_checked = False
+    with pytest.raises(AuditError, match=f"artist '{name}': its releases of kind 'update' cost"):
+        attack(scene)
 
 
 @pytest.mark.parametrize("attack", [updates.batch_match, updates.rounds_alignment])

@@ -382,13 +382,14 @@ def test_deltas_and_units_that_differ_are_said(grid_of, rows_of):
         figures["utility_epsilon"].axes[0].get_xlabel().startswith("ε per artwork, all releases of one run")
     )
     assert "δ = 1e-5" in figures["utility_epsilon"].axes[0].get_xlabel()
-    first = lambda row: row["axis.epsilon"] == "1"  # noqa: E731
-    _, figures = _with(
-        grid_of, rows_of, AXES, lambda row: row | {"privacy.delta": 1e-6} if first(row) else row
-    )
+
+    def first(changed):
+        return lambda row: row | changed if row["axis.epsilon"] == "1" else row
+
+    _, figures = _with(grid_of, rows_of, AXES, first({"privacy.delta": 1e-6}))
     assert "δ differs" in figures["utility_epsilon"].axes[0].get_xlabel()
     both = {"privacy.unit": "artist", "privacy.epsilon_artist_max": 1.0}
-    _, figures = _with(grid_of, rows_of, AXES, lambda row: row | both if first(row) else row)
+    _, figures = _with(grid_of, rows_of, AXES, first(both))
     assert figures["utility_epsilon"].axes[0].get_xlabel().startswith("ε per unit of privacy")
 
 
