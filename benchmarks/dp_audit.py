@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,7 +28,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from opacus.optimizers import DPOptimizer
+from opacus_hooks import hooked_rows
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -46,12 +47,14 @@ from attacks.sensitivity import SensitivityReport, probe_sensitivity
 from fedstyle_secure.privacy import dp_sgd
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.budget import Budget
-from fedstyle_secure.privacy.dp_sgd import DPTrainer, PictureLoss, clipped_gradient_sum
+from fedstyle_secure.privacy.clipping import ClippedSum
+from fedstyle_secure.privacy.dp_sgd import DPTrainer, clipped_gradient_sum
 from fedstyle_secure.privacy.events import Event
 from fedstyle_secure.privacy.gate import Gate, Release
 from fedstyle_secure.privacy.ledger import Entry, Ledger, costs
 from fedstyle_secure.privacy.mechanisms import DpSgd, GaussianSum
-from fedstyle_secure.privacy.noise import ByteSource
+from fedstyle_secure.privacy.noise import ByteSource, gaussian
+from fedstyle_secure.privacy.picture_loss import PictureLoss
 from fedstyle_secure.style.losses import InBatchContrast, PrototypeContrast
 from fedstyle_secure.style.prototypes import ROW_NORM, picture_rows
 
@@ -126,7 +129,7 @@ def open_gate(home: Path) -> Gate:
     return Gate(home, "audit", Budget(math.inf, DELTA, "artwork"))
 
 
-class FirstOutput:
+class FirstOutput(PictureLoss):
     """The first output as the loss: the gradient of a linear layer is then the picture itself."""
 
     name = "first output"
@@ -278,7 +281,7 @@ def contrasted(seed: int, m: int, plan: DpSgd, loss: PictureLoss) -> Audited:
     """
     rng = np.random.default_rng(seed)
     pool, module = _pool(rng), UnitLinear()
-    start, zero = module.head.weight.detach().clone(), torch.zeros(8 * 6)
+    start, zero = module.head.weight.detach().clone(), torch.zeros(8 * 6, dtype=torch.float64)
     batch, direction = pool[:1], zero
     for _ in range(100):
         tried = pool[rng.choice(len(pool), 33, replace=False)]
@@ -293,54 +296,67 @@ def contrasted(seed: int, m: int, plan: DpSgd, loss: PictureLoss) -> Audited:
             module.head.weight.copy_(start)
         inputs, targets = _inputs(batch if coin else batch[1:])
         DPTrainer(module, loss, plan, plan.expected_batch_size, rng.bytes).fit(inputs, targets, rng)
-        scores.append(float((start - module.head.weight.detach()).flatten() @ direction))
+        scores.append(float((start - module.head.weight.detach()).double().flatten() @ direction))
     event = plan.event("artwork")
     return Audited(np.array(scores), inside, math.inf if event is None else _composed((event,)))
 
 
-def clip_the_batch() -> AbstractContextManager[object]:
+class BatchClipped(ClippedSum):
     """The sum of the batch is clipped, and no picture's gradient."""
 
-    def clip(optimiser: DPOptimizer) -> None:
-        sums = [rows.sum(0) for rows in optimiser.grad_samples]
-        factor = _clip_factor(sums, optimiser.max_grad_norm)
-        for parameter, total in zip(optimiser.params, sums, strict=True):
-            parameter.summed_grad = factor * total
+    def __init__(self, size: int, clip_norm: float) -> None:
+        """Begin with no rows."""
+        super().__init__(size, math.inf)
+        self._norm, self._rows = clip_norm, 0
 
-    return mock.patch.object(DPOptimizer, "clip_and_accumulate", clip)
+    def add(self, row: np.ndarray) -> None:
+        """Add a row as it is."""
+        super().add(row)
+        self._rows += 1
+
+    def released(self, noise_multiplier: float, read: ByteSource = os.urandom) -> np.ndarray:
+        """Clipped now."""
+        total, norm = super().released(0.0), self._norm * self.times()
+        total *= min(1.0, norm / max(float(np.linalg.norm(total)), 1e-12))
+        return np.asarray(total + gaussian(total.shape, noise_multiplier * self._norm, read))
+
+    def times(self) -> int:
+        """How many clip norms long the sum may be."""
+        return 1
 
 
-def _clip_factor(tensors: list[Tensor], norm: float) -> float:
-    length = float(torch.cat([tensor.flatten() for tensor in tensors]).norm())
-    return min(1.0, norm / max(length, 1e-12))
+class MeanClipped(BatchClipped):
+    """The mean gradient of the batch is clipped, and no picture's."""
+
+    def times(self) -> int:
+        """As many as there are rows."""
+        return max(1, self._rows)
+
+
+def summed_by(bug: type[ClippedSum]) -> AbstractContextManager[object]:
+    """DP-SGD's rows are added up in another way."""
+    return mock.patch.object(dp_sgd, "ClippedSum", bug)
 
 
 def noise_times(factor: float) -> AbstractContextManager[object]:
     """DP-SGD's noise too small by a factor."""
-    sound = dp_sgd.gaussian
 
-    def gaussian(shape: tuple[int, ...], std: float, read: ByteSource) -> np.ndarray:
-        return sound(shape, factor * std, read)
+    class Quieter(ClippedSum):
+        def released(self, noise_multiplier: float, read: ByteSource = os.urandom) -> np.ndarray:
+            return super().released(factor * noise_multiplier, read)
 
-    return mock.patch.object(dp_sgd, "gaussian", gaussian)
-
-
-def clip_after_averaging() -> AbstractContextManager[object]:
-    """The mean gradient of the batch is clipped, and no picture's."""
-
-    def clip(optimiser: DPOptimizer) -> None:
-        count = max(1, len(optimiser.grad_samples[0]))
-        means = [rows.sum(0) / count for rows in optimiser.grad_samples]
-        factor = _clip_factor(means, optimiser.max_grad_norm)
-        for parameter, mean in zip(optimiser.params, means, strict=True):
-            parameter.summed_grad = count * factor * mean
-
-    return mock.patch.object(DPOptimizer, "clip_and_accumulate", clip)
+    return summed_by(Quieter)
 
 
-def nothing_refused() -> AbstractContextManager[object]:
-    """The trainer takes any loss."""
-    return mock.patch.object(dp_sgd, "refuse_mixing", return_value=None)
+@contextmanager
+def a_batch_at_once() -> Iterator[None]:
+    """Rows come from one batch by Opacus' hooks, and the trainer takes any loss."""
+    with (
+        mock.patch.object(dp_sgd, "record_rows", hooked_rows),
+        mock.patch.object(dp_sgd, "refuse_mixing", return_value=None),
+        mock.patch.object(dp_sgd, "require_own_rows", return_value=None),
+    ):
+        yield
 
 
 @contextmanager
@@ -414,8 +430,8 @@ class Bug:
 BUGS = (
     Bug("noise off", FULL, FULL, patch=partial(noise_times, 0.0)),
     Bug("noise halved", FULL, FULL, patch=partial(noise_times, 0.5)),
-    Bug("clip after averaging", FULL, FULL, patch=clip_after_averaging),
-    Bug("batch clipped as a whole", FULL, FULL, patch=clip_the_batch),
+    Bug("clip after averaging", FULL, FULL, patch=partial(summed_by, MeanClipped)),
+    Bug("batch clipped as a whole", FULL, FULL, patch=partial(summed_by, BatchClipped)),
     Bug("noise not scaled by the clip norm", FULL, FULL, patch=partial(noise_times, 1 / CLIP)),
     Bug(
         "smaller sampling rate told",
@@ -427,7 +443,7 @@ BUGS = (
         "contrast within the batch",
         partial(CONTRASTED, loss=in_batch_loss()),
         partial(CONTRASTED, loss=sound_loss()),
-        patch=nothing_refused,
+        patch=a_batch_at_once,
         probed=lambda: probe(in_batch_loss(), UnitLinear()),
     ),
     Bug("prototypes released twice", TWICE, TWICE, 2000, patch=first_entry_lost, probed=None),

@@ -39,11 +39,15 @@ from fedstyle_secure.secure_sum.artist_side import Member, Pins
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.messages import Upload
 from fedstyle_secure.studios import IDENTITY, OPENER
+from fedstyle_secure.style.alone import one_at_a_time
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
 from fedstyle_secure.style.losses import PrototypeContrast
 from fedstyle_secure.style.prototypes import picture_rows
 from fedstyle_secure.threads import one_thread
+
+_LONGEST = 1.001
+"""Prototypes and cards are unit vectors, but for rounding."""
 
 
 class Studio:
@@ -158,10 +162,27 @@ class Studio:
         if not instruction.styles.by_label and len(instruction.styles.names) != self._config.styles.count:
             raise FederationError("the instruction has another number of styles than the settings say")
         request = hashlib.sha256(f"{self.artist}\n{instruction.digest()}".encode()).hexdigest()
+        for name, rows in (("prototypes", instruction.styles.prototypes), ("cards", instruction.cards)):
+            if not (np.square(rows.astype(np.float64)).sum(axis=1) <= _LONGEST**2).all():
+                raise FederationError(f"instruction: tensor {name!r} must have rows of length at most 1")
         return self._gate.send(request, instruction.round, lambda: self._releases(instruction))
+
+    def _require_fixed(self, digest: str) -> None:
+        """What never trains stays as it was in the first instruction of a run that this artist answered.
+
+        Raises:
+            FederationError: It is another one.
+        """
+        kept = self._home / "fixed" / self._run
+        if not kept.exists():
+            kept.parent.mkdir(exist_ok=True, mode=0o700)
+            write_synced(kept, digest.encode())
+        if kept.read_text(encoding="ascii") != digest:
+            raise FederationError("the encoder's fixed part is not the one that the run began with")
 
     def _releases(self, instruction: Instruction) -> list[Release]:
         encoder = encoder_from_arrays(self._config.style, instruction.encoder)
+        self._require_fixed(encoder.fixed_digest())
         inputs = self._inputs(encoder)
         vectors = encoder.released(inputs[:, 0])
         if vectors.shape != (len(self._pictures), instruction.styles.prototypes.shape[1]):
@@ -213,8 +234,10 @@ class Studio:
     def _found(self, instruction: Instruction, encoder: StyleEncoder, inputs: torch.Tensor) -> np.ndarray:
         """bool (n, 2), a row a training picture that is no canary: there, and its artist's card nearest."""
         pictures = inputs[: len(inputs) - self._canaries, 0]
-        scores = encoder.embed(pictures) @ encoder.place(instruction.cards).numpy().T
-        found = scores.argmax(axis=1) == instruction.card_artists.index(self.artist)
+        cards = encoder.place(instruction.cards)
+        embedded = torch.from_numpy(encoder.embed(pictures))
+        nearest = one_at_a_time(lambda one: (one @ cards.T).argmax(dim=1), embedded).numpy()
+        found = nearest == instruction.card_artists.index(self.artist)
         return np.stack([np.ones_like(found), found], axis=1)
 
     def _train(

@@ -1,41 +1,34 @@
-"""DP-SGD on one portfolio, with Opacus' per-picture gradients and optimiser.
+"""DP-SGD on one portfolio, one record at a time, with Opacus' optimiser.
 
-The guarantee stands on one condition that Opacus does not check: the gradient of a picture must depend
-on that picture alone. What would break it is refused here, by name and by behaviour.
+The guarantee stands on one condition that Opacus does not check: the gradient of a record must depend on
+that record alone, as it is computed. So no two records ever share a product, rows are added up as integers,
+and what would mix records all the same is refused here, by name and by behaviour.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
-from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
 from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.privacy.clipping import GRID, ClippedSum, to_grid
 from fedstyle_secure.privacy.mechanisms import DpSgd
-from fedstyle_secure.privacy.noise import ByteSource, gaussian
-
-_ROWS = "grad_sample"
-"""The attribute of a parameter where Opacus keeps per-picture gradients."""
+from fedstyle_secure.privacy.noise import ByteSource
+from fedstyle_secure.privacy.picture_loss import PictureLoss
 
 _ROUNDING = 1e-3
 """What another order of float32 sums may change in a unit embedding."""
 
-
-class PictureLoss(Protocol):
-    """A loss that splits over pictures."""
-
-    name: str
-
-    def __call__(self, embeddings: Tensor, targets: Tensor) -> Tensor:
-        """(b, d) and int64 (b, ...) to losses (b,), the i-th from the i-th embedding alone."""
+_CHECKED = 3
+"""Records that module and loss are tried on before a step is taken."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +49,8 @@ class GradientCanaries:
 _NO_CANARIES = GradientCanaries((), 1.0)
 
 
-class _NoisyOptimizer(DPOptimizer):
-    """Opacus' optimiser with noise from OS entropy instead of a seeded torch generator."""
+class _ExactOptimizer(DPOptimizer):
+    """Opacus' optimiser, fed a record at a time: sums that no order changes, noise from OS entropy."""
 
     def __init__(
         self, parameters: Sequence[nn.Parameter], plan: DpSgd, rate: float, read: ByteSource
@@ -69,16 +62,35 @@ class _NoisyOptimizer(DPOptimizer):
             expected_batch_size=plan.expected_batch_size,
         )
         self._read = read
+        self._sum = self._zeros()
+
+    def _zeros(self) -> ClippedSum:
+        return ClippedSum(sum(p.numel() for p in self.params), self.max_grad_norm)
+
+    def add(self, row: np.ndarray) -> None:
+        """Clip a record's gradient, flat in the order of the parameters, and add it to the batch."""
+        self._sum.add(row)
+
+    def clip_and_accumulate(self) -> None:
+        """Nothing is left to do: every record was clipped as it came."""
 
     def add_noise(self) -> None:
-        if self.noise_multiplier == 0:  # also where the clip norm is infinite
-            std = 0.0
-        else:
-            std = self.noise_multiplier * self.max_grad_norm
+        total, self._sum = self._sum.released(self.noise_multiplier, self._read), self._zeros()
+        start = 0
         for p in self.params:
-            # Added in float64: noise that was rounded first would leave gaps that show what it was added to.
-            noise = torch.from_numpy(gaussian(tuple(p.shape), std, self._read))
-            p.grad = (p.summed_grad.double() + noise).to(p.dtype)
+            part = total[start : start + p.numel()].reshape(p.shape)
+            p.grad = torch.from_numpy(part).to(p.dtype)
+            start += p.numel()
+
+    @property
+    def grad_samples(self) -> list[Tensor]:
+        """One accumulated batch: rows were added one by one."""
+        return [p.detach() for p in self.params]
+
+    @property
+    def accumulated_iterations(self) -> int:
+        """One: the expected batch size is that of the whole step."""
+        return 1
 
 
 class DPTrainer:
@@ -133,34 +145,61 @@ class DPTrainer:
             canaries: More records, planted by an auditor.
 
         Raises:
-            PrivacyError: The loss or the module was seen to mix pictures, or a canary lies in no parameter.
+            PrivacyError: The loss or the module was seen to mix pictures, a record's gradient is not its own,
+                or a canary lies in no parameter.
         """
         self._module.train()
-        refuse_mixing(self._module, self._loss, inputs[:, 0], targets)
+        if len(inputs):
+            tried, wanted = stand_ins(inputs, targets, _CHECKED)
+            refuse_mixing(self._module, self._loss, tried[:, 0], wanted)
+            require_own_rows(self._module, self._loss, tried, wanted)
         parameters = _trainable(self._module)
-        _check_canaries(parameters, canaries)
-        optimizer = _NoisyOptimizer(parameters, self._plan, self._rate, self._read)
-        # strict=False admits frozen buffers; layers that mix pictures were refused above.
-        wrapped = GradSampleModule(self._module, loss_reduction="sum", strict=False)
-        try:
-            for _ in range(self._plan.steps):
-                records = len(inputs) + len(canaries.coordinates)
-                drawn = torch.from_numpy(rng.random(records) < self._plan.sampling_rate)
-                pictures = drawn[: len(inputs)]
-                _fill_grad_samples(wrapped, self._loss, inputs[pictures], targets[pictures])
-                _add_canaries(parameters, canaries, drawn[len(inputs) :])
-                optimizer.step()
-                optimizer.zero_grad()
-        finally:
-            wrapped.to_standard_module()
+        size = sum(p.numel() for p in parameters)
+        _check_canaries(size, canaries)
+        optimizer = _ExactOptimizer(parameters, self._plan, self._rate, self._read)
+        for _ in range(self._plan.steps):
+            drawn = rng.random(len(inputs) + len(canaries.coordinates)) < self._plan.sampling_rate
+            pictures = torch.from_numpy(drawn[: len(inputs)])
+            for row in record_rows(self._module, self._loss, inputs[pictures], targets[pictures]):
+                optimizer.add(row)
+            for place in np.array(canaries.coordinates, np.int64)[drawn[len(inputs) :]]:
+                row = np.zeros(size)
+                row[place] = canaries.norm
+                optimizer.add(row)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+
+def record_rows(
+    module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor
+) -> Iterator[np.ndarray]:
+    """Each record's gradient at the module's weights, by itself.
+
+    Every record is copied into memory of its own and passed alone, so that its row is a function of the
+    record, the weights and the loss, to the last bit, whatever other records there are.
+
+    Args:
+        module: Maps inputs (b, ...) to embeddings (b, d).
+        loss: Per-picture loss.
+        inputs: float32, shape (n, views, ...).
+        targets: int64, shape (n, ...).
+
+    Yields:
+        float32 (p,), the flattened trainable parameters' gradient of the mean loss over a record's views.
+    """
+    parameters, frozen = _trainable(module), loss.frozen()
+    for views, target in zip(inputs, targets, strict=True):
+        wanted = target.expand(len(views), *target.shape).contiguous()
+        record = views.clone(memory_format=torch.contiguous_format)
+        value = frozen(module(record), wanted).sum() / len(views)
+        parts = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+        yield torch.cat([part.flatten() for part in parts]).numpy()
 
 
 def clipped_gradient_sum(
     module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor, clip_norm: float
 ) -> Tensor:
     """The sum that DP-SGD adds noise to, for the sensitivity probe and for tests.
-
-    Refuses nothing: the probe must be able to show what a mixing loss would do.
 
     Args:
         module: As for DPTrainer.
@@ -170,19 +209,12 @@ def clipped_gradient_sum(
         clip_norm: L2 bound on a picture's gradient.
 
     Returns:
-        float32, the flattened trainable parameters' clipped gradient sum.
+        float64, the flattened trainable parameters' clipped gradient sum.
     """
-    plan = DpSgd(clip_norm, 0.0, 1.0, 1, 1.0)
-    wrapped = GradSampleModule(module, loss_reduction="sum", strict=False)
-    try:
-        optimizer = _NoisyOptimizer(_trainable(module), plan, 1.0, os.urandom)
-        _fill_grad_samples(wrapped, loss, inputs, targets)
-        optimizer.clip_and_accumulate()
-        total = torch.cat([p.summed_grad.flatten() for p in optimizer.params])
-        optimizer.zero_grad()
-    finally:
-        wrapped.to_standard_module()
-    return total
+    total = ClippedSum(sum(p.numel() for p in _trainable(module)), clip_norm)
+    for row in record_rows(module, loss, inputs, targets):
+        total.add(row)
+    return torch.from_numpy(total.released(0.0))
 
 
 def picture_gradients(
@@ -200,18 +232,54 @@ def picture_gradients(
     Returns:
         float32 (n, p), the flattened trainable parameters in the module's order.
     """
-    wrapped = GradSampleModule(module, loss_reduction="sum", strict=False)
-    parameters = _trainable(module)
-    try:
-        _fill_grad_samples(wrapped, loss, inputs, targets)
-        rows = torch.cat([getattr(p, _ROWS).flatten(1) for p in parameters], dim=1)
-        for p in parameters:
-            p.grad = None
-            setattr(p, _ROWS, None)
-    finally:
-        wrapped.to_standard_module()
-    lengths = rows.norm(dim=1, keepdim=True)
-    return rows if math.isinf(clip_norm) else rows * (clip_norm / lengths.clamp(min=clip_norm))
+    rows = record_rows(module, loss, inputs, targets)
+    if math.isinf(clip_norm):
+        return torch.stack([torch.from_numpy(row) for row in rows])
+    step = clip_norm / GRID
+    return torch.stack([torch.from_numpy(to_grid(row, clip_norm) * step).float() for row in rows])
+
+
+def require_own_rows(module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor) -> None:
+    """Check rows and do not believe them: each must be, to the last bit, what its record alone gives on a
+    fresh copy of the module. What differs is named: a layer that keeps a state between records or draws at
+    random, or one whose gradient is computed in another way, wrongly.
+
+    Args:
+        module: As for DPTrainer.
+        loss: As for DPTrainer.
+        inputs: float32, shape (n, views, ...).
+        targets: int64, shape (n, ...).
+
+    Raises:
+        PrivacyError: Names the parameter whose gradient differs.
+    """
+    for i, row in enumerate(record_rows(module, loss, inputs, targets)):
+        twin, views = copy.deepcopy(module), len(inputs[i])
+        twin.zero_grad()
+        wanted = targets[i].repeat(views, *[1] * targets[i].ndim)
+        (loss.frozen()(twin(inputs[i].clone()), wanted).sum() / views).backward()
+        start = 0
+        for name, p in twin.named_parameters():
+            if not p.requires_grad:
+                continue
+            theirs = np.zeros(p.numel(), np.float32) if p.grad is None else p.grad.flatten().numpy()
+            ours, start = row[start : start + p.numel()], start + p.numel()
+            if not np.array_equal(ours, theirs, equal_nan=True):
+                raise PrivacyError(
+                    f"the gradient of {name!r} for one record is not that of the record alone: its layer "
+                    "draws at random, keeps a state between records, or its rows are computed wrongly"
+                )
+
+
+def stand_ins(inputs: Tensor, targets: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Records for the checks that come before training: of the shape of the artist's own and with the target
+    of its first, but made of noise that everybody knows, so that a refusal tells nothing of its pictures.
+
+    Returns:
+        Inputs (count, views, ...) and targets (count, ...).
+    """
+    made = torch.randn(count, *inputs.shape[1:], generator=torch.Generator().manual_seed(0))
+    return made.to(inputs.dtype), targets[:1].expand(count, *targets.shape[1:]).contiguous()
 
 
 def refuse_mixing(module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor) -> None:
@@ -267,45 +335,6 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if p.requires_grad]
 
 
-def _check_canaries(parameters: Sequence[nn.Parameter], canaries: GradientCanaries) -> None:
-    size = sum(p.numel() for p in parameters)
+def _check_canaries(size: int, canaries: GradientCanaries) -> None:
     if not all(0 <= c < size for c in canaries.coordinates):
         raise PrivacyError(f"canaries lie in coordinates 0 to {size - 1}, not {canaries.coordinates}")
-
-
-def _add_canaries(parameters: Sequence[nn.Parameter], canaries: GradientCanaries, drawn: Tensor) -> None:
-    """Append the rows of the canaries that were drawn, bool (canaries,), to those of the pictures."""
-    if not drawn.any():
-        return
-    places = torch.tensor(canaries.coordinates)[drawn]
-    start = 0
-    for p in parameters:
-        rows = torch.zeros((len(places), p.numel()), dtype=p.dtype)
-        here = (places >= start) & (places < start + p.numel())
-        rows[here.nonzero()[:, 0], places[here] - start] = canaries.norm
-        setattr(p, _ROWS, torch.cat([getattr(p, _ROWS), rows.reshape(-1, *p.shape)]))
-        start += p.numel()
-
-
-def _fill_grad_samples(wrapped: GradSampleModule, loss: PictureLoss, inputs: Tensor, targets: Tensor) -> None:
-    """Set `grad_sample` of every trainable parameter to the pictures' gradients, one row a picture."""
-    pictures, views = inputs.shape[:2]
-    parameters = _trainable(wrapped)
-    if pictures == 0:
-        for p in parameters:
-            setattr(p, _ROWS, torch.zeros((0, *p.shape), dtype=p.dtype))
-        return
-    flat, wanted = inputs.flatten(0, 1), targets.repeat_interleave(views, dim=0)
-    count = len(flat)
-    if count == 1:
-        # One row alone takes another path through BLAS, whose rounding a crafted head could blow up.
-        flat, wanted = torch.cat([flat, flat]), torch.cat([wanted, wanted])
-    # Opacus' backward hooks warn where a module's inputs carry no gradient.
-    embeddings = wrapped(flat.detach().requires_grad_(True))
-    (loss(embeddings, wanted).sum() / views).backward()
-    # Opacus' rows come one a view, each already divided by `views`; their sum is the picture's gradient.
-    rows = [getattr(p, _ROWS)[:count].reshape(pictures, views, *p.shape).sum(1) for p in parameters]
-    finite = torch.stack([row.flatten(1).isfinite().all(1) for row in rows]).all(0)
-    for p, row in zip(parameters, rows, strict=True):
-        row[~finite] = 0
-        setattr(p, _ROWS, row)

@@ -14,10 +14,11 @@ from typing import Protocol
 import numpy as np
 
 from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.privacy.clipping import ClippedSum
 from fedstyle_secure.privacy.counts import discrete_laplace
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DiscreteLaplace, DistributedNoise, Event, SampledGaussian
-from fedstyle_secure.privacy.noise import ByteSource, gaussian
+from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.units import Adjacency, Unit
 
 
@@ -92,21 +93,19 @@ class GaussianSum:
 
     def exact(self, rows: np.ndarray) -> np.ndarray:
         """Sum of clipped rows without noise: float64 (d,) from (n, d). Rows with NaN or inf count as zero."""
-        rows = np.asarray(rows, dtype=np.float64)
-        if rows.ndim != 2:
-            raise PrivacyError(f"a sum takes one row a picture, shape (n, d), not {rows.shape}")
-        rows = np.where(np.isfinite(rows).all(axis=1, keepdims=True), rows, 0.0)
-        if math.isinf(self.clip_norm):
-            return rows.sum(axis=0)
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        return (rows * np.minimum(1.0, self.clip_norm / np.maximum(norms, 1e-300))).sum(axis=0)
+        return self._sum(rows).released(0.0)
 
     def apply(self, rows: np.ndarray, read: ByteSource = os.urandom) -> np.ndarray:
         """The release: float64 (d,) from (n, d)."""
-        total = self.exact(rows)
-        if self.noise_multiplier == 0:
-            return total
-        return total + gaussian(total.shape, self.noise_multiplier * self.clip_norm, read)
+        return self._sum(rows).released(self.noise_multiplier, read)
+
+    def _sum(self, rows: np.ndarray) -> ClippedSum:
+        if rows.ndim != 2:
+            raise PrivacyError(f"a sum takes one row a picture, shape (n, d), not {rows.shape}")
+        total = ClippedSum(rows.shape[1], self.clip_norm)
+        for row in rows:
+            total.add(row)
+        return total
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedstyle_secure.style.alone import one_at_a_time
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.losses import InBatchContrast
 
@@ -99,11 +100,13 @@ class CnnEncoder(StyleEncoder):
 
     def prepare(self, pictures: np.ndarray) -> Tensor:
         """Images in [-1, 1], or what the head sees where only the head trains."""
-        images = image_tensor(pictures)
+        if not len(pictures):
+            return image_tensor(pictures)
+        images = torch.cat([image_tensor(picture[None]) for picture in pictures])
         if not self._only_head:
             return images
         with torch.no_grad():
-            return torch.cat([self.features(part) for part in images.split(64)])
+            return one_at_a_time(self.features, images)
 
     def forward(self, prepared: Tensor) -> Tensor:
         features = prepared if self._only_head else self.features(prepared)

@@ -11,13 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from fedstyle_secure.errors import FederationError
+from fedstyle_secure.style.alone import one_at_a_time
+
+_LARGEST = 1e6
+"""No weight of an honest encoder comes near this."""
 
 
 class StyleEncoder(nn.Module):
     """Maps prepared pictures to unit embeddings.
 
     `prepare` holds everything that no artist ever trains; its result is what DP-SGD sees. Parameters
-    that require gradients are the ones that train privately and travel back.
+    that require gradients are the ones that train privately and travel back. `prepare`, `released` and
+    `embed` take each picture by itself (`one_at_a_time`); `forward` alone takes batches.
     """
 
     @abstractmethod
@@ -44,7 +49,7 @@ class StyleEncoder(nn.Module):
         """A clean evaluation pass: float32 unit vectors (n, d), no gradients."""
         self.eval()
         with torch.no_grad():
-            return torch.cat([self(part) for part in prepared.split(256)]).numpy()
+            return one_at_a_time(self, prepared).numpy()
 
     def embed_pictures(self, pictures: np.ndarray) -> np.ndarray:
         """Prepare and embed: uint8 (n, s, s, 3) to float32 unit vectors (n, d)."""
@@ -72,7 +77,8 @@ class StyleEncoder(nn.Module):
         """Set all weights and buffers.
 
         Raises:
-            FederationError: A tensor is missing, foreign, misshapen or not finite; names it.
+            FederationError: A tensor is missing, foreign, misshapen, of another type, not finite or beyond
+                what any honest weight comes near; names it.
         """
         own = self.state_dict()
         if set(own) != set(arrays):
@@ -82,6 +88,8 @@ class StyleEncoder(nn.Module):
             given = arrays[name]
             if given.shape != tuple(tensor.shape):
                 raise FederationError(f"encoder: tensor {name!r} is {given.shape}, not {tuple(tensor.shape)}")
-            if not np.isfinite(given).all():
-                raise FederationError(f"encoder: tensor {name!r} is not finite")
+            if torch.from_numpy(np.array(given)).dtype != tensor.dtype:
+                raise FederationError(f"encoder: tensor {name!r} is {given.dtype}, not {tensor.dtype}")
+            if not (np.abs(given) <= _LARGEST).all():
+                raise FederationError(f"encoder: tensor {name!r} is not finite or beyond {_LARGEST:g}")
         self.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})

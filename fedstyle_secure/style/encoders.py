@@ -71,7 +71,12 @@ def _whitening(arrays: Mapping[str, np.ndarray], dim: int) -> Whitening:
     for name, shape in shapes.items():
         if name not in arrays or arrays[name].shape != shape:
             raise FederationError(f"encoder: tensor {name!r} is missing or not of shape {shape}")
-    return Whitening(**{name: arrays[name] for name in shapes})
+        if arrays[name].dtype != np.float32:
+            raise FederationError(f"encoder: tensor {name!r} is {arrays[name].dtype}, not float32")
+    whitening = Whitening(**{name: arrays[name] for name in shapes})
+    if broken := whitening.implausible():
+        raise FederationError(f"encoder: no honest whitening has other values than {broken}")
+    return whitening
 
 
 def _check_texture(style: StyleSection) -> None:

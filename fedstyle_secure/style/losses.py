@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedstyle_secure.privacy.picture_loss import PictureLoss
 
-class PrototypeContrast:
+
+class PrototypeContrast(PictureLoss):
     """InfoNCE of each embedding against public anchors, plus a pull to its own.
 
     The form of FedProc (Mu et al. 2023): positives and negatives are anchors that every artist was
@@ -35,6 +37,11 @@ class PrototypeContrast:
         self._temperature = temperature
         self._alignment = alignment
 
+    def frozen(self) -> PrototypeContrast:
+        """With the anchors where they lie now: they are placed once a step and not once a picture."""
+        anchors = self._anchors().detach()
+        return PrototypeContrast(lambda: anchors, self._temperature, self._alignment)
+
     def __call__(self, embeddings: Tensor, targets: Tensor) -> Tensor:
         """Losses (b,) of unit embeddings (b, d).
 
@@ -52,7 +59,7 @@ class PrototypeContrast:
         return contrast + self._alignment * (1 - cosines.gather(1, own[:, None])[:, 0])
 
 
-class InBatchContrast:
+class InBatchContrast(PictureLoss):
     """Supervised contrast within a batch (Khosla et al. 2020, eq. 2). For public pictures only.
 
     One picture moves the gradient of every other one, so DP-SGD refuses it by name.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.privacy.shrinkage import signal_share
+from fedstyle_secure.style.alone import one_at_a_time
 
 COUNT_SCALE = 0.5
 """Weight of the count beside the unit embedding in a picture's row; the row's L2 norm is sqrt(1.25)."""
@@ -30,7 +32,7 @@ class Styles:
     by_label: bool
 
     def assign(self, embeddings: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
-        """Style index of each picture: int64 (n,).
+        """Style index of each picture, by itself: int64 (n,).
 
         A picture whose label is not among the styles counts for the nearest prototype, as one without a
         label does: to decline instead would tell the platform which labels an artist has.
@@ -39,7 +41,9 @@ class Styles:
             embeddings: Unit vectors, shape (n, d).
             labels: n labels; used where styles are labels.
         """
-        nearest = np.asarray((embeddings @ self.prototypes.T).argmax(axis=1), dtype=np.int64)
+        prototypes = torch.tensor(self.prototypes, dtype=torch.float32)
+        rows = torch.tensor(embeddings, dtype=torch.float32)
+        nearest = one_at_a_time(lambda one: (one @ prototypes.T).argmax(dim=1), rows).numpy()
         if not self.by_label:
             return nearest
         index = {name: i for i, name in enumerate(self.names)}

@@ -17,12 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedstyle_secure.style import filters
+from fedstyle_secure.style.alone import one_at_a_time
 
 # Every picture is brought to this side first, so that filters mean the same in all of them.
 WORKING_SIZE = 96
-
-# Pictures measured at once: few enough for the maps to stay in a processor's cache.
-_CHUNK = 8
 
 _CENTRES = tuple(0.33 / 1.8**i for i in range(5))
 _FINE, _ORIENTATIONS = 2, 8
@@ -31,11 +29,20 @@ _SECOND_CENTRES = (0.25, 0.125, 0.0625)
 _QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 _HUES = 12
 
+_CUT = 2.5
+"""Deviations at which standardised features are cut."""
+
+_SMALLEST = 1e-3
+"""Added to each feature's deviation."""
+
+_LARGEST_MEAN = 1e3
+"""Beyond any mean of features: the largest are skewnesses, of at most the root of a map's size."""
+
 _FineCoarse = tuple[Tensor, Tensor]
 
 
 def texture_features(pictures: np.ndarray) -> npt.NDArray[np.float32]:
-    """Measure pictures.
+    """Measure pictures, each by itself.
 
     Args:
         pictures: uint8, shape (n, s, s, 3), RGB, any s from 32.
@@ -46,12 +53,9 @@ def texture_features(pictures: np.ndarray) -> npt.NDArray[np.float32]:
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
         raise ValueError(f"pictures must be uint8 (n, s, s, 3), not {pictures.dtype} {pictures.shape}")
     with torch.no_grad():
-        parts = [
-            torch.cat([values for _, values in _groups(pictures[i : i + _CHUNK])], 1).numpy()
-            for i in range(0, len(pictures), _CHUNK)
-        ]
+        rows = [torch.cat([values for _, values in _groups(one[None])], 1).numpy() for one in pictures]
     width = sum(part.stop - part.start for part in feature_groups().values())
-    return np.concatenate(parts).astype(np.float32) if parts else np.zeros((0, width), np.float32)
+    return np.concatenate(rows).astype(np.float32) if rows else np.zeros((0, width), np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -195,10 +199,34 @@ class Whitening:
     limit: npt.NDArray[np.float32]
     projection: npt.NDArray[np.float32]
 
+    def implausible(self) -> str | None:
+        """Which array no `fit_whitening` gives, and what it would have to be; None: all are plausible.
+
+        A scale is at most 1 over the smallest deviation, a limit at most the cut, and no row of a projection
+        is longer than 1, as gains are at most 1; features are logarithms, shares and cubes of a few.
+        """
+        length = np.sqrt(np.square(self.projection.astype(np.float64)).sum(axis=1))
+        steepest, widest = 1.001 / _SMALLEST, 1.001 * _CUT
+        holds = {
+            f"mean: from -{_LARGEST_MEAN:g} to {_LARGEST_MEAN:g}": np.abs(self.mean) <= _LARGEST_MEAN,
+            f"scale: above 0, at most {1 / _SMALLEST:g}": (self.scale > 0) & (self.scale <= steepest),
+            f"limit: above 0, at most {_CUT:g}": (self.limit > 0) & (self.limit <= widest),
+            "projection: rows of length at most 1": length <= 1.001,
+        }
+        return next((rule for rule, kept in holds.items() if not kept.all()), None)
+
     def apply(self, features: np.ndarray) -> npt.NDArray[np.float32]:
-        """Features (n, D0) to unit vectors, float32 (n, d); features equal to the mean stay zero."""
-        z = np.clip((features - self.mean) * self.scale, -self.limit, self.limit) @ self.projection.T
-        return (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+        """Features (n, D0) to unit vectors, float32 (n, d), each by itself; features equal to the mean stay
+        zero."""
+        mean, scale, limit, projection = (
+            torch.from_numpy(array).clone() for array in (self.mean, self.scale, self.limit, self.projection)
+        )
+
+        def apply(one: Tensor) -> Tensor:
+            z = ((one - mean) * scale).clamp(-limit, limit) @ projection.T
+            return z / z.norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+        return one_at_a_time(apply, torch.from_numpy(np.asarray(features, np.float32))).numpy()
 
 
 def fit_whitening(
@@ -208,7 +236,7 @@ def fit_whitening(
     practice_artists: np.ndarray | None = None,
     dims: int = 192,
     ridge: float = 0.05,
-    cut: float = 2.5,
+    cut: float = _CUT,
 ) -> Whitening:
     """Whiten by the covariance within artists plus a ridge (WCCN, Hatch et al. 2006), then keep `dims` axes.
 
@@ -231,7 +259,7 @@ def fit_whitening(
         deviation = np.maximum(deviation, 0.1 * practice.std(0))
     width = [part.stop - part.start for part in feature_groups().values()]
     weight = np.repeat(1 / np.sqrt(width), width)
-    scale, limit = weight / (deviation + 1e-3), cut * weight
+    scale, limit = weight / (deviation + _SMALLEST), cut * weight
     sets = [(features, artists)]
     if practice is not None and practice_artists is not None:
         sets.append((practice, practice_artists))

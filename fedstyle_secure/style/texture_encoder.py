@@ -26,7 +26,7 @@ class TextureEncoder(StyleEncoder):
         """Args: whitening: Learned from public pictures; the embedding has as many dimensions."""
         super().__init__()
         for name in _PARTS:
-            self.register_buffer(name, torch.from_numpy(np.array(getattr(whitening, name))))
+            self.register_buffer(name, torch.tensor(getattr(whitening, name)))
         dim = len(whitening.projection)
         self.head = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.head.weight)

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
 
 @pytest.fixture(scope="module")
-def audit() -> ModuleType:
+def audit(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
     """The bugs, from `benchmarks/dp_audit.py`, which tries more seeds and smaller bugs."""
-    path = Path(__file__).parents[2] / "benchmarks" / "dp_audit.py"
-    spec = importlib.util.spec_from_file_location("dp_audit", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_module("dp_audit")
 
 
 CAUGHT = {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -18,16 +16,9 @@ from fedstyle_secure.secure_sum.scheme import Accumulator, encrypt, make_keys, o
 
 
 @pytest.fixture(scope="module")
-def naive() -> ModuleType:
+def naive(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
     """The peer and the attack on it, from `benchmarks/naive_ckks.py`."""
-    path = Path(__file__).parents[2] / "benchmarks" / "naive_ckks.py"
-    spec = importlib.util.spec_from_file_location("naive_ckks", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_module("naive_ckks")
 
 
 def test_one_published_sum_of_the_naive_recipe_gives_its_secret_key_away(naive: ModuleType) -> None:

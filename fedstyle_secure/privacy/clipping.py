@@ -1,0 +1,83 @@
+"""A sum of clipped rows that no row can move by more than the clip, as computed and not only on paper.
+
+In floating point a sum of n rows rounds differently from one of n + 1, and a norm that rounds down lets a
+row pass its bound. So each row is cut to a grid of integers, its length is checked in integer arithmetic,
+and integers are what is added up: their sum has no order and no rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+import numpy.typing as npt
+
+from fedstyle_secure.privacy.noise import ByteSource, gaussian
+
+GRID = 2**30
+"""Integer steps to a clip norm. Sums of up to 2^23 rows are exact in float64, too."""
+
+_SHRINK = 1 - 2.0**-40
+
+
+def to_grid(row: np.ndarray, clip_norm: float) -> npt.NDArray[np.int64]:
+    """A row clipped to an L2 norm of `clip_norm`, in steps of clip_norm / GRID, cut toward zero.
+
+    A function of the row alone, to the last bit: no BLAS, whose sums may hang on where in memory it lies.
+
+    Args:
+        row: float (d,). One with NaN or infinity counts as zeros: to refuse it would tell others something
+            of it.
+        clip_norm: Finite, > 0.
+
+    Returns:
+        int64 (d,). The sum of its squares is at most GRID^2, in integer arithmetic.
+    """
+    values = np.asarray(row, dtype=np.float64)
+    largest = float(np.abs(values).max(initial=0.0))
+    if not 0 < largest < math.inf:
+        return np.zeros(len(values), np.int64)
+    # Divided first, so that squares neither overflow nor vanish.
+    values = values / largest
+    scale = GRID * min(largest / clip_norm, 1 / math.sqrt(np.add.reduce(values * values)))
+    while True:
+        steps = (values * scale).astype(np.int64)
+        if int(np.add.reduce(steps * steps)) <= GRID**2:
+            return steps
+        scale *= _SHRINK
+
+
+class ClippedSum:
+    """Adds up rows, each clipped; without a clip norm it is a plain float64 sum, which bounds nothing."""
+
+    def __init__(self, size: int, clip_norm: float) -> None:
+        """Begin with zeros.
+
+        Args:
+            size: Values of a row.
+            clip_norm: L2 bound on a row, > 0; infinite: none.
+        """
+        self._clip_norm = clip_norm
+        self._clipped = math.isfinite(clip_norm)
+        self._total = np.zeros(size, np.int64 if self._clipped else np.float64)
+
+    def add(self, row: np.ndarray) -> None:
+        """Add a row, float (size,); one with NaN or infinity counts as zeros."""
+        if self._clipped:
+            self._total += to_grid(row, self._clip_norm)
+        elif np.isfinite(row).all():
+            self._total += row
+
+    def released(self, noise_multiplier: float, read: ByteSource = os.urandom) -> npt.NDArray[np.float64]:
+        """The sum with Gaussian noise, float64 (size,).
+
+        Args:
+            noise_multiplier: Deviation of the noise in units of the clip norm; 0: none.
+            read: Source of random bytes.
+        """
+        if not self._clipped:
+            return self._total.astype(np.float64)
+        # Noise lies on the integers, before anything is scaled: what follows is post-processing.
+        noise = gaussian(self._total.shape, noise_multiplier * GRID, read)
+        return np.asarray((self._total + noise) * (self._clip_norm / GRID))
