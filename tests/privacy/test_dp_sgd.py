@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from attacks.sensitivity import probe_sensitivity
 from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.privacy import dp_sgd
 from fedstyle_secure.privacy.dp_sgd import (
     DPTrainer,
     GradientCanaries,
@@ -344,3 +345,68 @@ def test_an_auditors_rows_add_up_to_the_clipped_sum(clip):
     assert rows.norm(dim=1).max() <= clip * (1 + 1e-5)
     theirs = clipped_gradient_sum(encoder, prototype_loss(), images, targets, clip)
     assert (rows.sum(0) - theirs).abs().max() < 1e-4
+
+
+class Forgetful(Plain):
+    """Drops values at random, so that a picture's gradient hangs on how many came before it."""
+
+    def forward(self, x):
+        return F.normalize(self.head(F.dropout(x, 0.5)), dim=1)
+
+
+class Counting(Plain):
+    """Keeps a state that no buffer shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, x):
+        self.seen += 1
+        return F.normalize(self.head(x * self.seen + 1), dim=1)
+
+
+@pytest.mark.parametrize("module", [Forgetful(), Counting()])
+def test_a_record_whose_gradient_is_not_its_own_is_refused_by_the_parameter(module):
+    inputs, targets = torch.randn(6, 1, 6), torch.tensor([[0, -1]] * 6)
+    with pytest.raises(PrivacyError, match=r"mixes|gradient of 'head.weight' for one record"):
+        DPTrainer(module, prototype_loss(), PLAN, 0.1).fit(inputs, targets, np.random.default_rng(0))
+
+
+class Bent(nn.Module):
+    """A convolution whose input does not lie channel by channel, where Opacus' hooks go wrong in silence."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x):
+        x = torch.tanh(self.first(x)).contiguous(memory_format=torch.channels_last)
+        return F.normalize(self.second(x).mean((2, 3)), dim=1)
+
+
+def test_rows_are_checked_and_not_believed(monkeypatch, benchmark_module):
+    inputs, targets = torch.randn(4, 1, 3, 8, 8), torch.tensor([[0, -1]] * 4)
+
+    def fit():
+        DPTrainer(Bent(), prototype_loss(), PLAN, 0.1).fit(inputs, targets, np.random.default_rng(0))
+
+    fit()
+    hooks = benchmark_module("opacus_hooks")
+    monkeypatch.setattr(dp_sgd, "record_rows", hooks.hooked_rows)
+    with pytest.raises(PrivacyError, match=r"gradient of 'second.weight' for one record is not that"):
+        fit()
+
+
+def test_a_refusal_tells_nothing_of_the_pictures(monkeypatch):
+    """Module and loss are tried on records that everybody knows."""
+    seen = []
+    monkeypatch.setattr(dp_sgd, "refuse_mixing", lambda module, loss, inputs, targets: seen.append(inputs))
+    monkeypatch.setattr(dp_sgd, "require_own_rows", lambda module, loss, inputs, targets: seen.append(inputs))
+    for _ in range(2):
+        inputs, targets = torch.randn(6, 1, 6), torch.tensor([[0, -1]] * 6)
+        DPTrainer(Plain(), prototype_loss(), PLAN, 0.1).fit(inputs, targets, np.random.default_rng(0))
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[3])
+    assert not any(torch.equal(row, own) for row in seen[3] for own in inputs)
