@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedstyle_secure.config import Config
 from fedstyle_secure.errors import PrivacyError, RunError
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.budget import budget_of
@@ -20,7 +19,7 @@ from fedstyle_secure.privacy.statement import Accountant, Line
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.spreadsheet import guarded
-from fedstyle_secure.studios import studio_home, studios_root
+from fedstyle_secure.studios import has_studios, known_studios, studio_home, studios_root
 
 
 @dataclass(frozen=True)
@@ -71,25 +70,31 @@ class Account:
         }
 
 
-def accounts(run: RunFolder, artist: str | None = None, *, each: bool = False) -> list[Account]:
+def accounts(
+    run: RunFolder, artist: str | None = None, *, each: bool = False, studios: Path | None = None
+) -> list[Account]:
     """The ledgers of a run's artists, over all runs that they took part in.
 
     Args:
         run: The run; it need not be finished.
         artist: Only this one.
         each: A line a release, not one for equal releases in a row.
+        studios: Where the artists' own ledgers lie; None: where the run says, if they are there.
 
     Raises:
-        RunError: There is no such run or artist.
+        RunError: There is no such run or artist, or these are not the run's studios.
         PrivacyError: A ledger is damaged or shortened; names the file and the line.
     """
     config = run.config()
     kept = json.loads(run.ledger_file.read_text(encoding="utf-8")) if run.finished else {}
     names = tuple(kept) or open_gallery(config.gallery).artists
+    said = known_studios(run, studios) if studios is not None else studios_root(config, run)
+    root = said if has_studios(run, said) else None
     accountant, budget = Accountant(config.privacy.delta), budget_of(config.privacy)
     found = []
     for name in _chosen(run, names, artist):
-        entries, withdrawn, live = _read(run, config, name, kept.get(name))
+        home = studio_home(root, config.gallery, name) if root is not None else None
+        entries, withdrawn, live = _read(home, name, kept.get(name))
         spent = {
             "artwork": accountant.spent(entries, "artwork"),
             "artist": accountant.spent(entries, "artist"),
@@ -121,16 +126,21 @@ def _cell(value: Any) -> Any:
     return guarded(value) if isinstance(value, str) else value
 
 
-def withdraw(run: RunFolder, artist: str) -> None:
+def withdraw(run: RunFolder, artist: str, studios: Path | None = None) -> None:
     """Withdraw an artist of a run, for this run and every other one on its portfolio.
 
+    Args:
+        run: The run.
+        artist: Who withdraws.
+        studios: Where the artists' own ledgers lie; None: where the run says.
+
     Raises:
-        RunError: There is no such run or artist.
+        RunError: There is no such run or artist, or its studios are not there.
         PrivacyError: The ledger is damaged.
     """
     config = run.config()
     _chosen(run, open_gallery(config.gallery).artists, artist)
-    home = studio_home(studios_root(config, run), config.gallery, artist)
+    home = studio_home(known_studios(run, studios), config.gallery, artist)
     if not home.is_dir():
         raise RunError(f"{home}: no such studio; it was there when the run was made, and holds the ledger")
     write_withdrawal(home)
@@ -145,9 +155,11 @@ def _chosen(run: RunFolder, names: tuple[str, ...], artist: str | None) -> tuple
 
 
 def _read(
-    run: RunFolder, config: Config, artist: str, kept: list[dict[str, Any]] | None
+    home: Path | None, artist: str, kept: list[dict[str, Any]] | None
 ) -> tuple[tuple[Entry, ...], str, bool]:
-    ledger = Ledger(studio_home(studios_root(config, run), config.gallery, artist) / "ledger.jsonl")
+    if home is None:
+        return tuple(entry_from_dict(values) for values in kept or []), "", False
+    ledger = Ledger(home / "ledger.jsonl")
     known = {(entry.run, entry.round, entry.kind) for entry in ledger.entries}
     lost = [e for e in kept or [] if (e["run"], e["round"], e["kind"]) not in known]
     if known and lost:

@@ -18,7 +18,7 @@ from fedstyle_secure.cli_audit import app as audit_app
 from fedstyle_secure.cli_audit import run_audit, show_audit
 from fedstyle_secure.errors import FedStyleError
 from fedstyle_secure.privacy.figures import rounded_up
-from fedstyle_secure.terminal import AsJson, print_json, say, short, table
+from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, print_json, say, short, table
 
 if TYPE_CHECKING:
     from fedstyle_secure.accounts import Account
@@ -193,13 +193,15 @@ def ledger(
     run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
     artist: Annotated[str | None, typer.Option(help="Only this artist, a line a release.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write every release to this CSV file too.")] = None,
+    studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what the artists of a run have given away, over everything that ever left."""
     from fedstyle_secure.accounts import accounts, write_csv
     from fedstyle_secure.runs import RunFolder
 
-    found = accounts(RunFolder(run), artist, each=artist is not None or as_json or csv is not None)
+    each = artist is not None or as_json or csv is not None
+    found = accounts(RunFolder(run), artist, each=each, studios=studios)
     if csv is not None:
         write_csv(csv, found)
     if as_json:
@@ -224,10 +226,8 @@ def verify(
     path: Annotated[
         Path, typer.Argument(metavar="RUN|PAGE", help="A run's folder, or a report.html.", show_default=False)
     ],
-    opener: Annotated[
-        str | None,
-        typer.Option(help="The opener's public key, 64 hexadecimal digits.", show_default="from its folder"),
-    ] = None,
+    opener: OpenerKey = None,
+    studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Check offline that a run's files and openings, or a report's page, are as they were written."""
@@ -239,16 +239,19 @@ def verify(
         _verify_page(path, as_json)
         return
     folder = RunFolder(path)
-    openings = check(folder, opener) if opener or folder.config().secure_sum.enabled else None
-    problems = openings.problems if openings else []
-    files = len(check_finished(folder).sums) if folder.finished and not problems else None
+    signed = check(folder, opener, studios) if opener or folder.config().secure_sum.enabled else None
+    problems = signed.problems if signed else []
+    whole = check_finished(folder, opener, studios) if folder.finished and not problems else None
     planted = folder.manifest().get("audit", {}).get("canaries", {}).get("number", 0)
     if as_json:
         print_json(
             {
-                "files": files,
-                "openings": openings.openings if openings else None,
-                "opener": openings.opener if openings else None,
+                "files": len(whole.sums) if whole else None,
+                "openings": len(signed.manifests) if signed else None,
+                "opener": signed.opener if signed else None,
+                "opener_by": signed.source if signed else None,
+                "own_ledgers": len(whole.own) if whole else None,
+                "artists": whole.artists if whole else None,
                 "problems": problems,
                 "canaries": planted,
             }
@@ -256,17 +259,25 @@ def verify(
     else:
         for problem in problems:
             say(problem)
-        if openings:
+        if signed:
             say(
-                f"{'FAIL' if problems else 'PASS'}: openings {openings.openings}, problems {len(problems)}, "
-                f"checked against the key {openings.opener}."
+                f"{'FAIL' if problems else 'PASS'}: openings {len(signed.manifests)}, problems "
+                f"{len(problems)}, checked against the key {signed.opener}."
             )
-            if opener is None:
-                say("That key came from beside the run; ask the opener for it, and pass it with --opener.")
-            say("Each opening is a line of transcript.jsonl: manifest, cohort, digests, styles kept.")
-        if files is not None:
-            say(f"PASS: {files} files are as SHA256SUMS says, and the ledgers add up to the summary.")
-            say("Who can write the folder can write SHA256SUMS anew: keep its hash elsewhere.")
+            if signed.source != "named":
+                where = "the run itself" if signed.source == "run" else "its studios"
+                say(f"That key came from {where}; ask the opener for it, and pass it with --opener.")
+            say(
+                "Each opening is a line of transcript.jsonl: manifest, cohort, digests, styles kept; a "
+                "finished run's last line signs for every file of it."
+            )
+        if whole is not None:
+            say(
+                f"PASS: {len(whole.sums)} files are as SHA256SUMS says, and say what the settings make of "
+                f"them; {len(whole.own)} of {whole.artists} artists' own ledgers were compared."
+            )
+            if not signed:
+                say("Who can write the folder can write SHA256SUMS anew: keep its hash elsewhere.")
         elif not problems:
             say("The run is not finished, so its other files were not checked.")
         if note := _canary_note(folder.manifest()):
@@ -290,12 +301,13 @@ def _verify_page(path: Path, as_json: bool) -> None:
 def withdraw(
     run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
     artist: Annotated[str, typer.Argument(help="Who withdraws.", show_default=False)],
+    studios: StudiosPath = None,
 ) -> None:
     """Withdraw an artist: nothing of its portfolio is released any more, in any run."""
     from fedstyle_secure.accounts import withdraw as write
     from fedstyle_secure.runs import RunFolder
 
-    write(RunFolder(run), artist)
+    write(RunFolder(run), artist, studios)
     say(
         f"{artist} has withdrawn. Its card is taken down in the next round of a run that goes on. "
         "What was released before cannot be called back."

@@ -11,7 +11,7 @@ import typer
 
 from fedstyle_secure.errors import AuditError, PolicyError
 from fedstyle_secure.privacy.figures import rounded_up
-from fedstyle_secure.terminal import AsJson, print_json, say, short, table
+from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, print_json, say, short, table
 from fedstyle_secure.visible import visible
 
 if TYPE_CHECKING:
@@ -66,12 +66,14 @@ def report(
     date: Annotated[
         str | None, typer.Option(help="Day that the report bears, YYYY-MM-DD.", show_default="today")
     ] = None,
+    opener: OpenerKey = None,
+    studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one page on a run or a sweep that an auditor can check and sign, as HTML and PDF."""
     from fedstyle_secure.report.formats import report
 
-    written = report(path, tuple(name.strip() for name in formats.split(",")), out, date)
+    written = report(path, tuple(name.strip() for name in formats.split(",")), out, date, opener, studios)
     if as_json:
         print_json({"written": [str(path) for path in written]})
         return
@@ -85,6 +87,8 @@ def check(
     policy: Annotated[Path, typer.Option(help="TOML file; configs/policy.toml is one.", show_default=False)],
     junit: Annotated[Path | None, typer.Option(help="Write the checks as JUnit XML.")] = None,
     sarif: Annotated[Path | None, typer.Option(help="Write the checks as SARIF.")] = None,
+    opener: OpenerKey = None,
+    studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Hold a run and its audit against a policy; exit code 9 where it is not met."""
@@ -93,7 +97,7 @@ def check(
     from fedstyle_secure.report.gates import to_junit, to_sarif
     from fedstyle_secure.report.policy import checks
 
-    done = checks(run, policy)
+    done = checks(run, policy, opener, studios)
     if junit is not None:
         junit.write_bytes(to_junit(done))
     if sarif is not None:

@@ -6,6 +6,8 @@ carry it through Flower, whose run configuration knows only flat keys and scalar
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,6 +28,9 @@ from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.hints import did_you_mean
 
 Scalar = str | int | float | bool
+
+PLACES = ("run.folder", "run.studios", "gallery.path")
+"""Settings that say where folders lie; no figure of a run follows from them."""
 
 
 def _split_names(value: object) -> object:
@@ -292,6 +297,11 @@ class Config(_Section):
             for section, values in self.model_dump().items()
             for key, value in values.items()
         }
+
+    def digest(self) -> str:
+        """SHA-256 of every setting but `PLACES`, 64 hexadecimal digits: what artists and opener agree on."""
+        settled = {key: value for key, value in self.to_flat().items() if key not in PLACES}
+        return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
         """The resolved settings as TOML text that `load` reads back to an equal Config."""

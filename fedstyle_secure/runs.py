@@ -31,6 +31,7 @@ _FILES = (
     "encoder.safetensors",
     "prototypes.npz",
     "ledger.json",
+    "summary.staged.json",
     "summary.json",
     "SHA256SUMS",
     "record",
@@ -192,13 +193,34 @@ class RunFolder:
         files = [self.path / name for name in _EVIDENCE]
         return [path for path in files if path.exists()] + sorted(self.record_folder.glob("*.safetensors"))
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the hashes of everything that the run states, and last its summary: then it is finished."""
-        text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-        sums = {path.relative_to(self.path).as_posix(): file_sha256(path) for path in self.evidence()}
-        sums[self.summary_file.name] = hashlib.sha256(text.encode()).hexdigest()
+    @property
+    def staged(self) -> bool:
+        """Whether everything that the run states is written, and only its end is to be signed and hashed."""
+        return self._staged_file.exists()
+
+    @property
+    def _staged_file(self) -> Path:
+        return self.path / "summary.staged.json"
+
+    def stage(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary, after everything else that the run states, where nobody takes it for one yet."""
+        write_json(self._staged_file, summary)
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of everything that a staged run states but its transcript, by name."""
+        files = {path.relative_to(self.path).as_posix(): path for path in self.evidence()}
+        files.pop(self.transcript_file.name, None)
+        files[self.summary_file.name] = self._staged_file
+        return {name: file_sha256(path) for name, path in files.items()}
+
+    def finish(self) -> None:
+        """Write the hashes of everything that a staged run states, and last put its summary in its place:
+        then it is finished."""
+        sums = self.hashes()
+        if self.transcript_file.exists():
+            sums[self.transcript_file.name] = file_sha256(self.transcript_file)
         write_text(self.sums_file, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
-        write_text(self.summary_file, text)
+        self._staged_file.replace(self.summary_file)
 
     def manifest(self) -> dict[str, Any]:
         """What was written when the run began. Raises RunError if it is missing or damaged."""
@@ -230,21 +252,16 @@ class RunFolder:
             raise RunError(f"{self.path}: is there already and holds no run; name a new or empty folder")
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / _MARK, secrets.token_hex(16))
-        write_text(self.config_file, self._placed(config).to_toml())
+        write_text(self.config_file, _unplaced(config).to_toml())
 
     def require(self, config: Config) -> None:
-        """Check that this run has these settings. Raises RunError naming the first that differs."""
-        old, new = self.config().to_flat(), self._placed(config).to_flat()
+        """Check that this run has these settings, wherever it and its studios lie by now. Raises RunError
+        naming the first that differs."""
+        old, new = self.config().to_flat(), _unplaced(config).to_flat()
         changed = [key for key in new if old[key] != new[key]]
         if changed:
             key = changed[0]
             raise RunError(f"{self.path}: was started with {key} = {old[key]!r}, not {new[key]!r}")
-
-    def _placed(self, config: Config) -> Config:
-        """The settings as they are kept: without where the run lies, as a folder may be moved, and with where
-        the studios lie, as moving it must not begin their ledgers anew."""
-        studios = config.run.studios or str(self.path.resolve().parent / "studios")
-        return Config.from_flat(config.to_flat() | {"run.folder": "", "run.studios": studios})
 
     def remove(self) -> None:
         """Delete the run: its own files, and the folder if nothing else is in it.
@@ -296,6 +313,12 @@ class RunFolder:
         kept = [line for line in self.metrics() if line["round"] < rounds]
         if self.metrics_file.exists():
             write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _unplaced(config: Config) -> Config:
+    """The settings as they are kept: without where the run lies, as a folder may be copied and moved, and
+    without where the studios lie: the manifest says that, seen from the run."""
+    return Config.from_flat(config.to_flat() | {"run.folder": "", "run.studios": ""})
 
 
 def _read_json(path: Path) -> dict[str, Any]:

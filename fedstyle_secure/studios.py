@@ -1,20 +1,25 @@
 """Where the artists' own files lie: one folder an artist, beside the runs and outliving them.
 
 In a simulation these folders stand for the artists' own disks. They hold what must not begin anew with a
-run: the ledger above all.
+run: the ledger above all. A run knows its studios by an identity of theirs, and by their place as seen from
+its own folder: both can be copied and moved together, and a copy never reaches for the original's.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from fedstyle_secure.config import Config, GallerySection
 from fedstyle_secure.errors import PrivacyError, RunError
 from fedstyle_secure.privacy.ledger import Ledger
-from fedstyle_secure.runs import RunFolder, folder_name
+from fedstyle_secure.runs import RunFolder, folder_name, write_text
 
 _MARK = ".fedstyle-studios"
+_BESIDE = "../studios"
 
 OPENER = ".opener"
 """The opener's folder; no artist's folder begins with a dot."""
@@ -24,8 +29,52 @@ IDENTITY = "identity.pub"
 
 
 def studios_root(config: Config, run: RunFolder) -> Path:
-    """The folder of all studios: `run.studios`, or `studios` beside the run."""
-    return Path(config.run.studios).resolve() if config.run.studios else run.path.parent / "studios"
+    """The folder of all studios: `run.studios`, else where the run's manifest says, else `studios` beside it.
+
+    Relative places are seen from the run's folder.
+    """
+    place = config.run.studios or _noted(run).get("place") or _BESIDE
+    return (run.path.resolve() / place).resolve()
+
+
+def beside(run: RunFolder) -> Path:
+    """Where studios lie if nobody says otherwise."""
+    return (run.path.resolve() / _BESIDE).resolve()
+
+
+def note_of(root: Path, run: RunFolder) -> dict[str, str]:
+    """What a run's manifest says of its studios, which `claim` made: their identity, and their place."""
+    place = Path(os.path.relpath(root, run.path.resolve())).as_posix()
+    return {"identity": _identity(root) or "", "place": place}
+
+
+def known_studios(run: RunFolder, named: Path | None = None) -> Path:
+    """The studios that a run began with, for a command that writes into them, or stands on what they hold.
+
+    Args:
+        run: The run; it need not be finished.
+        named: Where they lie; None: where the run says.
+
+    Raises:
+        RunError: They are not there, or are other ones.
+    """
+    root = studios_root(run.config(), run) if named is None else named.resolve()
+    identity = _identity(root)
+    if identity is None:
+        raise RunError(
+            f"{root}: no studios here; {run.path} was moved or copied without them: name them with --studios"
+        )
+    if identity != _noted(run).get("identity"):
+        raise RunError(f"{root}: are not the studios that {run.path} began with; name them with --studios")
+    return root
+
+
+def has_studios(run: RunFolder, root: Path) -> bool:
+    """Whether a folder holds the studios that a run began with, or ones that released something for it,
+    whatever the run itself says."""
+    identity = _identity(root)
+    own = identity is not None and identity == _noted(run).get("identity")
+    return own or (identity is not None and has_released(root, run.identity))
 
 
 def studio_home(root: Path, gallery: GallerySection, artist: str) -> Path:
@@ -43,18 +92,29 @@ def opener_home(root: Path) -> Path:
     return root / OPENER
 
 
-def claim(root: Path) -> None:
+def claim(root: Path, run: RunFolder | None = None) -> None:
     """Make the folder of studios, or check that it is one.
 
+    Args:
+        root: The folder.
+        run: The run that it is for, which goes on only with the studios that it began with.
+
     Raises:
-        RunError: It holds something else.
+        RunError: It holds something else, or the run's studios lie elsewhere.
     """
-    if (root / _MARK).exists():
+    began = _noted(run).get("identity") if run is not None else None
+    identity = _identity(root)
+    if began is not None and identity != began:
+        raise RunError(
+            f"{root}: holds not the studios that the run began with, and their ledgers go on; name them with "
+            "run.studios"
+        )
+    if identity is not None:
         return
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise RunError(f"{root}: holds something else than studios; name another folder with run.studios")
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (root / _MARK).touch()
+    write_text(root / _MARK, secrets.token_hex(16))
     logging.getLogger("fedstyle_secure").info("new studios in %s: the artists' ledgers begin here", root)
 
 
@@ -64,3 +124,21 @@ def has_released(root: Path, run: str) -> bool:
         return any(entry.run == run for path in root.glob("*/ledger.jsonl") for entry in Ledger(path).entries)
     except PrivacyError:
         return True
+
+
+def _identity(root: Path) -> str | None:
+    """What studios are known by; None: there are none."""
+    try:
+        return (root / _MARK).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _noted(run: RunFolder) -> Mapping[str, str]:
+    """What the run's manifest says of its studios; nothing where it has no manifest yet."""
+    if not run.manifest_file.exists():
+        return {}
+    noted = run.manifest().get("studios")
+    if isinstance(noted, dict) and all(isinstance(noted.get(key), str) for key in ("identity", "place")):
+        return noted
+    raise RunError(f"{run.manifest_file}: does not say which studios the run began with")

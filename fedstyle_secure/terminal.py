@@ -11,6 +11,23 @@ import typer
 
 from fedstyle_secure.visible import visible
 
+OpenerKey = Annotated[
+    str | None,
+    typer.Option(
+        "--opener",
+        metavar="KEY",
+        help="The opener's public key, 64 hexadecimal digits, as the opener itself gave it.",
+        show_default="the studios', or the one that the run states",
+    ),
+]
+StudiosPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--studios",
+        help="The folder of the artists' own ledgers.",
+        show_default="where the run says",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
 
 _WIDEST = 60

@@ -54,9 +54,8 @@ def test_csv_has_a_row_a_release_with_both_costs(run, tmp_path):
 
 def test_a_run_that_was_moved_away_still_tells_what_it_released(run, tmp_path):
     shutil.move(run.folder.path, tmp_path / "archive")
-    (account,) = accounts(RunFolder(tmp_path / "archive"), "mosaic-1")
+    (account,) = accounts(RunFolder(tmp_path / "archive"), "mosaic-1", studios=tmp_path / "runs" / "studios")
     assert account.live
-    shutil.rmtree(tmp_path / "runs" / "studios")
     (account,) = accounts(RunFolder(tmp_path / "archive"), "mosaic-1")
     assert not account.live
     assert account.lines[-1].total == pytest.approx(run.summary["privacy"]["epsilon_artwork_max"])

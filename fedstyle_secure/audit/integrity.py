@@ -1,30 +1,44 @@
-"""Whether a run's folder is the one that was trained and audited: hashes, chains and sums, file by file.
+"""Whether a run's folder is the one that was trained and audited: signatures, hashes, chains, file by file.
 
 An audit and a report begin with this, so that neither vouches for what somebody edited in between. Hashes
-that lie in the folder find accidents and careless edits. Who can write the whole folder can write new ones:
-against that a report is signed, or its hash, or that of `SHA256SUMS`, is kept elsewhere.
+that lie in the folder find accidents and careless edits; who can write the whole folder can write new ones.
+What the opener signed at the run's end nobody can write but the opener: with its public key from elsewhere,
+no file that the run stated can be another. A run that sums nothing under encryption has no opener: against
+edits of its whole folder the hash of `SHA256SUMS` is kept elsewhere.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fedstyle_secure.audit.agreement import (
+    layouts_of,
+    plan_of,
+    private_artists,
+    require_planned,
+    require_summary,
+    require_terms,
+)
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import AuditError, PrivacyError, RunError
+from fedstyle_secure.errors import AuditError, FedStyleError, PrivacyError
+from fedstyle_secure.federation.results import statement
+from fedstyle_secure.galleries.canaries import CanaryNote
 from fedstyle_secure.privacy.ledger import Entry, Ledger, entry_from_dict
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.runs import RunFolder, file_sha256
-from fedstyle_secure.studios import IDENTITY, opener_home, studio_home, studios_root
+from fedstyle_secure.secure_sum.manifest import Manifest
+from fedstyle_secure.studios import beside, has_studios, known_studios, studio_home, studios_root
+from fedstyle_secure.transcripts import Checked as Signed
+from fedstyle_secure.transcripts import Source
 from fedstyle_secure.transcripts import check as check_transcript
 
 RUN_FILES = (
@@ -39,9 +53,6 @@ RUN_FILES = (
 """Files without which a finished run is not whole."""
 
 _UNITS: tuple[Unit, ...] = ("artwork", "artist")
-
-_AGREES = 1e-3
-"""How far an epsilon may lie from the summary's: accountants of other versions differ in their numerics."""
 
 
 class _ViewRow(BaseModel):
@@ -100,17 +111,30 @@ class Checked:
 
     Attributes:
         sums: SHA-256 of the run's files, 64 hexadecimal digits, by path within its folder.
-        own: Artists whose own ledger lay beside the run, and what it holds now.
-        signed: Whether the opener's key lay beside the run, so that signatures could be checked.
+        own: Artists whose own ledger was compared, and what it holds now.
+        artists: How many private artists the run has.
+        opener: The public key under which all that the opener signed was checked; None where it signed
+            nothing, as nothing is summed under encryption.
+        opener_by: Who says that it is the opener's; None where there is none.
     """
 
     sums: Mapping[str, str]
     own: Mapping[str, Own]
-    signed: bool
+    artists: int
+    opener: str | None
+    opener_by: Source | None
 
 
-def check_finished(run: RunFolder) -> Checked:
+def check_finished(run: RunFolder, opener: str | None = None, studios: Path | None = None) -> Checked:
     """Check that a finished run's files are whole and unedited, and that they agree with one another.
+
+    What the opener signed is checked before anything that it signed for is read any further.
+
+    Args:
+        run: The run.
+        opener: The opener's public key, which whoever checks got from the opener; None: the studios', or else
+            the one that the run states.
+        studios: Where the artists' own ledgers lie; None: where the run says, if they are there.
 
     Raises:
         RunError: There is no finished run.
@@ -119,18 +143,40 @@ def check_finished(run: RunFolder) -> Checked:
     config, summary = run.config(), run.summary()
     sums = _check_sums(run)
     try:
+        signed = _check_signed(run, config, sums, opener, studios)
         manifest = run.manifest()
         _same(run.config_file, manifest["config_sha256"], "manifest.json")
         _same(run.encoder_file, summary["encoder_sha256"], "summary.json")
         if config.run.seed != manifest["seed"]:
             raise AuditError(f"{run.manifest_file}: seed {manifest['seed']} is not that of config.toml")
-        _check_summary(run, config, summary["privacy"])
-        own = _check_ledgers(run, config, summary, read_json(run.ledger_file))
-        return Checked(sums, own, _check_openings(run, config))
-    except (KeyError, TypeError, AttributeError) as error:
+        artists = private_artists(manifest)
+        plan = plan_of(run, config, manifest)
+        layouts = layouts_of(run, config, plan, manifest)
+        manifests = signed.manifests if signed else ()
+        require_terms(run, layouts, manifests)
+        histories = _histories(run, read_json(run.ledger_file), artists)
+        for artist, entries in histories.items():
+            if entries is not None:
+                require_planned(run, layouts, artist, entries)
+                _require_received(run, artist, entries, manifests)
+        own = _check_own(run, config, histories, studios)
+        withdrawn = {row["artist"]: row["withdrawn"] for row in summary["privacy"]["per_artist"]}
+        note = CanaryNote.of(config, len(artists))
+        if set(withdrawn) != set(artists):
+            odd = min(set(withdrawn) ^ set(artists))
+            raise AuditError(
+                f"{run.summary_file}: artist {odd!r} is not in both summary.json and ledger.json"
+            )
+        require_summary(run, statement(run, config, plan, histories, withdrawn, note), summary)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise AuditError(f"{run.path}: a file lacks what it should hold: {error}") from None
-    except (RunError, ValueError) as error:
+    except AuditError:
+        raise
+    except (FedStyleError, ValueError, ArithmeticError) as error:
         raise AuditError(f"{run.path}: {error}") from None
+    return Checked(
+        sums, own, len(artists), signed.opener if signed else None, signed.source if signed else None
+    )
 
 
 def _check_sums(run: RunFolder) -> dict[str, str]:
@@ -158,69 +204,94 @@ def _check_sums(run: RunFolder) -> dict[str, str]:
     return sums
 
 
-def _check_summary(run: RunFolder, config: Config, privacy: Mapping[str, Any]) -> None:
-    """Whether the summary states what the settings say, and as its largest figures the largest it lists."""
-    for key, stated in (("delta", config.privacy.delta), ("unit", config.privacy.unit)):
-        if privacy[key] != stated:
+def _check_signed(
+    run: RunFolder, config: Config, sums: Mapping[str, str], opener: str | None, studios: Path | None
+) -> Signed | None:
+    """What the opener signed, once all of it holds: openings, settings, and every file at the run's end."""
+    path = run.transcript_file
+    if not config.secure_sum.enabled:
+        if path.exists() or opener is not None:
             raise AuditError(
-                f"{run.summary_file}: {key} {privacy[key]!r} is not that of config.toml, {stated!r}"
+                f"{path}: by config.toml nothing is summed under encryption, so an opener signs nothing"
             )
-    for unit in _UNITS:
-        each = [row[f"epsilon_{unit}"] for row in privacy["per_artist"]]
-        largest = None if None in each else max(each, default=0.0)
-        if unit == "artist" and config.privacy.unit != "artist":
-            largest = None
-        if privacy[f"epsilon_{unit}_max"] != largest:
+        return None
+    signed = check_transcript(run, opener, studios)
+    if signed.problems:
+        raise AuditError(f"{path}: {signed.problems[0]}")
+    assert signed.closing is not None
+    stated = {name: digest for name, digest in sums.items() if name != path.name}
+    for name in sorted({*stated, *signed.closing.files}):
+        if stated.get(name) != signed.closing.files.get(name):
             raise AuditError(
-                f"{run.summary_file}: epsilon_{unit}_max is {privacy[f'epsilon_{unit}_max']}, and the "
-                f"artists' figures make it {largest}"
+                f"{run.path / name}: was edited since the run ended: the opener signed another hash of it"
             )
+    return signed
 
 
-def _check_ledgers(
-    run: RunFolder, config: Config, summary: Mapping[str, Any], ledger: Mapping[str, Any]
+def _histories(
+    run: RunFolder, ledger: Mapping[str, Any], artists: Sequence[str]
+) -> dict[str, tuple[Entry, ...] | None]:
+    """Every artist's releases; None where no figure can stand on its ledger."""
+    if set(artists) != set(ledger):
+        odd = min(set(artists) ^ set(ledger))
+        raise AuditError(f"{run.ledger_file}: artist {odd!r} is not in both ledger.json and manifest.json")
+    return {artist: _entries(run, artist, values) for artist, values in ledger.items()}
+
+
+def _require_received(
+    run: RunFolder, artist: str, entries: Sequence[Entry], manifests: Sequence[Manifest]
+) -> None:
+    """Every round in which the platform got a release, by its own metrics or by what the opener signed."""
+    got = {line["round"] for line in run.metrics() if artist in line["released_by"]}
+    got |= {manifest.round for manifest in manifests if artist in manifest.artists}
+    if not got <= {entry.round for entry in entries if entry.run == run.identity}:
+        raise AuditError(
+            f"{run.ledger_file}: artist {artist!r}: lacks a round in which the platform got a release"
+        )
+
+
+def _check_own(
+    run: RunFolder,
+    config: Config,
+    histories: Mapping[str, tuple[Entry, ...] | None],
+    studios: Path | None,
 ) -> dict[str, Own]:
-    """Whether the ledgers add up to the summary, and are how the artists' own chained ledgers begin."""
-    rows = {row["artist"]: row for row in summary["privacy"]["per_artist"]}
-    if set(rows) != set(ledger):
-        odd = min(set(rows) ^ set(ledger))
-        raise AuditError(f"{run.ledger_file}: artist {odd!r} is not in both ledger.json and summary.json")
+    """The artists' own chained ledgers, where they are there: each must begin with the run's copy."""
+    root = _studios(run, config, studios)
+    if root is None:
+        return {}
     accountant = Accountant(config.privacy.delta)
     found: dict[str, Own] = {}
-    metrics = run.metrics()
-    for artist, values in ledger.items():
-        entries = _entries(run, artist, values)
+    for artist, entries in histories.items():
         if entries is None:
-            _no_figure(run, artist, rows[artist])
             continue
-        got = {line["round"] for line in metrics if artist in line["released_by"]}
-        if not got <= {entry.round for entry in entries if entry.run == run.identity}:
+        path = studio_home(root, config.gallery, artist) / "ledger.jsonl"
+        if entries and not path.exists():
+            raise AuditError(f"{path}: is missing, and artist {artist!r} released something for {run.path}")
+        try:
+            own = Ledger(path).entries
+        except PrivacyError as error:
+            raise AuditError(f"{path}: {error}") from None
+        ours = [entry for entry in own if entry.run == run.identity]
+        if own[: len(entries)] != entries or ours != [e for e in entries if e.run == run.identity]:
             raise AuditError(
-                f"{run.ledger_file}: artist {artist!r}: lacks a round in which the platform got a release"
+                f"{run.ledger_file}: artist {artist!r}: is not what the artist's own ledger holds"
             )
-        _adds_up(run, artist, entries, rows[artist], accountant)
-        now = _own_entries(run, config, artist, entries)
-        if now is not None:
-            found[artist] = Own(len(now), {unit: accountant.spent(now, unit) for unit in _UNITS})
+        found[artist] = Own(len(own), {unit: accountant.spent(own, unit) for unit in _UNITS})
     return found
 
 
-def _check_openings(run: RunFolder, config: Config) -> bool:
-    """Whether the opener's signed transcript, where the run sums under encryption, could be checked."""
-    if not config.secure_sum.enabled:
-        return False
-    opened = any(line["sum"] and line["sum"]["artists"] for line in run.metrics())
-    if opened and not run.transcript_file.is_file():
-        raise AuditError(f"{run.transcript_file}: is missing, and sums were opened")
-    if not (opener_home(studios_root(config, run)) / IDENTITY).exists():
-        return False
-    try:
-        problems = check_transcript(run).problems
-    except (RunError, ValueError) as error:
-        raise AuditError(f"{run.transcript_file}: cannot be checked: {error}") from None
-    if problems:
-        raise AuditError(f"{run.transcript_file}: {problems[0]}")
-    return True
+def _studios(run: RunFolder, config: Config, named: Path | None) -> Path | None:
+    """The run's studios; None where they are not there."""
+    if named is not None:
+        return known_studios(run, named)
+    said, near = studios_root(config, run), beside(run)
+    if said != near and has_studios(run, near):
+        raise AuditError(
+            f"{near}: are the run's studios, and its own files point elsewhere, to {said}; name the right "
+            "ones with --studios"
+        )
+    return said if has_studios(run, said) else None
 
 
 def check_audit(run: RunFolder, audit: Mapping[str, Any], sums: Mapping[str, str]) -> None:
@@ -302,47 +373,6 @@ def _entries(run: RunFolder, artist: str, values: Any) -> tuple[Entry, ...] | No
         raise AuditError(
             f"{run.ledger_file}: artist {artist!r}: no ledger of this version: {error}"
         ) from None
-
-
-def _no_figure(run: RunFolder, artist: str, row: Mapping[str, Any]) -> None:
-    if any(row[f"epsilon_{unit}"] is not None for unit in ("artwork", "artist")):
-        raise AuditError(f"{run.summary_file}: artist {artist!r} has an epsilon but no ledger")
-
-
-def _adds_up(
-    run: RunFolder,
-    artist: str,
-    entries: tuple[Entry, ...],
-    row: Mapping[str, Any],
-    accountant: Accountant,
-) -> None:
-    ours = [entry for entry in entries if entry.run == run.identity]
-    for unit in _UNITS:
-        for key, some in ((f"epsilon_{unit}", ours), (f"lifetime_epsilon_{unit}", entries)):
-            found = accountant.spent(some, unit)
-            stated = math.inf if row[key] is None else row[key]
-            if not (found == stated or math.isclose(found, stated, rel_tol=_AGREES)):
-                raise AuditError(
-                    f"{run.ledger_file}: artist {artist!r}: its releases cost {key} = {found:.4f}, and "
-                    f"summary.json says {stated:.4f}; one of them was edited"
-                )
-
-
-def _own_entries(
-    run: RunFolder, config: Config, artist: str, entries: tuple[Entry, ...]
-) -> tuple[Entry, ...] | None:
-    """What the artist's own ledger holds, if it is beside the run; it must begin with the run's copy."""
-    path = studio_home(studios_root(config, run), config.gallery, artist) / "ledger.jsonl"
-    if not path.exists():
-        return None
-    try:
-        own = Ledger(path).entries
-    except PrivacyError as error:
-        raise AuditError(f"{path}: {error}") from None
-    ours = [entry for entry in own if entry.run == run.identity]
-    if own[: len(entries)] != entries or ours != [entry for entry in entries if entry.run == run.identity]:
-        raise AuditError(f"{run.ledger_file}: artist {artist!r}: is not what the artist's own ledger holds")
-    return own
 
 
 def read_json(path: Path) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,17 +158,28 @@ def make_server_app(on_round: Callable[[dict[str, Any], int], None] | None = Non
         run = run_folder(config, context.run_id)
         if run.finished:
             raise RunError(f"{run.path}: the run is finished")
-        claim(studios_root(config, run))
+        claim(studios_root(config, run), run)
         run.begin(config, resume=True, force=False)
         with run.lock(), one_thread():
-            _run(grid, config, run, on_round)
+            counter_of = _counter_of(config, run) if config.secure_sum.enabled else None
+            # Killed after everything was written, a run has only its end to be signed and hashed.
+            if not run.staged:
+                _run(grid, config, run, counter_of, on_round)
+            if counter_of is not None:
+                counter_of(grid).close(run.hashes())
+            run.finish()
 
     return app
 
 
 def _run(
-    grid: Grid, config: Config, run: RunFolder, on_round: Callable[[dict[str, Any], int], None] | None
+    grid: Grid,
+    config: Config,
+    run: RunFolder,
+    counter_of: Callable[[Grid], Counter] | None,
+    on_round: Callable[[dict[str, Any], int], None] | None,
 ) -> None:
+    """Everything up to the staged summary."""
     gallery = open_gallery(config.gallery)
     artists = roster(config, gallery)
     _check(config, gallery, artists)
@@ -177,10 +187,10 @@ def _run(
     if run.manifest_file.exists() and run.manifest()["gallery"]["digest"] != found.digest:
         raise RunError(f"{run.path}: the gallery has changed since the run began")
     note = CanaryNote.of(config, len(gallery.artists))
-    write_manifest(run, config, found, note)
-    _plant(config, run, gallery)
     plan = solve(config, ROW_NORM, len(artists))
     root = studios_root(config, run)
+    write_manifest(run, config, plan, found, note, root)
+    _plant(config, run, gallery)
     # Of those who have something to lose: canary artists have ledgers too, which count in no figure.
     homes = {artist: studio_home(root, config.gallery, artist) for artist in gallery.artists}
     warn_of_budgets(
@@ -201,7 +211,6 @@ def _run(
             on_round(line, plan.schedule.rounds)
 
     public = [gallery.portfolio(artist) for artist in gallery.public_artists]
-    counter_of = partial(_counter, config, run, root, artists) if config.secure_sum.enabled else None
 
     def opening(state: PlatformState, encoder: StyleEncoder) -> Recorder | None:
         layouts = _layouts(config, plan, state, encoder, len(artists))
@@ -213,7 +222,8 @@ def _run(
     layouts = _layouts(config, plan, state, encoder_from_arrays(config.style, state.encoder), len(artists))
     sums = (layouts.summed(number) for number in range(plan.schedule.rounds))
     example = next((found for found in sums if found is not None), None)
-    write_results(run, config, plan, homes, state, meter.measure(state), example, note)
+    opener = _pin(config, run).read_text(encoding="utf-8") if config.secure_sum.enabled else None
+    write_results(run, config, plan, homes, state, example, note, opener)
 
 
 def _plant(config: Config, run: RunFolder, gallery: Gallery) -> None:
@@ -253,9 +263,17 @@ def _layouts(
     return Layouts(config, plan, trained, styles, dim, artists)
 
 
-def _counter(config: Config, run: RunFolder, root: Path, roster: tuple[str, ...], grid: Grid) -> Counter:
-    pin = opener_home(root) / IDENTITY
-    return Counter(grid, run.identity, roster, pin, run.transcript_file, config.run.timeout)
+def _counter_of(config: Config, run: RunFolder) -> Callable[[Grid], Counter]:
+    """Makes the platform's side of encrypted sums."""
+    artists = roster(config, open_gallery(config.gallery))
+    return lambda grid: Counter(
+        grid, run.identity, artists, _pin(config, run), run.transcript_file, config.run.timeout
+    )
+
+
+def _pin(config: Config, run: RunFolder) -> Path:
+    """The file with the opener's public key."""
+    return opener_home(studios_root(config, run)) / IDENTITY
 
 
 def _released_elsewhere(home: Path, run: str) -> list[Entry]:

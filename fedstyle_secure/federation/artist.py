@@ -116,6 +116,8 @@ class Studio:
         # All of one sum were asked the same, or a platform could ask all but one for nothing.
         if manifest.context != instruction.digest():
             raise FederationError("the offer is of another instruction")
+        if manifest.settings != self._config.digest():
+            raise Refusal(Code.SETTINGS)
         # Everything that protects the artist follows from its own settings: cohort, thresholds, noise, range.
         if manifest.terms != summed.terms:
             raise Refusal(Code.TERMS)

@@ -18,8 +18,10 @@ from fedstyle_secure.config import Config
 from fedstyle_secure.errors import FederationError, SecureSumError
 from fedstyle_secure.federation.codes import Decline
 from fedstyle_secure.federation.offers import (
+    closing_record,
     manifest_record,
     opening_record,
+    read_closing_request,
     read_manifest_request,
     read_open_request,
 )
@@ -86,7 +88,9 @@ class Desk:
             if artist in self._homes and path.exists():
                 self._opener.enrol(artist, path.read_text(encoding="utf-8"))
         public = self._opener.begin(place.run, place.epoch, terms)
-        signed = self._opener.manifest(place.run, place.epoch, place.round, place.attempt, cohort, context)
+        signed = self._opener.manifest(
+            place.run, place.epoch, place.round, place.attempt, cohort, context, self._config.digest()
+        )
         return manifest_record(signed, public)
 
     def open(self, record: RecordDict) -> RecordDict:
@@ -103,6 +107,18 @@ class Desk:
             # Nothing will be opened with this key any more, so it goes.
             self._end(before=manifest.epoch + 1)
         return opening_record(opening.total, opening.kept, opening.line)
+
+    def close(self, record: RecordDict) -> RecordDict:
+        """Sign what the run's files hold at its end.
+
+        Raises:
+            FederationError: The request is malformed.
+            SecureSumError: It is refused.
+        """
+        run, files = read_closing_request(record)
+        if run != self._run:
+            raise Refusal(Code.EPOCH)
+        return closing_record(self._opener.close(run, self._config.digest(), files))
 
     def end(self, record: RecordDict) -> RecordDict:
         """The run is over: erase every key of it that is left."""
@@ -165,6 +181,10 @@ def add_desk(app: ClientApp, desk: Callable[[Context], Desk]) -> None:
     @app.query("end")
     def end(message: Message, context: Context) -> Message:
         return answer(message, context, Desk.end)
+
+    @app.query("close")
+    def close(message: Message, context: Context) -> Message:
+        return answer(message, context, Desk.close)
 
     @app.query("open")
     def open_sum(message: Message, context: Context) -> Message:

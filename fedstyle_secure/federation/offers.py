@@ -11,11 +11,12 @@ import numpy as np
 from flwr.app import ConfigRecord, RecordDict
 
 from fedstyle_secure.errors import FederationError
-from fedstyle_secure.secure_sum.encoding import canonical, parse
+from fedstyle_secure.secure_sum.encoding import canonical, mapping, parse, unhex
 from fedstyle_secure.secure_sum.manifest import SignedManifest, Terms
 from fedstyle_secure.secure_sum.messages import Receipt, Request, Upload
 
 _MAX_TERMS = 2**16
+_MAX_FILES = 2**22
 _T = TypeVar("_T", str, int, bytes)
 
 
@@ -193,6 +194,31 @@ def read_open_request(record: RecordDict) -> Request:
         uploads = [joined[i : i + size] for i in range(0, len(joined), size)]
     signed = SignedManifest(_get(values, "manifest", bytes), _get(values, "signature", bytes))
     return Request(signed, receipts, total, uploads)
+
+
+def closing_request(run: str, files: Mapping[str, str]) -> RecordDict:
+    """What the platform asks of the opener at a run's end: to sign the hashes of its files."""
+    return RecordDict({"closing": ConfigRecord({"run": run, "files": canonical(dict(files))})})
+
+
+def read_closing_request(record: RecordDict) -> tuple[str, dict[str, str]]:
+    """The inverse. Raises FederationError."""
+    values = _values(record, "closing")
+    try:
+        files = mapping(parse(_get(values, "files", bytes), _MAX_FILES))
+        return _get(values, "run", str), {name: unhex(value, 32).hex() for name, value in files.items()}
+    except ValueError:
+        raise FederationError("closing: 'files' is malformed") from None
+
+
+def closing_record(line: bytes) -> RecordDict:
+    """The opener's answer to it."""
+    return RecordDict({"closed": ConfigRecord({"line": line})})
+
+
+def read_closing(record: RecordDict) -> bytes:
+    """The inverse: a transcript's last line. Raises FederationError."""
+    return _get(_values(record, "closed"), "line", bytes)
 
 
 def opening_record(total: np.ndarray, kept: np.ndarray, line: bytes) -> RecordDict:

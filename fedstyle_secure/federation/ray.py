@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
@@ -26,6 +26,9 @@ from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.canaries import roster
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
+
+if TYPE_CHECKING:
+    import psutil
 
 _POLL_S = 0.5
 _ASK_EVERY_S = 5.0
@@ -131,7 +134,7 @@ def _superlink(folder: Path, environment: Mapping[str, str], log: Path) -> Itera
         _wait_for_port(process, port, log)
         yield
     finally:
-        _end_tree(process.pid)
+        _end_all(process.pid, environment["FLWR_HOME"])
         process.wait(timeout=20)
 
 
@@ -145,22 +148,33 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> No
     raise FederationError(f"Flower's SuperLink does not answer; see {log}")
 
 
-def _end_tree(root: int) -> None:
-    """End a process and everything that it started, sessions of their own included."""
+def _end_all(root: int, home: str) -> None:
+    """End a process and everything that it started, sessions of their own included, and what these still
+    started meanwhile: all of them inherit the Flower home."""
+    import psutil
+
+    processes = []
+    with suppress(psutil.NoSuchProcess):
+        processes = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
+    while processes:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=10)
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(alive, timeout=10)
+        processes = [process for process in psutil.process_iter() if _lives_in(process, home)]
+
+
+def _lives_in(process: psutil.Process, home: str) -> bool:
     import psutil
 
     try:
-        processes = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    for process in alive:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=10)
+        return process.environ().get("FLWR_HOME") == home
+    except psutil.Error:
+        return False
 
 
 def _follow(

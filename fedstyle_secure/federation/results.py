@@ -6,7 +6,7 @@ import math
 import platform
 import resource
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -24,10 +24,11 @@ from fedstyle_secure.federation.sums import RoundSum
 from fedstyle_secure.galleries.canaries import CanaryNote
 from fedstyle_secure.galleries.checks import GallerySurvey
 from fedstyle_secure.privacy.budget import Budget, budget_of
-from fedstyle_secure.privacy.ledger import Ledger
+from fedstyle_secure.privacy.ledger import Entry, Ledger
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.runs import RunFolder, file_sha256, write_arrays, write_json
+from fedstyle_secure.studios import note_of
 from fedstyle_secure.style.retrieval import Utility
 
 _PACKAGES = (
@@ -45,8 +46,11 @@ _PACKAGES = (
 )
 
 
-def write_manifest(run: RunFolder, config: Config, survey: GallerySurvey, canaries: CanaryNote) -> None:
-    """Write versions, seeds, hashes, and everything that was left out of the gallery."""
+def write_manifest(
+    run: RunFolder, config: Config, plan: Plan, survey: GallerySurvey, canaries: CanaryNote, root: Path
+) -> None:
+    """Write versions, seeds, hashes, the solved noise, which studios these are, and everything that was left
+    out of the gallery."""
     write_json(
         run.manifest_file,
         {
@@ -54,6 +58,8 @@ def write_manifest(run: RunFolder, config: Config, survey: GallerySurvey, canari
             "packages": {name: metadata.version(name) for name in _PACKAGES},
             "seed": config.run.seed,
             "config_sha256": file_sha256(run.config_file),
+            "noise_scale": plan.scale,
+            "studios": note_of(root, run),
             "gallery": survey.to_dict(),
             "audit": _audit(config, canaries),
         },
@@ -66,11 +72,11 @@ def write_results(
     plan: Plan,
     homes: Mapping[str, Path],
     state: PlatformState,
-    found: Utility | None,
     wanted: RoundSum | None,
     canaries: CanaryNote,
-) -> dict[str, Any]:
-    """Write encoder, prototypes, cards, ledger and, last, the summary that marks the run as finished.
+    opener: str | None,
+) -> None:
+    """Write encoder, prototypes, cards, ledger and, last, stage the summary.
 
     Args:
         run: Where.
@@ -78,12 +84,9 @@ def write_results(
         plan: What was to be released.
         homes: The private artists' own folders.
         state: The last state.
-        found: Its utility.
         wanted: The sum of some round, to try its cost out; None where nothing is summed under encryption.
         canaries: What may be known of them.
-
-    Returns:
-        The summary.
+        opener: The opener's public key; None where there is none.
     """
     names, cards = state.card_matrix()
     told = {"encoder": config.style.encoder, "canaries": str(canaries.number)}
@@ -102,28 +105,59 @@ def write_results(
         a: None if ledger is None else [e.to_dict() for e in ledger.entries] for a, ledger in ledgers.items()
     }
     write_json(run.ledger_file, exported)
-    summary = {
-        "utility": _utility(run, found),
-        "privacy": _privacy(run, config, plan, ledgers),
-        "secure_sum": _secure_sum(config, run, wanted),
+    summary = statement(
+        run,
+        config,
+        plan,
+        {artist: None if ledger is None else ledger.entries for artist, ledger in ledgers.items()},
+        {artist: ledger is not None and ledger.withdrawal is not None for artist, ledger in ledgers.items()},
+        canaries,
+    )
+    summary["secure_sum"] |= _cost(config, summary["secure_sum"]["smallest_cohort"], wanted)
+    summary["secure_sum"]["opener"] = opener
+    summary["time"]["peak_rss_mb"] = _peak_rss_mb()
+    run.stage(summary)
+
+
+def statement(
+    run: RunFolder,
+    config: Config,
+    plan: Plan,
+    histories: Mapping[str, Sequence[Entry] | None],
+    withdrawn: Mapping[str, bool],
+    canaries: CanaryNote,
+) -> dict[str, Any]:
+    """The part of a summary that follows from the run's other files, so that anybody can make it again.
+
+    Args:
+        run: All its rounds are done, and the encoder is written.
+        config: The settings.
+        plan: What was to be released.
+        histories: By private artist, everything it ever released; None where no figure can stand on it.
+        withdrawn: Who has withdrawn.
+        canaries: What may be known of them.
+    """
+    return {
+        "utility": _utility(run),
+        "privacy": _privacy(run, config, plan, histories, withdrawn),
+        "secure_sum": _secure_sum(config, run),
         "time": _time(run),
         "audit": _audit(config, canaries),
         "encoder_sha256": file_sha256(run.encoder_file),
     }
-    run.finish(summary)
-    return summary
 
 
 def _audit(config: Config, canaries: CanaryNote) -> dict[str, Any]:
     return {"record": list(config.audit.record), "canaries": canaries.to_dict()}
 
 
-def _utility(run: RunFolder, found: Utility | None) -> dict[str, Any]:
+def _utility(run: RunFolder) -> dict[str, Any]:
+    metrics = run.metrics()
     # The opening round releases cards under the public encoder: that is the run before any training.
-    first = next((line["artist_top1"] for line in run.metrics() if line.get("artist_top1") is not None), None)
-    values = asdict(found) if found else dict.fromkeys(Utility.__dataclass_fields__)
+    first = next((line["artist_top1"] for line in metrics if line.get("artist_top1") is not None), None)
+    values = {key: metrics[-1].get(key) for key in Utility.__dataclass_fields__}
     keys = StyleUtility.__dataclass_fields__
-    styles = [{key: line[key] for key in keys} for line in run.metrics() if "style_cosine" in line]
+    styles = [{key: line[key] for key in keys} for line in metrics if "style_cosine" in line]
     return values | {"baseline_top1": first} | (styles[-1] if styles else dict.fromkeys(keys))
 
 
@@ -139,11 +173,18 @@ def _ledger(run: RunFolder, artist: str, home: Path) -> Ledger | None:
 
 
 def _privacy(
-    run: RunFolder, config: Config, plan: Plan, ledgers: Mapping[str, Ledger | None]
+    run: RunFolder,
+    config: Config,
+    plan: Plan,
+    histories: Mapping[str, Sequence[Entry] | None],
+    withdrawn: Mapping[str, bool],
 ) -> dict[str, Any]:
     accountant = Accountant(config.privacy.delta)
     budget = budget_of(config.privacy)
-    rows = {artist: _spent(run, accountant, budget, ledger) for artist, ledger in ledgers.items()}
+    rows = {
+        artist: _spent(run, accountant, budget, entries) | {"withdrawn": withdrawn[artist]}
+        for artist, entries in histories.items()
+    }
     by_artist = plan.shared is not None
     return {
         "unit": config.privacy.unit,
@@ -158,19 +199,20 @@ def _privacy(
     }
 
 
-def _spent(run: RunFolder, accountant: Accountant, budget: Budget, ledger: Ledger | None) -> dict[str, Any]:
+def _spent(
+    run: RunFolder, accountant: Accountant, budget: Budget, entries: Sequence[Entry] | None
+) -> dict[str, Any]:
     """An artist's figures: of this run, and over everything that it ever released."""
-    if ledger is None:
+    if entries is None:
         keys = ("epsilon_artwork", "epsilon_artist", "lifetime_epsilon_artwork", "lifetime_epsilon_artist")
-        return dict.fromkeys(keys) | {"budget_left": 0.0, "withdrawn": False}
-    ours = [entry for entry in ledger.entries if entry.run == run.identity]
+        return dict.fromkeys(keys) | {"budget_left": 0.0}
+    ours = [entry for entry in entries if entry.run == run.identity]
     return {
         "epsilon_artwork": _finite(accountant.spent(ours, "artwork")),
         "epsilon_artist": _finite(accountant.spent(ours, "artist")),
-        "lifetime_epsilon_artwork": _finite(accountant.spent(ledger.entries, "artwork")),
-        "lifetime_epsilon_artist": _finite(accountant.spent(ledger.entries, "artist")),
-        "budget_left": _finite(budget.left(accountant.spent(ledger.entries, budget.unit))),
-        "withdrawn": ledger.withdrawal is not None,
+        "lifetime_epsilon_artwork": _finite(accountant.spent(entries, "artwork")),
+        "lifetime_epsilon_artist": _finite(accountant.spent(entries, "artist")),
+        "budget_left": _finite(budget.left(accountant.spent(entries, budget.unit))),
     }
 
 
@@ -191,23 +233,29 @@ def _worst(values: Iterable[float | None]) -> float | None:
     return None if None in known else max((v for v in known if v is not None), default=0.0)
 
 
-def _secure_sum(config: Config, run: RunFolder, wanted: RoundSum | None) -> dict[str, Any]:
+def _secure_sum(config: Config, run: RunFolder) -> dict[str, Any]:
     sums = [line["sum"] for line in run.metrics() if line["sum"] and line["sum"]["artists"]]
     cohort = min((found["artists"] for found in sums), default=None)
+    return {"enabled": config.secure_sum.enabled, "openings": len(sums), "smallest_cohort": cohort}
+
+
+def _cost(config: Config, cohort: int | None, wanted: RoundSum | None) -> dict[str, Any]:
     cost = probe(wanted.terms, cohort, config.run.seed) if wanted is not None and cohort else None
-    values = asdict(cost) if cost else dict.fromkeys(Cost.__dataclass_fields__)
-    return {"enabled": config.secure_sum.enabled, "openings": len(sums), "smallest_cohort": cohort} | values
+    return asdict(cost) if cost else dict.fromkeys(Cost.__dataclass_fields__)
 
 
 def _time(run: RunFolder) -> dict[str, float]:
     seconds = [line["seconds"] for line in run.metrics()]
-    # ru_maxrss counts kilobytes on Linux and bytes on macOS.
-    unit = 2**20 if sys.platform == "darwin" else 2**10
     return {
         "wall_s": max((line["elapsed_s"] for line in run.metrics()), default=0.0),
         "per_round_s": median(seconds) if seconds else 0.0,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
     }
+
+
+def _peak_rss_mb() -> float:
+    # ru_maxrss counts kilobytes on Linux and bytes on macOS.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _finite(value: float) -> float | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,11 @@ from fedstyle_secure.federation.codes import decline_text
 from fedstyle_secure.federation.offers import (
     Offer,
     Place,
+    closing_request,
     manifest_request,
     open_request,
     read_announcement,
+    read_closing,
     read_manifest,
     read_opening,
 )
@@ -161,7 +163,7 @@ class Counter:
             announced = self._announced(place, asked, wanted.terms.smallest_cohort)
             cohort = tuple(sorted(announced))
             request = manifest_request(place, cohort, wanted.terms, context)
-            signed, public = read_manifest(self._ask_opener(request, "query.manifest", number))
+            signed, public = read_manifest(self._ask_opener(request, "query.manifest", f"round {number}"))
             try:
                 manifest = signed.read(self.opener)
                 false = {n for a, (n, data) in announced.items() if not announces(manifest, a, data)}
@@ -203,14 +205,30 @@ class Counter:
         Raises:
             NotOpened: The opener refuses; says its code.
         """
-        number = attempt.place.round
-        answer = self._ask_opener(attempt.request(), "query.open", number)
+        answer = self._ask_opener(attempt.request(), "query.open", f"round {attempt.place.round}")
         total, kept, line = read_opening(answer, wanted.terms)
+        self._keep(line)
+        return Opened(total, kept, len(attempt.cohort))
+
+    def close(self, files: Mapping[str, str]) -> None:
+        """Have the opener sign what the run's files hold at its end, and keep its line.
+
+        Args:
+            files: SHA-256 of each by name.
+
+        Raises:
+            NotOpened: The opener refuses; says its code.
+        """
+        line = read_closing(self._ask_opener(closing_request(self._run, files), "query.close", "the end"))
+        # A run that was killed after this, and goes on, gets the same line again.
+        if not (self._transcript.exists() and self._transcript.read_bytes().endswith(line)):
+            self._keep(line)
+
+    def _keep(self, line: bytes) -> None:
         with self._transcript.open("ab") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        return Opened(total, kept, len(attempt.cohort))
 
     def _find_opener(self) -> int:
         nodes = sorted(self._grid.get_node_ids())
@@ -231,10 +249,10 @@ class Counter:
         messages = [Message(record, node, kind, ttl=self._timeout) for node in nodes]
         return list(self._grid.send_and_receive(messages, timeout=self._timeout))
 
-    def _ask_opener(self, record: RecordDict, kind: str, number: int) -> RecordDict:
+    def _ask_opener(self, record: RecordDict, kind: str, when: str) -> RecordDict:
         replies = self._ask(record, [self._opener_node], kind)
         if not replies:
-            raise NotOpened(f"round {number}: the opener did not answer in time")
+            raise NotOpened(f"{when}: the opener did not answer in time")
         if replies[0].has_error():
-            raise NotOpened(f"round {number}: the opener refuses: {decline_text(replies[0].error.code)}")
+            raise NotOpened(f"{when}: the opener refuses: {decline_text(replies[0].error.code)}")
         return replies[0].content

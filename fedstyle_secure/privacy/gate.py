@@ -120,21 +120,27 @@ class Gate:
     def _entry(
         self, release: Release, request: str, number: int, arrays: Mapping[str, Mapping[str, np.ndarray]]
     ) -> Entry:
-        mechanism = release.mechanism
-        sensitivity = mechanism.sensitivity("add-remove")
         return Entry(
             run=self._run,
             request=request,
             round=number,
             kind=release.kind,
             at=now(),
-            mechanism=type(mechanism).__name__,
-            parameters=_finite(asdict(mechanism)),  # type: ignore[call-overload]
-            sensitivity=sensitivity if math.isfinite(sensitivity) else None,
-            artwork_cost=mechanism.event("artwork"),
-            artist_cost=mechanism.event("artist"),
             digest=_digest(arrays[release.kind]),
+            **told(release.mechanism),
         )
+
+
+def told(mechanism: Mechanism) -> dict[str, Any]:
+    """What a ledger's entry says of the mechanism that made a release, by the entry's attributes."""
+    sensitivity = mechanism.sensitivity("add-remove")
+    return {
+        "mechanism": type(mechanism).__name__,
+        "parameters": _finite(asdict(mechanism)),  # type: ignore[call-overload]
+        "sensitivity": sensitivity if math.isfinite(sensitivity) else None,
+        "artwork_cost": mechanism.event("artwork"),
+        "artist_cost": mechanism.event("artist"),
+    }
 
 
 def _require_consent(ledger: Ledger) -> None:

@@ -128,7 +128,9 @@ class Plan:
         return self.shared.resized(size, _units(size))
 
 
-def solve(config: Config, row_norm: float, artists: int, kept: Path | None = None) -> Plan:
+def solve(
+    config: Config, row_norm: float, artists: int, kept: Path | None = None, scale: float | None = None
+) -> Plan:
     """The plan of a run: noise such that all releases together spend `privacy.target_epsilon`.
 
     Unit artwork: a kind of release that happens m times at sampling rate q gets the noise multiplier
@@ -141,6 +143,8 @@ def solve(config: Config, row_norm: float, artists: int, kept: Path | None = Non
         row_norm: L2 norm of a picture's row in a prototype sum.
         artists: Length of the roster.
         kept: A file of one's own that keeps the solved scale, for processes that start anew each round.
+        scale: What was solved before, instead of solving for `privacy.target_epsilon` again; whoever passes
+            it looks at what the plan's events cost.
 
     Raises:
         ConfigError: The settings contradict each other.
@@ -155,7 +159,7 @@ def solve(config: Config, row_norm: float, artists: int, kept: Path | None = Non
     if privacy.dp == "off":
         return _plan(config, schedule, 0.0, math.inf, math.inf, artists)
     if privacy.noise_multiplier == "auto":
-        scale = _calibrated(config, schedule, row_norm, artists, kept)
+        scale = _calibrated(config, schedule, row_norm, artists, kept) if scale is None else scale
     elif privacy.unit == "artist":
         scale = privacy.noise_multiplier / math.sqrt(len(schedule.sums))
     elif schedule.updates:

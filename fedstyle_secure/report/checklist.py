@@ -268,7 +268,7 @@ def _library(facts: Facts) -> list[Block]:
 
 
 def _manifest(facts: Facts) -> str:
-    return "transcript.jsonl#/0/entry/manifest" if facts.files["transcript.jsonl"] else ""
+    return "transcript.jsonl#/0/entry/manifest" if facts.own["scheme"] else ""
 
 
 def _scheme(facts: Facts) -> list[Block]:

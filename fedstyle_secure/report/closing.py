@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fedstyle_secure.report.facts import Facts
 from fedstyle_secure.report.pieces import Block, Bullets, Definitions, Line, Para, Piece, Ref, Table
 from fedstyle_secure.report.sources import escape
 from fedstyle_secure.report.words import GLOSSARY
+from fedstyle_secure.transcripts import Source
+
+_KEYS: Mapping[Source, str] = {
+    "named": "was named by whoever wrote this report",
+    "studios": "lay in the studios; ask the opener whether it is its own",
+    "run": "is only what the run itself states; ask the opener whether it is its own",
+}
 
 
 def limits(facts: Facts) -> list[Block]:
@@ -72,6 +81,8 @@ def provenance(facts: Facts) -> list[Block]:
         [["Gallery, digest"], [text("manifest.json#/gallery/digest")]],
         [["Seed of the run"], [figure("manifest.json#/seed", "whole")]],
     ]
+    if facts.own["checked"]["opener"] is not None:
+        identity.append([["Opener's public key"], [text("report.json#/checked/opener")]])
     if facts.audit is not None:
         identity += [
             [["Seed of the audit"], [figure("audit.json#/seed", "whole")]],
@@ -108,19 +119,24 @@ def _checked(facts: Facts) -> Line:
         count = facts.sources.figure("report.json#/checked/artists_ledgers", "whole")
         line += [
             count,
+            " of ",
+            facts.sources.figure("report.json#/checked/artists", "whole"),
             " artists' own chained ledgers lay beside the run, and begin as the run's copy says. ",
         ]
     else:
         line += [
             "The artists' own chained ledgers do not lie beside the run, so only the copy was added up. "
         ]
-    if own["opener_signatures"]:
+    if own["opener"] is not None:
         line += [
-            "The opener's signatures were checked with the key beside the run; ask the opener whether it is "
-            "its."
+            "The opener signed the terms of every opening and, at the run's end, the hash of every file. Its "
+            f"signatures hold under the public key above, which {_KEYS[own['opener_by']]}."
         ]
-    elif facts.config.secure_sum.enabled:
-        line += ["The opener's key does not lie beside the run, so no signature was checked."]
+    else:
+        line += [
+            "Nothing is summed under encryption, so nobody signed for the files: whoever could write the "
+            "whole folder could have written other ones."
+        ]
     return line
 
 

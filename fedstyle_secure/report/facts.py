@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from fedstyle_secure.privacy.events import event_from_dict
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.report.sources import Sources, escape
 from fedstyle_secure.runs import RunFolder, file_sha256
-from fedstyle_secure.secure_sum.profiles import MAX_MODULUS_BITS, PROFILES
+from fedstyle_secure.secure_sum.manifest import Manifest
+from fedstyle_secure.secure_sum.profiles import MAX_MODULUS_BITS
+from fedstyle_secure.secure_sum.transcript import read as read_transcript
 
 _SECURITY_BITS = 128
 """The level that `MAX_MODULUS_BITS` stands for: Homomorphic Encryption Standard 2018, table 1."""
@@ -97,15 +98,21 @@ class Facts:
         return "/".join([f"ledger.json#/{escape(artist)}", *(escape(part) for part in rest)])
 
 
-def read_facts(run: Path | str) -> Facts:
+def read_facts(run: Path | str, opener: str | None = None, studios: Path | None = None) -> Facts:
     """Read and check a finished run's folder.
+
+    Args:
+        run: The folder.
+        opener: The opener's public key, which whoever checks got from the opener; None: the studios', or else
+            the one that the run states.
+        studios: Where the artists' own ledgers lie; None: where the run says, if they are there.
 
     Raises:
         RunError: There is no finished run.
         AuditError: A file is missing, edited, or of another run; names it.
     """
     folder = RunFolder(Path(run))
-    checked = check_finished(folder)
+    checked = check_finished(folder, opener, studios)
     config, summary, manifest = folder.config(), folder.summary(), folder.manifest()
     ledger, metrics = read_json(folder.ledger_file), folder.metrics()
     try:
@@ -114,7 +121,8 @@ def read_facts(run: Path | str) -> Facts:
         raise AuditError(f"{folder.path}: a file lacks what it should hold: {error}") from None
     transcript = folder.transcript_file
     lines = transcript.read_text(encoding="utf-8").splitlines() if transcript.is_file() else []
-    own = _own(folder, audit, checked, ledger) | {"scheme": _scheme(transcript, lines)}
+    manifests = read_transcript(transcript).manifests if lines else ()
+    own = _own(folder, audit, checked, ledger) | {"scheme": _scheme(manifests)}
     files = {
         "config.toml": config.model_dump(mode="json"),
         "manifest.json": manifest,
@@ -164,7 +172,12 @@ def _own(
         "made_with": {name: metadata.version(name) for name in _TOOLS},
         "hashes": hashes,
         "encoder_values": _encoder_values(folder.encoder_file),
-        "checked": {"artists_ledgers": len(checked.own), "opener_signatures": checked.signed},
+        "checked": {
+            "artists_ledgers": len(checked.own),
+            "artists": checked.artists,
+            "opener": checked.opener,
+            "opener_by": checked.opener_by,
+        },
         "since": {
             artist: {
                 "releases": own.releases - len(ledger[artist]),
@@ -188,14 +201,11 @@ def _encoder_values(path: Path) -> int:
         raise AuditError(f"{path}: cannot be read: {error}") from None
 
 
-def _scheme(path: Path, lines: Sequence[str]) -> dict[str, int] | None:
+def _scheme(manifests: Sequence[Manifest]) -> dict[str, int] | None:
     """Parameters of the profile that the first opening was signed under; None where nothing was opened."""
-    if not lines:
+    if not manifests:
         return None
-    try:
-        profile = PROFILES[json.loads(json.loads(lines[0])["entry"]["manifest"])["terms"]["profile"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise AuditError(f"{path}: line 1 is no opening: {error}") from None
+    profile = manifests[0].layout.profile
     return {
         "degree": profile.degree,
         "modulus_bits": sum(profile.coefficient_bits),

@@ -33,7 +33,12 @@ Makers = Sequence[tuple[str, Callable[[], str | bytes]]]
 
 
 def report(
-    path: Path | str, formats: Sequence[str] = FORMATS, out: Path | str | None = None, date: str | None = None
+    path: Path | str,
+    formats: Sequence[str] = FORMATS,
+    out: Path | str | None = None,
+    date: str | None = None,
+    opener: str | None = None,
+    studios: Path | None = None,
 ) -> list[Path]:
     """Check the folder of a finished run or sweep, and write its report.
 
@@ -44,6 +49,8 @@ def report(
         out: Where to; None is `report` in the folder.
         date: The day that the report says it was made on, `YYYY-MM-DD`; None is today, UTC. Reports of
             one folder and one date are equal byte for byte.
+        opener: Of a run: the opener's public key; None: the studios', or else the one that the run states.
+        studios: Of a run: where the artists' own ledgers lie; None: where the run says.
 
     Returns:
         The files that were written.
@@ -58,7 +65,9 @@ def report(
         raise ConfigError(f"format {unknown[0] if unknown else ''!r} is none of {', '.join(FORMATS)}")
     day, folder = _day(date), Path(path)
     if RunFolder(folder).begun:
-        makers = _of_run(folder, formats, day)
+        makers = _of_run(read_facts(folder, opener, studios), formats, day)
+    elif is_sweep(folder) and (opener or studios):
+        raise ConfigError(f"{folder}: every run of a sweep has an opener and studios of its own; name none")
     elif is_sweep(folder):
         makers = _of_sweep(folder, formats, day)
     else:
@@ -73,8 +82,7 @@ def report(
     return [write(target / name, content) for name, content in made]
 
 
-def _of_run(folder: Path, formats: Sequence[str], day: str) -> Makers:
-    facts = read_facts(folder)
+def _of_run(facts: Facts, formats: Sequence[str], day: str) -> Makers:
     page = document(facts, day)
     html, digest = to_html(page)
     assessment = dpia(facts, day)

@@ -77,9 +77,30 @@ class AttackLimits(_Part):
         return any(limit is not None and limit != () for limit in limits) or not self.allow_inconclusive
 
 
+class Evidence(_Part):
+    """What the run's figures must stand on beside its own folder.
+
+    Attributes:
+        own_ledgers: Whether every artist's own ledger must have been compared.
+        signed: Whether an opener must have signed for the run's files, with a key that is not only the run's
+            own word.
+        opener: The public key that it must have signed with.
+    """
+
+    own_ledgers: bool = False
+    signed: bool = False
+    opener: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything could fail."""
+        return self.own_ledgers or self.signed or self.opener is not None
+
+
 class Policy(_Part):
     """A policy file's content."""
 
+    evidence: Evidence | None = None
     epsilon: EpsilonLimits | None = None
     attacks: AttackLimits | None = None
 
@@ -110,21 +131,35 @@ Failure = Check
 """A `Check` that has a problem."""
 
 
-def check(run: Path | str, policy: Path | str) -> list[Failure]:
+def check(
+    run: Path | str, policy: Path | str, opener: str | None = None, studios: Path | None = None
+) -> list[Failure]:
     """What of a policy a run does not meet.
+
+    Args:
+        run: The run's folder.
+        policy: The policy's file.
+        opener: The opener's public key; None: the policy's, or the studios', or else the one that the run
+            states.
+        studios: Where the artists' own ledgers lie; None: where the run says.
 
     Raises:
         ConfigError: The policy cannot be read, asks for nothing, or has an unknown key.
         RunError, AuditError: As `read_facts`.
     """
-    return [one for one in checks(run, policy) if one.problem]
+    return [one for one in checks(run, policy, opener, studios) if one.problem]
 
 
-def checks(run: Path | str, policy: Path | str) -> list[Check]:
-    """Everything that a policy asks of a run, met or not. Raises as `check`."""
+def checks(
+    run: Path | str, policy: Path | str, opener: str | None = None, studios: Path | None = None
+) -> list[Check]:
+    """Everything that a policy asks of a run, met or not. Args and raises as `check`."""
     path = Path(policy)
     text, asked = _load(path)
-    facts = read_facts(run)
+    pinned = asked.evidence.opener if asked.evidence else None
+    if opener is not None and pinned not in (None, opener):
+        raise ConfigError(f"{path}: evidence.opener = {pinned}, which is not the one that --opener names")
+    facts = read_facts(run, opener or pinned, studios)
     assumed = facts.audit["settings"]["without"] if facts.audit else []
     if assumed:
         raise AuditError(
@@ -153,8 +188,9 @@ def _load(path: Path) -> tuple[str, Policy]:
             f"{path}:{line}: {key} = {problem['input']!r} is not allowed: {problem['msg']}"
         ) from None
     limits = policy.epsilon.model_dump(exclude={"delta"}).values() if policy.epsilon else ()
-    if not (policy.attacks and policy.attacks.asks) and all(limit is None for limit in limits):
-        raise ConfigError(f"{path}: asks for nothing; set a limit under [epsilon] or [attacks]")
+    parts = (policy.attacks, policy.evidence)
+    if not any(part and part.asks for part in parts) and all(limit is None for limit in limits):
+        raise ConfigError(f"{path}: asks for nothing; set a key under [epsilon], [attacks] or [evidence]")
     views = policy.attacks.forbidden_verdicts if policy.attacks else ()
     for view in views if isinstance(views, dict) else ():
         if view not in (*VIEWS, "all"):
@@ -164,7 +200,11 @@ def _load(path: Path) -> tuple[str, Policy]:
 
 
 def _refuse_unknown(path: Path, lines: Mapping[tuple[str, ...], int], values: Mapping[str, Any]) -> None:
-    parts: Mapping[str, type[BaseModel]] = {"epsilon": EpsilonLimits, "attacks": AttackLimits}
+    parts: Mapping[str, type[BaseModel]] = {
+        "epsilon": EpsilonLimits,
+        "attacks": AttackLimits,
+        "evidence": Evidence,
+    }
     for section, inner in values.items():
         if section not in parts:
             raise ConfigError(
@@ -224,6 +264,8 @@ class _Gate:
         self._facts, self._policy, self._lines = facts, policy, lines
 
     def all(self, policy: Policy) -> Iterable[Check]:
+        if policy.evidence is not None:
+            yield from self._evidence(policy.evidence)
         if policy.epsilon is not None:
             yield from self._epsilon(policy.epsilon)
         if policy.attacks is not None:
@@ -238,6 +280,26 @@ class _Gate:
     def _name(self, i: int) -> str:
         finding = self._facts.findings[i]
         return f"{finding.view}, {finding.attack}, {finding.target}, {finding.metric}"
+
+    def _evidence(self, asked: Evidence) -> Iterable[Check]:
+        found = self._facts.own["checked"]
+        if asked.own_ledgers:
+            problem = ""
+            if found["artists_ledgers"] < found["artists"]:
+                problem = (
+                    f"{found['artists_ledgers']} of {found['artists']} artists' own ledgers were compared"
+                )
+            yield self._check("evidence", "own_ledgers", subject="run", problem=problem)
+        problem = ""
+        if found["opener"] is None:
+            problem = "nothing is summed under encryption, so no opener signed for its files"
+        elif found["opener_by"] == "run":
+            problem = "only the run itself says who its opener is; name the opener's key"
+        if asked.signed:
+            yield self._check("evidence", "signed", subject="run", problem=problem)
+        if asked.opener is not None:
+            # With another key, or without signatures, the run is refused before anything is asked of it.
+            yield self._check("evidence", "opener", subject="run", problem=problem)
 
     def _epsilon(self, limits: EpsilonLimits) -> Iterable[Check]:
         privacy = self._facts.summary["privacy"]

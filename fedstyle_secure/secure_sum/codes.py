@@ -24,6 +24,7 @@ class Code(IntEnum):
     ANNOUNCEMENT = 209
     NO_MASK_KEY = 210
     VALUES = 211
+    SETTINGS = 215
     UPLOAD_SIZE = 221
     UNSIGNED = 222
     SIGNATURE = 223
@@ -42,6 +43,7 @@ class Code(IntEnum):
     BUDGET = 239
     RANGE = 240
     ENROLMENT = 241
+    CLOSED = 250
     INTERNAL = 299
 
     @property
@@ -62,6 +64,7 @@ _PHRASES = {
     Code.ANNOUNCEMENT: "an announcement is missing or not signed for this attempt",
     Code.NO_MASK_KEY: "the artist did not announce itself for this attempt",
     Code.VALUES: "the values do not fit the manifest",
+    Code.SETTINGS: "the manifest is of other settings than this artist's",
     Code.UPLOAD_SIZE: "the upload does not have the one size that uploads have",
     Code.UNSIGNED: "the upload carries no signature",
     Code.SIGNATURE: "the upload's signature does not verify under the roster's key",
@@ -80,6 +83,7 @@ _PHRASES = {
     Code.BUDGET: "the sum has more noise than honest uploads make",
     Code.RANGE: "the sum lies outside what honest uploads can make",
     Code.ENROLMENT: "the artist cannot be enrolled",
+    Code.CLOSED: "the run was closed before, with other files",
     Code.INTERNAL: "the program failed",
 }
 

@@ -224,6 +224,8 @@ class Manifest:
         terms: The epoch's terms.
         context: SHA-256 of what every artist was asked under, 64 hexadecimal digits, so that all of one sum
             were asked the same; UNBOUND where there is nothing to bind.
+        settings: SHA-256 of the settings that the terms follow from, 64 hexadecimal digits; UNBOUND where
+            there are none.
     """
 
     run: str
@@ -234,6 +236,7 @@ class Manifest:
     roster: tuple[tuple[str, str], ...]
     terms: Terms
     context: str = UNBOUND
+    settings: str = UNBOUND
 
     def __post_init__(self) -> None:
         check_name(self.run, "run")
@@ -242,6 +245,7 @@ class Manifest:
         try:
             unhex(self.fingerprint, 32)
             unhex(self.context, 32)
+            unhex(self.settings, 32)
             for artist, key in self.roster:
                 check_name(artist, "roster")
                 unhex(key, 32)
@@ -290,6 +294,7 @@ class Manifest:
             "roster": [list(seat) for seat in self.roster],
             "terms": self.terms.to_json(),
             "context": self.context,
+            "settings": self.settings,
         }
         return canonical(value)
 
@@ -370,7 +375,18 @@ def _noise_to_json(noise: Noise | None) -> object:
     }
 
 
-_TOP = ("version", "run", "epoch", "round", "attempt", "fingerprint", "roster", "terms", "context")
+_TOP = (
+    "version",
+    "run",
+    "epoch",
+    "round",
+    "attempt",
+    "fingerprint",
+    "roster",
+    "terms",
+    "context",
+    "settings",
+)
 _TERMS = ("values", "k_min", "n_max", "profile", "plain_modulus", "quantiser", "groups", "noise")
 
 
@@ -387,6 +403,7 @@ def _from_json(value: object) -> Manifest:
         roster=_roster_from_json(top["roster"]),
         terms=Terms.from_json(top["terms"]),
         context=text(top["context"]),
+        settings=text(top["settings"]),
     )
 
 

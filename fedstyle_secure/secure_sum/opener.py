@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import os
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -39,7 +39,13 @@ from fedstyle_secure.secure_sum.messages import Request, checked_key
 from fedstyle_secure.secure_sum.packing import unpack
 from fedstyle_secure.secure_sum.scheme import Accumulator, SecretKey, make_keys, open_total
 from fedstyle_secure.secure_sum.suppression import smallest_difference, suppress
-from fedstyle_secure.secure_sum.transcript import Entry, line_digest, result_digest, start_digest
+from fedstyle_secure.secure_sum.transcript import (
+    Closing,
+    Entry,
+    line_digest,
+    result_digest,
+    start_digest,
+)
 from fedstyle_secure.secure_sum.vault import fetch, keep
 
 _MAX_ROSTER = 2**24
@@ -99,6 +105,7 @@ class Opener:
         self._journal = Journal(home / "journal.jsonl")
         self._epochs: dict[Epoch, _EpochState] = {}
         self._heads: dict[str, str] = {}
+        self._closed: dict[str, str] = {}
         self._secrets: dict[Epoch, SecretKey] = {}
         with locked(self._home):
             self._refresh()
@@ -139,13 +146,15 @@ class Opener:
             The public encryption key.
 
         Raises:
-            Refusal: EPOCH; it has ended.
+            Refusal: EPOCH; it has ended, or the run was closed.
             SecureSumError: The terms do not fit any profile, or are not those that the epoch began with.
         """
         check_name(run, "run")
         layout = terms.layout
         with locked(self._home):
             self._refresh()
+            if run in self._closed:
+                raise Refusal(Code.EPOCH)
             state = self._epochs.get((run, epoch))
             folder = self._folder(run, epoch)
             if state is None:
@@ -181,7 +190,14 @@ class Opener:
     # What the platform asks for: errors are a code.
 
     def manifest(
-        self, run: str, epoch: int, round: int, attempt: int, cohort: Sequence[str], context: str = UNBOUND
+        self,
+        run: str,
+        epoch: int,
+        round: int,
+        attempt: int,
+        cohort: Sequence[str],
+        context: str = UNBOUND,
+        settings: str = UNBOUND,
     ) -> SignedManifest:
         """Sign the manifest of an attempt; one for each attempt, and the same one if asked again.
 
@@ -192,12 +208,13 @@ class Opener:
             attempt: Above every one that was signed for the round.
             cohort: Enrolled artists, in any order.
             context: SHA-256 of what the artists are asked under.
+            settings: SHA-256 of the run's settings, as the opener itself knows them.
 
         Raises:
             Refusal: EPOCH, STRANGER, DUPLICATE, TOO_FEW, TOO_MANY, OPENED, ATTEMPT, COHORT, MANIFEST or
                 INTERNAL, without detail.
         """
-        return self._coded(lambda: self._issue(run, epoch, round, attempt, cohort, context))
+        return self._coded(lambda: self._issue(run, epoch, round, attempt, cohort, context, settings))
 
     def open(self, request: Request) -> Opening:
         """Open the sum of a whole cohort.
@@ -213,8 +230,43 @@ class Opener:
         """
         return self._coded(lambda: self._open(request))
 
+    def close(self, run: str, settings: str, files: Mapping[str, str]) -> bytes:
+        """Sign what a run's files hold at its end, once: asked again with the same files, the same line comes
+        again. Nothing is opened for the run any more.
+
+        Args:
+            run: The run.
+            settings: SHA-256 of its settings, as the opener itself knows them.
+            files: SHA-256 of each file by its name, 64 hexadecimal digits.
+
+        Returns:
+            The last line of the run's transcript, with its newline.
+
+        Raises:
+            Refusal: CLOSED, or INTERNAL, without detail.
+        """
+        return self._coded(lambda: self._close(run, settings, files))
+
+    def _close(self, run: str, settings: str, files: Mapping[str, str]) -> bytes:
+        with locked(self._home):
+            self._refresh()
+            head = self._heads.get(run, start_digest(run))
+            line = Closing(run, settings, dict(files), head).to_line(self._identity)
+            if self._closed.get(run, line_digest(line)) != line_digest(line):
+                raise Refusal(Code.CLOSED)
+            if run not in self._closed:
+                self._record({"event": "close", "run": run, "line": line_digest(line)})
+            return line
+
     def _issue(
-        self, run: str, epoch: int, round: int, attempt: int, cohort: Sequence[str], context: str
+        self,
+        run: str,
+        epoch: int,
+        round: int,
+        attempt: int,
+        cohort: Sequence[str],
+        context: str,
+        settings: str,
     ) -> SignedManifest:
         with locked(self._home):
             state = self._epoch(run, epoch)
@@ -225,7 +277,7 @@ class Opener:
                 raise Refusal(Code.TOO_MANY)
             try:
                 manifest = Manifest(
-                    run, epoch, round, attempt, state.fingerprint, seats, state.terms, context
+                    run, epoch, round, attempt, state.fingerprint, seats, state.terms, context, settings
                 )
             except SecureSumError:
                 raise Refusal(Code.MANIFEST) from None
@@ -306,7 +358,7 @@ class Opener:
         """An epoch that is open now."""
         self._refresh()
         state = self._epochs.get((run, epoch))
-        if state is None or state.ended:
+        if state is None or state.ended or run in self._closed:
             raise Refusal(Code.EPOCH)
         return state
 
@@ -347,7 +399,11 @@ class Opener:
 
     def _apply(self, record: dict[str, object]) -> None:
         """Take a record of the journal into memory; the one way in which memory changes."""
-        event, run, epoch = text(record["event"]), text(record["run"]), integer(record["epoch"])
+        event, run = text(record["event"]), text(record["run"])
+        if event == "close":
+            self._closed[run] = text(record["line"])
+            return
+        epoch = integer(record["epoch"])
         if event == "begin":
             self._epochs[run, epoch] = _EpochState(
                 Terms.from_json(record["terms"]), text(record["fingerprint"])

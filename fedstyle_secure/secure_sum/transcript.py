@@ -1,30 +1,42 @@
 """What was opened, signed by the opener, for anybody to check offline.
 
 One line an opening: the manifest with the opener's signature, every artist's receipt, the digest of what
-was released, and the digest of the line before. What the lines cannot show: that whole lines are missing at
-the end of the file.
+was released, and the digest of the line before. A finished run's last line is its closing: what every file of
+the run held at its end. Before it is there, lines cannot show that whole ones are missing after them.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fedstyle_secure.secure_sum.codes import Refusal
-from fedstyle_secure.secure_sum.encoding import canonical, digest, fields, integer, items, parse, text, unhex
+from fedstyle_secure.secure_sum.encoding import (
+    canonical,
+    digest,
+    fields,
+    integer,
+    items,
+    mapping,
+    parse,
+    text,
+    unhex,
+)
 from fedstyle_secure.secure_sum.identity import Identity, verified
 from fedstyle_secure.secure_sum.manifest import Manifest, SignedManifest
 from fedstyle_secure.secure_sum.messages import Receipt
 from fedstyle_secure.secure_sum.suppression import smallest_difference
 
 _DOMAIN = "transcript"
+_CLOSING_DOMAIN = "closing"
 _MAX_LINE = 2**24
 _ENTRY = ("manifest", "manifest_signature", "uploads", "result", "kept", "previous")
+_CLOSING = ("run", "settings", "files", "previous")
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,44 @@ class Entry:
             "kept": [int(kept) for kept in self.kept],
             "previous": self.previous,
         }
+
+
+@dataclass(frozen=True)
+class Closing:
+    """The end of a run.
+
+    Attributes:
+        run: The run.
+        settings: SHA-256 of its settings.
+        files: SHA-256 of each of its files by name, as the platform stated them once, when the run ended.
+        previous: As of an entry.
+    """
+
+    run: str
+    settings: str
+    files: Mapping[str, str]
+    previous: str
+
+    def to_line(self, opener: Identity) -> bytes:
+        """The signed line, with its newline. Raises ValueError where a digest is none."""
+        for value in (self.settings, self.previous, *self.files.values()):
+            unhex(value, 32)
+        body = {name: getattr(self, name) for name in _CLOSING}
+        signature = opener.sign(_CLOSING_DOMAIN, canonical(body))
+        return canonical({"closing": body, "signature": signature.hex()}) + b"\n"
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What a transcript says, whoever signed it.
+
+    Attributes:
+        manifests: Of the openings, in order.
+        closing: The end of the run, if it has one.
+    """
+
+    manifests: tuple[Manifest, ...]
+    closing: Closing | None
 
 
 def start_digest(run: str) -> str:
@@ -101,6 +151,22 @@ def shows(line: bytes, total: np.ndarray, kept: np.ndarray) -> bool:
     return entry.result == result_digest(Manifest.from_bytes(entry.signed.data), total, kept)
 
 
+def read(path: Path) -> Transcript:
+    """Read a transcript that `verify` found nothing wrong with.
+
+    Raises:
+        Refusal, ValueError: It is none.
+    """
+    *lines, last = path.read_bytes().splitlines() or [b""]
+    closing = None
+    if _is_closing(last):
+        closing, _ = _read_closing(last)
+    elif last:
+        lines.append(last)
+    entries = (_read_entry(fields(parse(line, _MAX_LINE), ("entry", "signature"))["entry"]) for line in lines)
+    return Transcript(tuple(Manifest.from_bytes(entry.signed.data) for entry in entries), closing)
+
+
 def verify(path: Path, opener: str) -> list[str]:
     """Check a run's transcript.
 
@@ -116,6 +182,9 @@ def verify(path: Path, opener: str) -> list[str]:
     problems = [] if lines.pop() == b"" else [f"line {len(lines) + 1}: cut off, it has no newline"]
     manifests: dict[int, Manifest] = {}
     previous = None
+    if lines and _is_closing(lines[-1]):
+        problems += [f"line {len(lines)}: {fault}" for fault in _check_closing(lines, opener)]
+        lines.pop()
     for number, line in enumerate(lines, start=1):
         try:
             entry, manifest, faults = _check_line(line, opener)
@@ -129,6 +198,37 @@ def verify(path: Path, opener: str) -> list[str]:
         previous = line_digest(line)
         problems += [f"line {number}: {fault}" for fault in faults]
     return problems + _check_rounds(manifests)
+
+
+def _is_closing(line: bytes) -> bool:
+    return line.startswith(b'{"closing":')
+
+
+def _read_closing(line: bytes) -> tuple[Closing, bytes]:
+    """The closing of a line, and its signature. Raises ValueError."""
+    record = fields(parse(line, _MAX_LINE), ("closing", "signature"))
+    body = fields(record["closing"], _CLOSING)
+    files = {name: unhex(value, 32).hex() for name, value in mapping(body["files"]).items()}
+    closing = Closing(
+        text(body["run"]), unhex(body["settings"], 32).hex(), files, unhex(body["previous"], 32).hex()
+    )
+    return closing, unhex(record["signature"], 64)
+
+
+def _check_closing(lines: Sequence[bytes], opener: str) -> list[str]:
+    """What the last line says by itself, and of the one before it."""
+    try:
+        closing, signature = _read_closing(lines[-1])
+    except ValueError as error:
+        return [f"not a closing: {error}"]
+    body = canonical({name: getattr(closing, name) for name in _CLOSING})
+    faults = []
+    if not verified(opener, signature, _CLOSING_DOMAIN, body):
+        faults.append("the opener's signature does not fit the closing")
+    before = line_digest(lines[-2]) if len(lines) > 1 else start_digest(closing.run)
+    if closing.previous != before:
+        faults.append("does not follow the line before it")
+    return faults
 
 
 def _check_line(line: bytes, opener: str) -> tuple[Entry, Manifest, list[str]]:

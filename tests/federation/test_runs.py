@@ -579,25 +579,6 @@ def test_colluders_cost_noise(tiny):
     assert noise(10).share_deviation > 1.15 * noise(0).share_deviation
 
 
-def test_a_run_that_was_moved_goes_on_with_its_ledgers_or_not_at_all(tiny, tmp_path):
-    file = tmp_path / "run.toml"
-    file.write_text(tiny.to_toml())
-    command = [sys.executable, "-c", textwrap.dedent(KILLER), str(file), str(tmp_path / "runs" / "run")]
-    subprocess.run([*command, "between rounds"], check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "runs" / "run").rename(tmp_path / "elsewhere" / "run")
-    with pytest.raises(RunError, match=r"was started with run\.studios = .*runs/studios"):
-        fedstyle_secure.train(tiny, tmp_path / "elsewhere" / "run", resume=True)
-    # A withdrawal finds the ledger where it was, and makes none where there is none.
-    withdraw(RunFolder(tmp_path / "elsewhere" / "run"), "impasto-1")
-    home = studio_home(tmp_path / "runs" / "studios", tiny.gallery, "impasto-1")
-    assert Ledger(home / "ledger.jsonl").withdrawal
-    (tmp_path / "runs" / "studios").rename(tmp_path / "gone")
-    with pytest.raises(RunError, match="no such studio"):
-        withdraw(RunFolder(tmp_path / "elsewhere" / "run"), "impasto-1")
-    assert not (tmp_path / "runs" / "studios").exists()
-
-
 def test_shares_that_leave_in_clear_give_nobody_a_figure(tiny, tmp_path):
     config = tiny.override([*ARTIST, "secure_sum.enabled=false"])
     privacy = fedstyle_secure.train(config, tmp_path / "run").summary["privacy"]

@@ -13,6 +13,7 @@ import pytest
 from flwr.app import ConfigRecord
 
 import fedstyle_secure
+from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.federation import artist as artist_module
 from fedstyle_secure.federation import desk as desk_module
@@ -20,6 +21,7 @@ from fedstyle_secure.federation import local, summing
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.runs import read_arrays
 from fedstyle_secure.secure_sum.codes import Code, Refusal
+from fedstyle_secure.secure_sum.transcript import read
 from fedstyle_secure.style.prototypes import ROW_NORM
 from fedstyle_secure.transcripts import check
 
@@ -244,14 +246,20 @@ def test_no_secret_is_left_where_the_platform_can_read(tiny, tmp_path, monkeypat
 def test_verify_finds_a_changed_and_a_missing_line(tiny, tmp_path):
     run = fedstyle_secure.train(tiny.override(["prototypes.releases=2"]), tmp_path / "run")
     assert check(run.folder).problems == []
-    assert check(run.folder).openings == 2
+    assert len(check(run.folder).manifests) == 2
     whole = run.folder.transcript_file.read_bytes()
     changed = bytearray(whole)
     changed[len(whole) // 4] ^= 1
     run.folder.transcript_file.write_bytes(changed)
     assert any("line 1" in problem for problem in check(run.folder).problems)
-    run.folder.transcript_file.write_bytes(whole.splitlines(keepends=True)[0])
-    assert check(run.folder).problems == ["1 openings in transcript.jsonl, but rounds [0, 3] were summed"]
+    first, _, closing = whole.splitlines(keepends=True)
+    run.folder.transcript_file.write_bytes(first)
+    assert check(run.folder).problems == [
+        "round 3 summed 4 artists, and transcript.jsonl says nothing of it",
+        "the run is finished, and the opener did not close it",
+    ]
+    run.folder.transcript_file.write_bytes(first + closing)
+    assert check(run.folder).problems == ["line 2: does not follow the line before it"]
     run.folder.transcript_file.unlink()
     assert check(run.folder).problems == ["transcript.jsonl is missing, and rounds [0, 3] were summed"]
     run.folder.transcript_file.write_bytes(whole)
@@ -297,11 +305,10 @@ def test_killed_around_an_opening_the_run_goes_on_and_opens_nothing_twice(tiny, 
         assert np.abs(prototypes(run) - prototypes(whole)).max() < (1e-6 if unit == "artwork" else 3e-2)
     else:
         assert "the opener refuses: code 23" in first["sum"]["why"]
-    manifests = [
-        json.loads(json.loads(line)["entry"]["manifest"])["round"]
-        for line in run.folder.transcript_file.read_text().splitlines()
-    ]
+    manifests = [manifest.round for manifest in read(run.folder.transcript_file).manifests]
     assert len(manifests) == len(set(manifests))
+    # A sum that was opened and lost is in the transcript, and in nothing else.
+    assert check_finished(run.folder).opener is not None
 
 
 def test_fewer_artists_than_a_sum_needs_are_told_before_anything_is_released(tiny, tmp_path):
@@ -314,7 +321,7 @@ def test_contributors_below_the_threshold_keep_a_style_where_it_was(tiny, tmp_pa
     config = tiny.override(["privacy.noise_multiplier=0", "styles.min_contributors=4"])
     before = fedstyle_secure.train(config.override(["prototypes.releases=0"]), tmp_path / "none")
     after = fedstyle_secure.train(config, tmp_path / "run")
-    kept = json.loads(after.folder.transcript_file.read_text())["entry"]["kept"]
+    kept = json.loads(after.folder.transcript_file.read_text().splitlines()[0])["entry"]["kept"]
     moved = np.abs(prototypes(before) - prototypes(after)).max(axis=1) > 1e-6
     assert moved.tolist() == [bool(k) for k in kept]
 

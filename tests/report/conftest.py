@@ -17,6 +17,8 @@ from fedstyle_secure.audit.findings import Finding, not_run, write_findings
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.runs import RunFolder, file_sha256
+from fedstyle_secure.secure_sum.identity import Identity
+from fedstyle_secure.secure_sum.transcript import Closing
 
 VIEWS = (
     ("network", "Network", "Reads every message on its way."),
@@ -195,12 +197,10 @@ def audit(run: RunFolder, findings: list[Finding], **changes) -> None:
     (folder / "audit.json").write_text(json.dumps(values, indent=1))
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Path:
-    """A run of seconds with a real ledger, transcript and studios; tests work on copies."""
-    root = tmp_path_factory.mktemp("report")
+def _trained(root: Path, cache: Path, name: str, *further: str) -> None:
+    """Train a run of seconds."""
     before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.getbasetemp() / "cache")
+    os.environ["XDG_CACHE_HOME"] = str(cache)
     try:
         settings = [
             "gallery.artists=4",
@@ -216,15 +216,30 @@ def trained(tmp_path_factory) -> Path:
             "training.expected_pictures=9",
             "privacy.noise_multiplier=2",
         ]
-        fedstyle_secure.train(Config().override(settings), root / "runs" / "small")
+        fedstyle_secure.train(Config().override([*settings, *further]), root / name)
     finally:
         os.environ.pop("XDG_CACHE_HOME") if before is None else os.environ.update(XDG_CACHE_HOME=before)
-    return root / "runs"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """A run of seconds with a real ledger, transcript and studios; tests work on copies."""
+    root = tmp_path_factory.mktemp("report") / "runs"
+    _trained(root, tmp_path_factory.getbasetemp() / "cache", "small")
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained_in_clear(tmp_path_factory) -> Path:
+    """The same without an encrypted sum, and so without an opener who signs anything."""
+    root = tmp_path_factory.mktemp("clear") / "runs"
+    _trained(root, tmp_path_factory.getbasetemp() / "cache", "clear", "secure_sum.enabled=false")
+    return root
 
 
 @pytest.fixture
 def bare(trained, tmp_path) -> RunFolder:
-    """A finished run without an audit. Its settings name the studios that it began in."""
+    """A finished run without an audit, a copy with copies of its studios beside it."""
     shutil.copytree(trained, tmp_path / "runs")
     return RunFolder(tmp_path / "runs" / "small")
 
@@ -236,16 +251,37 @@ def run(bare) -> RunFolder:
     return bare
 
 
+def hash_anew(run: RunFolder) -> None:
+    """What somebody does who edited files, knows of the hashes, and holds no key."""
+    manifest = run.manifest() | {"config_sha256": file_sha256(run.config_file)}
+    run.manifest_file.write_text(json.dumps(manifest, indent=2) + "\n")
+    names = [line.split("  ")[1] for line in run.sums_file.read_text().splitlines()]
+    lines = [f"{file_sha256(run.path / name)}  {name}\n" for name in names if (run.path / name).exists()]
+    run.sums_file.write_text("".join(lines))
+
+
 @pytest.fixture
-def apart(trained, bare) -> RunFolder:
-    """The audited run with studios of its own, so that a test may write into ledgers."""
-    text = bare.config_file.read_text()
-    bare.config_file.write_text(text.replace(str(trained / "studios"), str(bare.path.parent / "studios")))
-    manifest = bare.manifest() | {"config_sha256": file_sha256(bare.config_file)}
-    bare.manifest_file.write_text(json.dumps(manifest))
-    bare.finish(bare.summary())
-    audit(bare, rows(tuple(row["artist"] for row in bare.summary()["privacy"]["per_artist"])))
-    return bare
+def resigned():
+    """What an opener does who signs whatever it is asked to, also after the run's end."""
+
+    def sign(run: RunFolder) -> None:
+        hash_anew(run)
+        opener = Identity.load(run.path.parent / "studios" / ".opener" / "identity.key")
+        *lines, last = run.transcript_file.read_bytes().splitlines(keepends=True)
+        sums = dict(reversed(line.split("  ")) for line in run.sums_file.read_text().splitlines())
+        del sums["transcript.jsonl"]
+        previous = json.loads(last)["closing"]["previous"]
+        closing = Closing(run.identity, run.config().digest(), sums, previous)
+        run.transcript_file.write_bytes(b"".join([*lines, closing.to_line(opener)]))
+        hash_anew(run)
+
+    return sign
+
+
+@pytest.fixture
+def hashed():
+    """`hash_anew`, for tests."""
+    return hash_anew
 
 
 @pytest.fixture

@@ -56,18 +56,18 @@ def test_no_guarantee_is_never_below_a_limit(gate, key):
     assert "there is no guarantee" in problems(found)
 
 
-def test_what_an_artist_released_since_counts_in_its_lifetime(apart, tmp_path):
+def test_what_an_artist_released_since_counts_in_its_lifetime(run, tmp_path):
     """The run's copy of the ledger ends with the run; the artist's own goes on."""
     policy = tmp_path / "policy.toml"
     policy.write_text("[epsilon]\nlifetime_artwork = 6.6\nartwork = 6.6\n")
-    assert check(apart.path, policy) == []
-    artist = apart.summary()["privacy"]["per_artist"][2]["artist"]
-    config = apart.config()
-    ledger = Ledger(studio_home(studios_root(config, apart), config.gallery, artist) / "ledger.jsonl")
+    assert check(run.path, policy) == []
+    artist = run.summary()["privacy"]["per_artist"][2]["artist"]
+    config = run.config()
+    ledger = Ledger(studio_home(studios_root(config, run), config.gallery, artist) / "ledger.jsonl")
     ledger.append([replace(entry, run="f" * 32) for entry in ledger.entries])
-    failed = check(apart.path, policy)
+    failed = check(run.path, policy)
     assert [(one.key, one.subject) for one in failed] == [("epsilon.lifetime_artwork", f"artist {artist}")]
-    facts = read_facts(apart.path)
+    facts = read_facts(run.path)
     assert list(facts.own["since"]) == [artist]
     assert facts.own["since"][artist]["releases"] == len(facts.ledger[artist])
     assert facts.own["since"][artist]["epsilon_artwork"] > 6.6

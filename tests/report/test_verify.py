@@ -29,7 +29,9 @@ def test_files_and_openings_of_a_whole_run_pass(verify, bare):
         "PASS"
     ] * 2
     assert "8 files are as SHA256SUMS says" in out
-    assert json.loads(verify(bare.path, "--json")[1])["files"] == 8
+    assert "4 of 4 artists' own ledgers were compared" in out
+    told = json.loads(verify(bare.path, "--json")[1])
+    assert (told["files"], told["openings"], told["opener_by"], told["own_ledgers"]) == (8, 1, "studios", 4)
 
 
 def test_an_edited_file_and_an_edited_opening_fail(verify, bare):

@@ -1,0 +1,209 @@
+"""Whether a run's files say what its settings make of them: plan, releases, signed sums, summary.
+
+Everything here is made again from `config.toml` and what lies beside it, and compared. Files that were edited
+together can agree with one another; what the opener signed cannot be edited.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import AuditError, FedStyleError
+from fedstyle_secure.federation.releases import Layouts
+from fedstyle_secure.galleries.canaries import canary_artists
+from fedstyle_secure.privacy.accounting import epsilon
+from fedstyle_secure.privacy.gate import told
+from fedstyle_secure.privacy.ledger import Entry
+from fedstyle_secure.privacy.mechanisms import Mechanism
+from fedstyle_secure.privacy.plan import Plan, solve
+from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.secure_sum.manifest import Manifest
+from fedstyle_secure.style.encoders import encoder_from_arrays
+from fedstyle_secure.style.prototypes import ROW_NORM
+
+_AGREES = 1e-3
+"""How far an epsilon may lie from a stated one: accountants of other versions differ in their numerics."""
+
+_SOLVED = 0.01
+"""How far below its target a plan may cost: twice what solving for it allows."""
+
+
+def private_artists(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """The gallery's private artists, as a run's manifest lists them."""
+    return tuple(row["artist"] for row in manifest["gallery"]["artists"] if not row["public"])
+
+
+def plan_of(run: RunFolder, config: Config, manifest: Mapping[str, Any]) -> Plan:
+    """The plan that follows from the settings, at the noise scale that the manifest states.
+
+    Raises:
+        AuditError: The settings have no plan, or not this one.
+    """
+    scale = manifest["noise_scale"]
+    if type(scale) not in (int, float) or not 0 <= scale < math.inf:
+        raise AuditError(f"{run.manifest_file}: noise_scale {str(scale)[:40]} is none")
+    artists = private_artists(manifest)
+    solved = config.privacy.dp == "on" and config.privacy.noise_multiplier == "auto"
+    target = spent = config.privacy.target_epsilon
+    try:
+        plan = solve(config, ROW_NORM, len(artists) + len(canary_artists(config, artists)), scale=scale)
+        if solved:
+            spent = epsilon(plan.events(), config.privacy.delta)
+    except (FedStyleError, ArithmeticError, ValueError) as error:
+        raise AuditError(f"{run.config_file}: has no plan: {error}") from None
+    if plan.scale != scale or not (1 - _SOLVED) * target <= spent <= (1 + _AGREES) * target:
+        raise AuditError(
+            f"{run.manifest_file}: noise_scale {scale:.6g} is not that of config.toml: "
+            + (f"all releases would cost epsilon {spent:.4g}" if solved else f"that is {plan.scale:.6g}")
+        )
+    return plan
+
+
+def layouts_of(run: RunFolder, config: Config, plan: Plan, manifest: Mapping[str, Any]) -> Layouts:
+    """What the rounds of a run look like.
+
+    Raises:
+        RunError: The encoder's file is damaged.
+        AuditError: The encoder or the prototypes are not of the kind that the settings say.
+    """
+    arrays, _ = read_arrays(run.encoder_file)
+    try:
+        encoder = encoder_from_arrays(config.style, arrays)
+    except (FedStyleError, KeyError, ValueError, RuntimeError) as error:
+        raise AuditError(f"{run.encoder_file}: is no encoder of config.toml: {error}") from None
+    try:
+        with np.load(run.prototypes_file, allow_pickle=False) as stored:
+            styles, dim = stored["prototypes"].shape
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise AuditError(f"{run.prototypes_file}: cannot be read: {error}") from None
+    artists = private_artists(manifest)
+    return Layouts(
+        config=config,
+        plan=plan,
+        trained={name: array.shape for name, array in encoder.trainable_arrays().items()},
+        styles=styles,
+        dim=dim,
+        artists=len(artists) + len(canary_artists(config, artists)),
+    )
+
+
+def require_planned(run: RunFolder, layouts: Layouts, artist: str, entries: Sequence[Entry]) -> None:
+    """Check that an artist released for this run what the plan has for it, by the plan's mechanisms.
+
+    Args:
+        run: The run.
+        layouts: Of the run.
+        artist: Whose entries they are.
+        entries: What its ledger holds, of other runs too.
+
+    Raises:
+        AuditError: A release is not the plan's, occurs twice, or lacks those that it was made with.
+    """
+    where = f"{run.ledger_file}: artist {artist!r}"
+    consent = layouts.config.cards.consent
+    rounds: dict[int, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.run == run.identity:
+            rounds[entry.round].append(entry)
+    for number, released in rounds.items():
+        planned = _planned(layouts, number)
+        if consent != ("all",) and artist not in consent:
+            planned.pop("card", None)
+        kinds = [entry.kind for entry in released]
+        # Counts leave whoever has a card by then; all others leave everybody who answers the round.
+        must = planned.keys() - {"metrics"}
+        if len(kinds) != len(set(kinds)) or not must <= set(kinds) <= planned.keys():
+            raise AuditError(
+                f"{where}: round {number} has the releases {', '.join(map(str, kinds))}, and the plan has "
+                f"{', '.join(planned) or 'none'}"
+            )
+        for entry in released:
+            for name, value in told(planned[entry.kind]).items():
+                if getattr(entry, name) != value:
+                    raise AuditError(
+                        f"{where}: round {number}, {entry.kind}: {name} is {_short(getattr(entry, name))}, "
+                        f"and the settings' plan has {_short(value)}"
+                    )
+
+
+def _planned(layouts: Layouts, number: int) -> dict[str, Mechanism]:
+    plan = layouts.plan
+    kinds = layouts.released(number)
+    mechanisms: dict[str, Mechanism] = {
+        "update": plan.sgd,
+        "card": plan.card,
+        "prototypes": plan.prototypes,
+        "metrics": plan.metrics,
+    }
+    if "sum" in kinds:
+        mechanisms["sum"] = plan.shared_for(layouts.vector(number).size)
+    return {kind: mechanisms[kind] for kind in kinds}
+
+
+def require_terms(run: RunFolder, layouts: Layouts, manifests: Sequence[Manifest]) -> None:
+    """Check that the opener signed the terms that follow from the settings.
+
+    Raises:
+        AuditError: It signed others; names the round and the term.
+    """
+    for manifest in manifests:
+        where = f"{run.transcript_file}: round {manifest.round}"
+        wanted = layouts.summed(manifest.round) if manifest.round < layouts.plan.schedule.rounds else None
+        if wanted is None:
+            raise AuditError(f"{where}: was opened, and by config.toml nothing is summed in it")
+        found = first_difference(wanted.terms.to_json(), manifest.terms.to_json(), 0.0)
+        if found is not None:
+            key, made, signed = found
+            raise AuditError(
+                f"{where}: the opener signed {key} = {_short(signed)}, and config.toml makes it "
+                f"{_short(made)}"
+            )
+
+
+def require_summary(run: RunFolder, expected: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Check that a summary says what the run's other files make of it.
+
+    Raises:
+        AuditError: It says something else; names the key.
+    """
+    budget = expected["privacy"]["budget_epsilon"] or 0.0
+    found = first_difference(expected, summary, budget)
+    if found is not None:
+        key, made, stated = found
+        raise AuditError(
+            f"{run.summary_file}: {key} is {_short(stated)}, and the run's other files make it {_short(made)}"
+        )
+
+
+def first_difference(expected: Any, stated: Any, budget: float, key: str = "") -> tuple[str, Any, Any] | None:
+    """The first key, and what was expected and stated there; None where all that is expected is stated.
+
+    Epsilons may differ as accountants do, and what is left of a `budget` by as much as its epsilon may; all
+    else must be equal. What is stated beside it is not looked at.
+    """
+    if isinstance(expected, Mapping) and isinstance(stated, Mapping):
+        pairs = [(name, value, stated.get(name)) for name, value in expected.items()]
+    elif isinstance(expected, list) and isinstance(stated, list) and len(expected) == len(stated):
+        pairs = [(str(i), *pair) for i, pair in enumerate(zip(expected, stated, strict=True))]
+    else:
+        name = key.rpartition(".")[2]
+        numbers = type(expected) is float and type(stated) in (int, float)
+        spread = _AGREES * budget if name == "budget_left" else 0.0
+        near = numbers and math.isclose(
+            expected, stated, rel_tol=_AGREES if "epsilon" in name else 0.0, abs_tol=spread
+        )
+        same = type(expected) is type(stated) and expected == stated
+        return None if near or same else (key, expected, stated)
+    found = (first_difference(a, b, budget, f"{key}.{name}".lstrip(".")) for name, a, b in pairs)
+    return next((difference for difference in found if difference is not None), None)
+
+
+def _short(value: object) -> str:
+    return str(value)[:200]
