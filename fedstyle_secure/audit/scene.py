@@ -49,9 +49,6 @@ Which = Literal["train", "test"]
 
 _SHUFFLES = 199
 _FEWEST = 19
-_AT_ONCE = 64
-"""Pictures whose gradients are taken at once."""
-
 _MOST_BLIND = 1500
 """Pictures that the blind guess is made from; its cost grows with their square."""
 
@@ -320,8 +317,7 @@ class Scene:
         loss, targets = self.objective(encoder, instruction, artist, self.styles(works, instruction))
         clip = self.sgd.clip_norm if defended else float("inf")
         encoder.train()
-        parts = zip(self.views(works).split(_AT_ONCE), targets.split(_AT_ONCE), strict=True)
-        return torch.cat([picture_gradients(encoder, loss, x, y, clip) for x, y in parts]).numpy()
+        return picture_gradients(encoder, loss, self.views(works), targets, clip).numpy()
 
     def remade(self, instruction: Instruction, artist: str) -> dict[str, Tensor]:
         """A recorded update made again from the truth, as the artist trained: with canaries, without noise.
