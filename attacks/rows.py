@@ -71,8 +71,9 @@ def probe_rows(
 ) -> RowsReport:
     """Compare somebody's per-record gradients with those of each record by itself.
 
-    The reference is made on a copy of the model, in its mode, from batches of one. What draws at random or
-    takes statistics over a batch differs and is named as well.
+    The reference is made on a copy of the model, in its mode, from batches of one. Forward and backward
+    hooks, by which libraries collect rows, are taken off the copy. What draws at random or takes statistics over a
+    batch differs and is named as well.
 
     Args:
         model: Whose parameters that require gradients are trained; left as it is.
@@ -114,7 +115,7 @@ def probe_rows(
     given = rows_of(inputs, targets)
     errors = dict.fromkeys(names, 0.0)
     for i in range(len(inputs)):
-        twin = copy.deepcopy(model)
+        twin = _bare_copy(model)
         parameters = [p for p in twin.parameters() if p.requires_grad]
         value = losses_of(loss, twin(inputs[i : i + 1].clone()), targets[i : i + 1]).sum()
         rows = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
@@ -122,6 +123,14 @@ def probe_rows(
         for name, row in zip(names, rows, strict=True):
             errors[name] = max(errors[name], _error(given.get(name), i, row, _FAINT * whole))
     return RowsReport(errors, tolerance, len(inputs))
+
+
+def _bare_copy(model: nn.Module) -> nn.Module:
+    twin = copy.deepcopy(model)
+    for module in twin.modules():
+        for hooks in (module._forward_hooks, module._backward_hooks, module._backward_pre_hooks):
+            hooks.clear()
+    return twin
 
 
 def _error(given: Tensor | None, place: int, row: Tensor, faint: float) -> float:

@@ -265,7 +265,7 @@ def require_own_rows(module: nn.Module, loss: PictureLoss, inputs: Tensor, targe
             theirs = np.zeros(p.numel(), np.float32) if p.grad is None else p.grad.flatten().numpy()
             ours, start = row[start : start + p.numel()], start + p.numel()
             if not np.array_equal(ours, theirs, equal_nan=True):
-                error = float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-30))
+                error = float(np.linalg.norm(ours - theirs)) / max(float(np.linalg.norm(theirs)), 1e-30)
                 if not name or not error <= worst:
                     worst, name = error, each
     if name:
