@@ -72,8 +72,8 @@ def probe_rows(
     """Compare somebody's per-record gradients with those of each record by itself.
 
     The reference is made on a copy of the model, in its mode, from batches of one. Forward and backward
-    hooks, by which libraries collect rows, are taken off the copy. What draws at random or takes statistics over a
-    batch differs and is named as well.
+    hooks, by which libraries collect rows, are taken off the copy. What draws at random or takes statistics
+    over a batch differs and is named as well.
 
     Args:
         model: Whose parameters that require gradients are trained; left as it is.
