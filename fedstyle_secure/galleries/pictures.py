@@ -7,13 +7,23 @@ before anything is decoded, and no global setting of Pillow is touched.
 from __future__ import annotations
 
 import io
+import logging
+import os
 import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from fedstyle_secure.errors import GalleryError
+from fedstyle_secure.galleries.metadata import png_chunks, without_metadata
+
+# Without a handler of anybody's, Python prints a library's warnings.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 16
@@ -30,6 +40,10 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Two that both replace standard error would leave it replaced."""
 
 
 class PictureError(GalleryError):
@@ -80,21 +94,10 @@ def decode_picture(
             damaged.
     """
     try:
-        image = _open(data)
-        _check_size(image, max_pixels, min_side)
-        if isinstance(image, JpegImagePlugin.JpegImageFile):
-            # Large photographs are shrunk while decoding, to no less than four times what is needed.
-            image.draft(None, (4 * size, 4 * size))
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
-            # Memory set aside here is not measured again against Pillow's own limit, which would warn.
-            image.im = Image.new(image.mode, (image.tag_v2[256], image.tag_v2[257])).im
-        image.load()
-        rgb = _turned(_to_rgb(image), _orientation(image))
-        side = min(rgb.size)
-        left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-        # A box instead of a crop after resizing: a 16 x 6000000 strip must not be blown up first.
-        square = rgb.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
-        return np.array(square, dtype=np.uint8)
+        with warnings.catch_warnings():
+            # What is wrong with a picture is said in the error; what is odd about its metadata is no matter.
+            warnings.simplefilter("ignore")
+            return _decode(without_metadata(data), size, max_pixels, min_side)
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
@@ -103,6 +106,44 @@ def decode_picture(
         # Pillow's decoders raise nearly every type of exception on damaged files.
         detail = (str(error).splitlines() or [""])[0]
         raise PictureError(f"is damaged or cut short ({type(error).__name__}: {detail}); {_VALID}") from error
+
+
+def _decode(data: bytes, size: int, max_pixels: int, min_side: int) -> np.ndarray:
+    image = _open(data)
+    _check_size(image, max_pixels, min_side)
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        # Large photographs are shrunk while decoding, to no less than four times what is needed.
+        image.draft(None, (4 * size, 4 * size))
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # Memory set aside here is not measured again against Pillow's own limit, which would warn.
+        image.im = Image.new(image.mode, (image.tag_v2[256], image.tag_v2[257])).im
+    with _silent_libtiff() if isinstance(image, TiffImagePlugin.TiffImageFile) else nullcontext():
+        image.load()
+    rgb = _turned(_to_rgb(image, data), _orientation(image))
+    side = min(rgb.size)
+    left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+    # A box instead of a crop after resizing: a 16 x 6000000 strip must not be blown up first.
+    square = rgb.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    return np.array(square, dtype=np.uint8)
+
+
+@contextmanager
+def _silent_libtiff() -> Iterator[None]:
+    """libtiff writes what is wrong to the process' standard error, and Pillow has no switch for it; all that
+    matters is in the exception."""
+    with _ONE_AT_A_TIME:
+        try:
+            kept = os.dup(2)
+        except OSError:  # There is none.
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -151,12 +192,14 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: ImageFile.ImageFile) -> Image.Image:
+def _to_rgb(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
     if image.mode.startswith("I;16"):
         return _grey16_to_rgb(image)
     if image.mode in ("I", "F"):
         # Signed, 32-bit and floating point pixels have no agreed white, and Pillow would clip them.
         raise PictureError("has signed, 32-bit or floating point pixels; valid: 8 or 16 bits, unsigned")
+    if isinstance(image, PngImagePlugin.PngImageFile) and image.mode != "P" and "transparency" in image.info:
+        return _keyed_to_rgb(image, data)
     if not image.has_transparency_data:
         return image.convert("RGB")
     opaque = Image.new("RGB", image.size, "white")
@@ -177,3 +220,26 @@ def _grey16_to_rgb(image: ImageFile.ImageFile) -> Image.Image:
     if "transparency" in image.info:
         high[grey == image.info["transparency"]] = 255
     return Image.fromarray(high).convert("RGB")
+
+
+def _keyed_to_rgb(image: PngImagePlugin.PngImageFile, data: bytes) -> Image.Image:
+    """A grey or colour PNG of up to 16 bits with the colour that is transparent, made white.
+
+    The key is of the file's own depth, and only its lowest bits count (PNG specification, 11.3.2.1).
+    """
+    bits, grey = data[24], image.mode != "RGB"
+    (content, *_) = (chunk[8:-4] for name, chunk in png_chunks(data) if name == b"tRNS")
+    key = np.frombuffer(content, ">u2", count=1 if grey else 3) & (2**bits - 1)
+    del image.info["transparency"]
+    if bits < 8:
+        key = key * (255 // (2**bits - 1))
+    pixels = np.asarray(image.convert("L") if grey else image)
+    if bits == 16:
+        low = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        # Read as if its bytes were the other way round, the lower byte of each value is kept.
+        low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+        pixels = pixels.astype(np.uint16) * 256 + np.asarray(low)
+    clear = pixels == key
+    rgb = np.array(image.convert("RGB"))
+    rgb[clear if grey else clear.all(axis=2)] = 255
+    return Image.fromarray(rgb)

@@ -5,6 +5,8 @@ import os
 import struct
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,60 @@ def test_16_bit_grey_with_a_transparent_value_shows_white_there() -> None:
     out = decode_picture(png(32, 32, 16, 0, rows, transparent), 32)
     assert out[3, 5].tolist() == [255, 255, 255]
     assert out[3, 6].tolist() == [RAMP16[3, 6] >> 8] * 3
+
+
+def adam7(pixels: np.ndarray) -> list[bytes]:
+    """The rows of a picture in the order of PNG's interlacing; pixels of whole bytes, uint8 (h, w, bytes)."""
+    passes = (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    )
+    return [row.tobytes() for y, x, down, right in passes for row in pixels[y::down, x::right]]
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_the_transparent_colour_of_16_bit_pixels_is_compared_in_16_bits(interlaced: bool) -> None:
+    """Before, a key that matched the high bytes alone made pixels white, and one that matched did not."""
+    values = RNG.integers(0, 65536, (32, 32, 3))
+    values[0, 0] = (51207, 7689, 10241)
+    colour = values.astype(">u2")
+    for key, clear in (((200, 30, 40), False), ((51207, 7689, 10241), True), ((51207, 7689, 10240), False)):
+        rows = [row.tobytes() for row in colour]
+        if interlaced:
+            rows = adam7(colour.view(np.uint8).reshape(32, 32, 6))
+        data = png(32, 32, 16, 2, rows, png_chunk(b"tRNS", struct.pack(">HHH", *key)))
+        if interlaced:
+            header = data[12:28] + b"\1"
+            data = data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+        expected = (values >> 8).astype(np.uint8)
+        expected[0, 0] = 255 if clear else (200, 30, 40)
+        assert np.array_equal(decode_picture(data, 32), expected)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_the_transparent_grey_is_of_the_depth_of_the_file(depth: int) -> None:
+    """Of the key its lowest bits count alone. Before, 4-bit grey with key 1 stayed opaque."""
+    top = 2**depth - 1
+    for value in {0, 1, top // 2, top}:
+        packed = sum(value << shift for shift in range(0, 8, depth))
+        rows = [bytes([packed]) * (16 * depth // 8)] * 16
+        for key in {0, 1, top // 2, top}:
+            for above in (0, 2**depth, 2**15):
+                chunk = png_chunk(b"tRNS", struct.pack(">H", key | above))
+                shown = 255 if key == value else value * 255 // top
+                assert (decode_picture(png(16, 16, depth, 0, rows, chunk), 16) == shown).all()
+
+
+def test_the_transparent_colour_of_8_bit_pixels_counts_its_lowest_bits() -> None:
+    rows = [bytes([1, 2, 3]) * 16] * 16
+    for key, shown in (((1, 2, 3), 255), ((0x101, 2, 0x203), 255), ((1, 2, 4), (1, 2, 3))):
+        data = png(16, 16, 8, 2, rows, png_chunk(b"tRNS", struct.pack(">HHH", *key)))
+        assert (decode_picture(data, 16) == shown).all()
 
 
 def test_16_bit_grey_where_zero_is_white_is_inverted() -> None:
@@ -219,6 +275,102 @@ def test_the_first_frame_of_animations_and_the_first_page_of_documents() -> None
     for kind, options in (("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
         data = encoded(first, kind, save_all=True, append_images=[second], **options)
         assert (decode_picture(data, 20) == (1, 2, 3)).all(), kind
+
+
+# --- Odd metadata ---
+
+INFLATES = zlib.compress(bytes(1_600_000))
+ODD_PNG = [
+    png_chunk(b"iCCP", b"profile\0\0" + INFLATES),
+    png_chunk(b"zTXt", b"Comment\0\0" + INFLATES),
+    png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + INFLATES),
+    png_chunk(b"zTXt", b"Raw profile type exif\0\0" + INFLATES),
+    *(png_chunk(b"tEXt", b"XML:com.adobe.xmp\0" + bytes([65 + i]) * 2**20) for i in range(70)),
+    *(
+        png_chunk(name, b"")
+        for name in (b"gAMA", b"cHRM", b"pHYs", b"iCCP", b"eXIf", b"tIME", b"acTL", b"fcTL")
+    ),
+    png_chunk(b"eXIf", b"II*\0\xff\xff\xff\xff"),
+    png_chunk(b"tEXt", b"Comment\0bad sum")[:-1] + b"!",
+]
+ODD_JPEG = [
+    b"\xff" + bytes([marker]) + struct.pack(">H", 2 + len(content)) + content
+    for marker, content in [
+        (0xE0, b"JFIF\0"), (0xE0, b"JFXX\0"), (0xE1, b"Exif\0\0II*\0\x08\0\0\0\xff\xff"), (0xE1, b"Exif\0\0"),
+        (0xE2, b"ICC_PROFILE\0\xff\x01"), (0xE2, b"MPF\0II*\0"), (0xED, b"Photoshop 3.0\x008BIM\x03"),
+        (0xEE, b"Adobe"), (0xFE, b""), (0xEF, b"\xff\xd9"),
+    ]
+]  # fmt: skip
+
+
+@pytest.fixture
+def quiet(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> Iterator[None]:
+    """Nothing is warned of, neither by Python nor by a library in C."""
+    yield
+    assert not recwarn.list
+    assert capfd.readouterr() == ("", "")
+
+
+def test_odd_metadata_around_sound_png_pixels(quiet: None) -> None:
+    """Before, an ICC profile that inflates to 1.6 MB made the picture 'damaged or cut short'."""
+    data = encoded(Image.fromarray(NOISE), "PNG")
+    for chunks in [b"".join(ODD_PNG), *ODD_PNG]:
+        for place in (33, len(data) - 12):
+            assert np.array_equal(decode_picture(data[:place] + chunks + data[place:], 32), NOISE)
+
+
+def test_odd_metadata_around_sound_jpeg_pixels(quiet: None) -> None:
+    data = encoded(Image.fromarray(NOISE), "JPEG", quality=90)
+    expected = decode_picture(data, 32)
+    for segments in [b"".join(ODD_JPEG), *ODD_JPEG]:
+        for place in (2, 20):
+            assert np.array_equal(decode_picture(data[:place] + segments + data[place:], 32), expected)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("tag", [270, 274, 306, 330, 333, 532, 700, 33432, 34377, 34665, 34675, 34853, 65000])
+def test_odd_tags_beside_sound_tiff_pixels(quiet: None, tag: int, big: bool) -> None:
+    data = encoded(Image.fromarray(NOISE), "TIFF", big_tiff=big)
+    number, pointer, size, begin = ("<Q", "<Q", 20, 8) if big else ("<H", "<I", 12, 4)
+    (place,) = struct.unpack_from(pointer, data, begin)
+    (count,) = struct.unpack_from(number, data, place)
+    first = place + struct.calcsize(number)
+    entries = [data[first + i * size :][:size] for i in range(count)]
+    for kind, many, value in (
+        (1, 0, 0),
+        (2, 2**31, 8),
+        (3, 5, 2**31),
+        (5, 1, len(data) - 2),
+        (99, 1, 7),
+        (4, 2, 0),
+    ):
+        odd = struct.pack("<HH" + pointer[1:] * 2, tag, kind, many, value)
+        directory = sorted([*entries, odd], key=lambda entry: struct.unpack_from("<H", entry))
+        body = data[:begin] + struct.pack(pointer, len(data)) + data[begin + struct.calcsize(pointer) :]
+        tail = struct.pack(number, count + 1) + b"".join(directory) + struct.pack(pointer, 0)
+        assert np.array_equal(decode_picture(body + tail, 32), NOISE)
+
+
+def test_a_damaged_picture_is_refused_in_our_words_alone(quiet: None) -> None:
+    """libtiff writes to standard error what Pillow then raises."""
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        data = bytearray(encoded(Image.fromarray(NOISE), "TIFF", compression=compression))
+        for place in range(8, 120, 5):
+            damaged = bytes(data[:place]) + b"\xff\xfe" + bytes(data[place + 2 :])
+            with suppress(PictureError):
+                decode_picture(damaged, 32)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_the_orientation_is_kept_among_odd_metadata(orientation: int) -> None:
+    turned = DISPLAYED[orientation](NOISE)
+    sound = encoded(Image.fromarray(NOISE), "PNG", exif=exif(orientation))
+    assert np.array_equal(decode_picture(sound[:33] + ODD_PNG[0] + sound[33:], 32), turned)
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+    plain = encoded(Image.fromarray(NOISE), "PNG")
+    for content in (b"\0\0\0\0" + xmp, b"\1\0en\0\0" + zlib.compress(xmp)):
+        chunk = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0" + content)
+        assert np.array_equal(decode_picture(plain[:33] + chunk + plain[33:], 32), turned)
 
 
 # --- Size ---
