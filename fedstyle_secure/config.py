@@ -16,16 +16,16 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.hints import did_you_mean
+from fedstyle_secure.names import WORDS, Names
 
 Scalar = str | int | float | bool
 
@@ -33,22 +33,8 @@ PLACES = ("run.folder", "run.studios", "gallery.path")
 """Settings that say where folders lie; no figure of a run follows from them."""
 
 
-def _split_names(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return tuple(value) if isinstance(value, list) else value
-
-
-Names = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_split_names),
-    PlainSerializer(lambda names: ",".join(names), return_type=str),
-]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
 def _all_none_or_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names or (len(names) > 1 and {"all", "none"} & set(names)):
+    if not names or (len(names) > 1 and set(WORDS) & set(names)):
         raise ValueError("all, none or names")
     return names
 
@@ -70,30 +56,67 @@ class RunSection(_Section):
     timeout: float = Field(600.0, gt=0, description="Seconds to wait for the replies of a round.")
 
 
+def _of(*sources: str, default: Any, description: str, **limits: Any) -> Any:
+    """A setting that only these kinds of gallery have."""
+    said = f"{', '.join(sources)}: {description}"
+    return Field(default, description=said, json_schema_extra={"sources": list(sources)}, **limits)
+
+
 class GallerySection(_Section):
     """Where artworks come from."""
 
     source: Literal["atelier", "folder", "hub"] = Field("atelier", description="Kind of gallery.")
     size: int = Field(64, ge=32, le=512, description="Side of the square pictures, in pixels.")
-    test_fraction: float = Field(0.25, gt=0, lt=1, description="Held-out share where no split is given.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of procedural pictures and of random splits.")
-    min_pictures: int = Field(4, ge=2, description="folder, hub: training pictures an artist needs.")
-    on_bad: Literal["refuse", "skip"] = Field("refuse", description="folder, hub: what a bad picture does.")
-    path: str = Field("", description="folder: the gallery's folder.")
-    split_column: str = Field("split", description="folder: the column of split.csv that says train or test.")
-    public: Names = Field((), description="folder, hub: artists whose pictures the platform owns.")
-    artists: int = Field(16, ge=1, le=100_000, description="atelier: private artists.")
-    pictures: int = Field(60, ge=2, le=10_000, description="atelier: pictures an artist.")
-    public_artists: int = Field(16, ge=1, le=10_000, description="atelier: public artists.")
-    dataset: str = Field("", description="hub: data set name, or a local folder.")
-    dataset_split: str = Field("train", description="hub: split of the data set to read.")
-    artist_column: str = Field("artist", description="hub: column that names the artist.")
-    image_column: str = Field("image", description="hub: column that holds the picture.")
-    style_column: str = Field("", description="hub: column that names the style; empty: none.")
-    max_artists: int = Field(
-        0, ge=0, description="hub: private artists kept, those with most pictures; 0 keeps all."
+    test_fraction: float = Field(
+        0.25, gt=0, lt=1, description="Held-out share where no split is given; each picture by its own hash."
     )
-    max_pictures: int = Field(0, ge=0, description="hub: pictures kept of an artist; 0 keeps all.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of procedural pictures and of random splits.")
+    min_pictures: int = _of(
+        "folder", "hub", default=4, ge=2,
+        description="pictures an artist needs that no table holds out.",
+    )  # fmt: skip
+    on_bad: Literal["refuse", "skip"] = _of(
+        "folder", "hub", default="refuse", description="what a bad picture does."
+    )
+    path: str = _of("folder", default="", description="the gallery's folder.")
+    split_column: str = _of(
+        "folder", default="split", description="the column of split.csv that says train or test."
+    )
+    public: Names = _of(
+        "folder", "hub", default=Names.read(""), description="artists whose pictures the platform owns."
+    )
+    artists: int = _of("atelier", default=16, ge=1, le=100_000, description="private artists.")
+    pictures: int = _of("atelier", default=60, ge=2, le=10_000, description="pictures an artist.")
+    public_artists: int = _of("atelier", default=16, ge=1, le=10_000, description="public artists.")
+    dataset: str = _of("hub", default="", description="data set name, or a local folder.")
+    dataset_split: str = _of("hub", default="train", description="split of the data set to read.")
+    artist_column: str = _of("hub", default="artist", description="column that names the artist.")
+    image_column: str = _of("hub", default="image", description="column that holds the picture.")
+    style_column: str = _of("hub", default="", description="column that names the style; empty: none.")
+    max_artists: int = _of(
+        "hub", default=0, ge=0, description="private artists kept, those with most pictures; 0 keeps all."
+    )
+    keep_fraction: float = _of(
+        "hub",
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the pictures used, each by its own hash.",
+    )
+
+    @model_validator(mode="after")
+    def _only_of_the_source(self) -> Self:
+        for key, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            sources = list(extra["sources"]) if isinstance(extra, dict) else [self.source]  # type: ignore[arg-type]
+            value = getattr(self, key)
+            if self.source not in sources and value != field.default:
+                raise ValueError(
+                    f"gallery.{key} = {value!r} is a setting of gallery.source = "
+                    f"{' or '.join(map(repr, sources))}, and gallery.source is {self.source!r}; set that, or "
+                    f"leave gallery.{key} out"
+                )
+        return self
 
 
 class StyleSection(_Section):
@@ -128,7 +151,9 @@ class PrototypesSection(_Section):
 class CardsSection(_Section):
     """Style cards of artists who want to be found."""
 
-    consent: Names = Field(("all",), description='Artists who publish a card: "all", "none" or names.')
+    consent: Names = Field(
+        Names.read("all"), description='Artists who publish a card: "all", "none" or names.'
+    )
 
     _allowed = field_validator("consent")(_all_none_or_names)
 
@@ -209,7 +234,7 @@ class AuditSection(_Section):
     """What a run leaves for an auditor."""
 
     record: Names = Field(
-        ("none",),
+        Names.read("none"),
         description='Artists whose messages are kept, as sensitive as those are: "all", "none" or names.',
     )
     record_limit_mb: float = Field(
@@ -269,7 +294,7 @@ class Config(_Section):
             ConfigError: The file is missing or no TOML, or as `from_dict`.
         """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such configuration file") from None
         except IsADirectoryError:
@@ -285,15 +310,27 @@ class Config(_Section):
             key, equals, text = setting.partition("=")
             if not equals:
                 raise ConfigError(f"-s {setting}: expected section.key=value")
+            if not setting.isprintable() and any("\ud800" <= c <= "\udfff" for c in setting):
+                raise ConfigError(f"-s {setting!r}: is not UTF-8")
             key = key.strip()
             _refuse_unknown(_nest([(key, text)], f"-s {setting}"), f"-s {setting}")
-            flat[key] = _parse_scalar(text.strip())
+            flat[key] = self._parse(key, text.strip())
         return self.from_flat(flat, "-s")
 
+    @classmethod
+    def _parse(cls, key: str, text: str) -> Any:
+        """A value as TOML writes it; text without quotes is text, whatever it looks like."""
+        section, _, name = key.partition(".")
+        kind = cls.model_fields[section].annotation.model_fields[name].annotation  # type: ignore[union-attr]
+        if kind not in (str, Names):
+            return _toml_value(text)
+        value = _toml_value(text) if kind is str else text
+        return value if isinstance(value, str) else text
+
     def to_flat(self) -> dict[str, Scalar]:
-        """Every setting as `section.key`, scalars only; names are joined by commas."""
+        """Every setting as `section.key`, scalars only; a list of names is its JSON."""
         return {
-            f"{section}.{key}": value
+            f"{section}.{key}": json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
             for section, values in self.model_dump().items()
             for key, value in values.items()
         }
@@ -340,7 +377,7 @@ def _describe(schema: Mapping[str, Any]) -> str:
         "integer": "a whole number",
         "number": "a number",
         "string": "text",
-        "array": "names",
+        "array": 'names: a list, ["ann", "bo"], or joined by commas',
         "boolean": "true or false",
     }[schema["type"]]
     bounds = [
@@ -356,11 +393,13 @@ def _describe(schema: Mapping[str, Any]) -> str:
     return " ".join([kind, " and ".join(bounds)]).strip()
 
 
-def _parse_scalar(text: str) -> Any:
+def _toml_value(text: str) -> Any:
+    """The one value that the text is in TOML, else the text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        values = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return values["value"] if len(values) == 1 else text
 
 
 def _nest(items: Iterable[tuple[str, Any]], origin: str) -> dict[str, dict[str, Any]]:
@@ -400,5 +439,7 @@ def _refuse_unknown(values: Mapping[str, Any], origin: str) -> None:
 def _explain(error: ValidationError) -> str:
     """One line for the first problem: the key, the value that was given, what is allowed."""
     problem = error.errors()[0]
+    if len(problem["loc"]) < 2:
+        return str(problem["ctx"]["error"])
     key = ".".join(str(part) for part in problem["loc"][:2])
     return f"{key} = {problem['input']!r} is not allowed; allowed: {Config.allowed(key)}"

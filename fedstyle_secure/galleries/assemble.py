@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ import numpy as np
 from fedstyle_secure.errors import GalleryError
 from fedstyle_secure.galleries.base import Portfolio, Skipped
 from fedstyle_secure.galleries.pictures import MAX_PIXELS, PictureError, decode_picture
+from fedstyle_secure.names import Names
 
 OnBad = Literal["refuse", "skip"]
 SKIP_HINT = 'set gallery.on_bad = "skip" to leave it out'
@@ -27,10 +28,11 @@ class PictureRules:
     Attributes:
         size: Side of the decoded pictures.
         on_bad: Whether a bad artwork is an error or is left out and listed.
-        min_pictures: Fewest training pictures of an artist.
-        test_fraction: Share of a portfolio held out where the gallery does not name the split itself.
+        min_pictures: Fewest pictures of an artist that the gallery does not name as held out.
+        test_fraction: Share held out where the gallery does not say what is, each picture by itself.
         seed: Which pictures that share is.
         max_pixels: Largest picture that is decoded.
+        keep_fraction: Share of a portfolio that is used at all, the rest being left out without a word.
     """
 
     size: int = 96
@@ -39,6 +41,7 @@ class PictureRules:
     test_fraction: float = 0.25
     seed: int = 0
     max_pixels: int = MAX_PIXELS
+    keep_fraction: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def assemble_portfolio(
 ) -> Portfolio:
     """Read and decode `artworks`, in the given order, into a portfolio.
 
-    A double (equal bytes or equal decoded pixels) of an earlier artwork counts as bad.
+    A double (equal decoded pixels) counts as bad. What trains is a function of the set of artworks that any
+    further artwork changes by itself at most.
 
     Args:
         artist: Whose portfolio.
@@ -72,76 +76,106 @@ def assemble_portfolio(
         skipped: Artworks that the gallery left out before reading.
 
     Raises:
-        GalleryError: An artwork is bad and `rules.on_bad` is "refuse", or fewer than `rules.min_pictures`
-            training pictures are left.
+        GalleryError: An artwork is bad and `rules.on_bad` is "refuse", fewer than `rules.min_pictures` are
+            left, or none of them is to train on.
     """
     left_out = list(skipped)
-    kept: list[Artwork] = []
-    pictures: list[np.ndarray] = []
-    digests: list[str] = []
-    first_with: dict[bytes, str] = {}
+    kept: list[_Decoded] = []
     for artwork in artworks:
         try:
             data = artwork.read()
-            source = hashlib.sha256(data)
+            digest = hashlib.sha256(data).hexdigest()
+            if not chosen(digest, rules.keep_fraction, rules.seed, "keep"):
+                continue
             picture = decode_picture(data, rules.size, max_pixels=rules.max_pixels)
-            keys = (source.digest(), hashlib.sha256(picture.tobytes()).digest())
-            doubled = next((first_with[key] for key in keys if key in first_with), None)
-            if doubled is not None:
-                raise PictureError(f"is the same picture as {doubled!r}; valid: each artwork once")
         except PictureError as error:
-            if rules.on_bad == "refuse":
-                raise GalleryError(
-                    f"artist {artist!r}: {artwork.name!r} {error}; mend or remove it, or {SKIP_HINT}"
-                ) from error
-            left_out.append(Skipped(artist, artwork.name, str(error)))
+            left_out.append(_left_out(artist, artwork.name, error, rules))
             continue
-        first_with.update(dict.fromkeys(keys, artwork.name))
-        kept.append(artwork)
-        pictures.append(picture)
-        digests.append(source.hexdigest())
-    seeded = held_out(digests, rules.test_fraction, rules.seed)
-    flags = [auto if work.test is None else work.test for work, auto in zip(kept, seeded, strict=True)]
-    test = np.array(flags, dtype=bool)
-    check_count(artist, int((~test).sum()), rules.min_pictures, left_out)
+        seeded = chosen(digest, rules.test_fraction, rules.seed, "test")
+        kept.append(_Decoded(artwork, picture, digest, seeded if artwork.test is None else artwork.test))
+    kept, doubles = _without_doubles(kept)
+    left_out.extend(_left_out(artist, name, error, rules) for name, error in doubles)
+    check_count(artist, [one.artwork.test for one in kept], rules.min_pictures, left_out)
+    if all(one.test for one in kept):
+        raise GalleryError(
+            f"artist {artist!r}: each of its {len(kept)} pictures is held out, and none is left to train on; "
+            "lower gallery.test_fraction, or say which are held out in a split.csv"
+        )
     return Portfolio(
         artist=artist,
-        pictures=np.stack(pictures) if pictures else np.zeros((0, rules.size, rules.size, 3), np.uint8),
-        test=test,
-        names=tuple(artwork.name for artwork in kept),
-        sha256=tuple(digests),
-        styles=tuple(artwork.style for artwork in kept),
+        pictures=np.stack([one.picture for one in kept]),
+        test=np.array([one.test for one in kept]),
+        names=tuple(one.artwork.name for one in kept),
+        sha256=tuple(one.sha256 for one in kept),
+        styles=tuple(one.artwork.style for one in kept),
         skipped=tuple(left_out),
     )
 
 
-def held_out_count(n: int, fraction: float) -> int:
-    """How many of `n` artworks are held out: the nearest number, but never all, and at least one of two."""
-    if fraction <= 0 or n < 2:
-        return 0
-    return min(max(1, int(n * fraction + 0.5)), n - 1)
+@dataclass(frozen=True)
+class _Decoded:
+    artwork: Artwork
+    picture: np.ndarray
+    sha256: str
+    test: bool
 
 
-def held_out(sha256s: Sequence[str], fraction: float, seed: int) -> np.ndarray:
-    """Which artworks are held out, decided by their content and the seed, not by their names or order.
+def _left_out(artist: str, name: str, error: PictureError, rules: PictureRules) -> Skipped:
+    if rules.on_bad == "refuse":
+        raise GalleryError(
+            f"artist {artist!r}: {name!r} {error}; mend or remove it, or {SKIP_HINT}"
+        ) from error
+    return Skipped(artist, name, str(error))
 
-    Returns:
-        bool, shape (n,), with `held_out_count(n, fraction)` true.
+
+def _without_doubles(found: Sequence[_Decoded]) -> tuple[list[_Decoded], list[tuple[str, PictureError]]]:
+    """The pictures once each, and those left out with the reason.
+
+    Of equal ones a training picture stays, so that a double that is held out moves none. Where they differ in
+    style none stays: whichever did, a further one could put another record in the place of one.
     """
-    ranks = [hashlib.sha256(f"{seed}:{digest}".encode()).digest() for digest in sha256s]
-    order = sorted(range(len(ranks)), key=ranks.__getitem__)
-    flags = np.zeros(len(ranks), dtype=bool)
-    flags[order[: held_out_count(len(ranks), fraction)]] = True
-    return flags
+    same: dict[bytes, list[_Decoded]] = {}
+    for one in found:
+        same.setdefault(hashlib.sha256(one.picture.tobytes()).digest(), []).append(one)
+    reasons: dict[str, str] = {}
+    for group in same.values():
+        stays = next((one for one in group if not one.test), group[0])
+        differ = len({one.artwork.style for one in group}) > 1
+        for one in group:
+            if differ:
+                other = next(o for o in group if o.artwork.style != one.artwork.style)
+                reasons[one.artwork.name] = f"is the same picture as {other.artwork.name!r} in another style"
+            elif one is not stays:
+                reasons[one.artwork.name] = f"is the same picture as {stays.artwork.name!r}"
+    left_out = [
+        (name, PictureError(f"{reason}; valid: each artwork once")) for name, reason in reasons.items()
+    ]
+    return [one for one in found if one.artwork.name not in reasons], left_out
+
+
+def chosen(sha256: str, fraction: float, seed: int, what: str) -> bool:
+    """Whether an artwork is among a share of all artworks, decided by its content and the seed alone.
+
+    Each has its own draw, so adding an artwork to a portfolio, or taking one away, moves no other; a small
+    portfolio's share is as near to `fraction` as that many coins are.
+
+    Args:
+        sha256: Digest of the artwork's source bytes.
+        fraction: The share, [0, 1].
+        seed: Of the draw.
+        what: For which purpose; each has draws of its own.
+    """
+    rank = hashlib.sha256(f"{what}:{seed}:{sha256}".encode()).digest()
+    return int.from_bytes(rank[:8], "big") < fraction * 2**64
 
 
 def private_artists(
-    train_counts: Mapping[str, int], rules: PictureRules, where: str
+    splits: Mapping[str, Sequence[bool | None]], rules: PictureRules, where: str
 ) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """Who takes part, sorted, and who is left out because of too few pictures.
 
     Args:
-        train_counts: Training pictures of every artist who is not public, counted without reading them.
+        splits: `Artwork.test` of every artwork of every artist who is not public, known without reading them.
         rules: Fewest pictures, and whether fewer are an error.
         where: The gallery, for the message.
 
@@ -150,9 +184,9 @@ def private_artists(
     """
     artists: list[str] = []
     left_out: list[Skipped] = []
-    for name in sorted(train_counts):
+    for name in sorted(splits):
         try:
-            check_count(name, train_counts[name], rules.min_pictures)
+            check_count(name, splits[name], rules.min_pictures)
         except GalleryError as error:
             if rules.on_bad == "refuse":
                 raise GalleryError(f"{error}; add pictures, or {SKIP_HINT}") from None
@@ -161,20 +195,49 @@ def private_artists(
             artists.append(name)
     if not artists:
         raise GalleryError(
-            f"{where} has no private artist left: {len(train_counts)} are not public, "
+            f"{where} has no private artist left: {len(splits)} are not public, "
             f"{len(left_out)} of them have too few pictures; valid: 1 or more"
         )
     return tuple(artists), tuple(left_out)
 
 
-def check_count(artist: str, n_train: int, min_pictures: int, left_out: Sequence[Skipped] = ()) -> None:
-    """Raise a GalleryError where an artist has fewer than `min_pictures` training pictures."""
-    if n_train < min_pictures:
+def check_count(
+    artist: str, split: Sequence[bool | None], min_pictures: int, left_out: Sequence[Skipped] = ()
+) -> None:
+    """Raise a GalleryError where an artist has fewer than `min_pictures` that are not named as held out.
+
+    Those whose side follows from their content count whole: whether an artist takes part is everybody's to
+    see, and is known before a picture is read.
+
+    Args:
+        artist: Whose.
+        split: `Artwork.test` of each artwork.
+        min_pictures: Fewest.
+        left_out: Artworks that were left out before, for the message.
+    """
+    count = sum(test is not True for test in split)
+    if count < min_pictures:
+        before = " before any is held out" if None in split else ""
         after = f" after {len(left_out)} were left out" if left_out else ""
         raise GalleryError(
-            f"artist {artist!r} has {n_train} training pictures{after}; "
+            f"artist {artist!r} has {count} training pictures{before}{after}; "
             f"valid: at least gallery.min_pictures = {min_pictures}"
         )
+
+
+def public_artists(public: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+    """Whose pictures the platform owns, sorted.
+
+    Raises:
+        ConfigError: A text can mean other names.
+        GalleryError: A name is not known.
+    """
+    if isinstance(public, Names):
+        public.refuse_unclear("gallery.public", known)
+    for name in public:
+        if name not in known:
+            raise unknown_artist(name, known, "public artist")
+    return tuple(sorted(set(public)))
 
 
 def unknown_artist(name: str, known: Iterable[str], what: str = "artist") -> GalleryError:

@@ -18,19 +18,19 @@ from fedstyle_secure.galleries.assemble import (
     PictureRules,
     assemble_portfolio,
     check_count,
-    held_out_count,
     is_inside,
     private_artists,
+    public_artists,
     unknown_artist,
 )
 from fedstyle_secure.galleries.base import Gallery, Portfolio, Skipped
-from fedstyle_secure.galleries.names import check_name
-from fedstyle_secure.galleries.pictures import MAX_PIXELS, SUFFIXES, read_picture_bytes
+from fedstyle_secure.galleries.beside import NOTES, OTHER_PICTURES, begins_like_a_picture, system_folder
+from fedstyle_secure.galleries.names import by_name, check_artist, check_name
+from fedstyle_secure.galleries.pictures import MAX_PIXELS, SUFFIXES, PictureError, read_picture_bytes
+from fedstyle_secure.names import nfc
+from fedstyle_secure.visible import visible
 
 SPLIT_FILE = "split.csv"
-_COMPANIONS = frozenset(
-    {".txt", ".md", ".rst", ".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".html", ".ini", ".db"}
-)
 _NOT_A_PICTURE = f"is not a picture type; valid: {', '.join(sorted(SUFFIXES))}"
 
 _Split = Literal["train", "test", "unused", "seeded"]
@@ -39,15 +39,33 @@ _SPLIT_VALUES: Mapping[str, _Split] = {"train": "train", "test": "test", "": "un
 
 @dataclass(frozen=True)
 class _Listed:
-    """A file of an artist, not read yet. `problem` says why it cannot be, "" if it may."""
+    """A file of an artist, not read yet.
+
+    Attributes:
+        name: Relative to the gallery.
+        split: What the table says, or that its content does.
+        style: Its label.
+        problem: Why it cannot be read, "" if it may.
+        unsure: Whether its name does not say that it is a picture, so that its first bytes must.
+    """
 
     name: str
     split: _Split
     style: str = ""
     problem: str = ""
+    unsure: bool = False
+
+    def held_out(self, public: bool) -> bool | None:
+        """`Artwork.test`: nothing of a public artist is held out."""
+        return False if public else None if self.split == "seeded" else self.split == "test"
 
 
-_Listing = Mapping[str, Sequence[_Listed]]
+@dataclass(frozen=True)
+class _Folder:
+    """What an artist has: files that may be artworks, and what was left out with the reason."""
+
+    files: Sequence[_Listed]
+    left_out: Sequence[Skipped] = ()
 
 
 class FolderGallery(Gallery):
@@ -57,6 +75,9 @@ class FolderGallery(Gallery):
     are held out follows from their content and `seed`. With `split.csv` (columns `path`, `artist`, the split
     column with `train`, `test` or nothing, optionally `style`) the table decides alone and other files are
     ignored.
+
+    Folders that a system or a thumbnailer made hold no artworks and are listed; a picture of a type that is
+    not read is a bad artwork, and any other file that is no note about pictures is listed.
 
     The files are listed at once and decoded one portfolio at a time. A link or a path that leads out of the
     gallery, or out of the artist's folder where there is no table, is always refused.
@@ -103,22 +124,24 @@ class FolderGallery(Gallery):
             raise GalleryError(f"gallery.path {str(path)!r} {what}; valid: a folder with a folder per artist")
         stray: list[Skipped] = []
         if os.path.lexists(self._path / SPLIT_FILE):
-            self._listing: _Listing = _list_table(self._path, split_column, on_bad)
+            self._listing: Mapping[str, _Folder] = _list_table(self._path, split_column, on_bad)
+        elif split_column != "split":
+            raise GalleryError(
+                f"gallery.split_column is {split_column!r}, but {str(path)!r} holds no {SPLIT_FILE}"
+            )
         else:
-            self._listing, stray = _list_folders(self._path)
-        for name in public:
-            if name not in self._listing:
-                raise unknown_artist(name, self._listing, "public artist")
-        self.public_artists = tuple(sorted(set(public)))
+            self._listing, stray = _list_folders(self._path, on_bad)
+        self.public_artists = public_artists(public, self._listing)
         for name in self.public_artists:
-            check_count(name, self._count_train(name), min_pictures)
+            check_count(name, self._split(name), min_pictures)
         # An artist without a row in this split takes no part, unlike one whose folder is empty.
-        counts = {
-            name: self._count_train(name)
-            for name, files in self._listing.items()
-            if name not in self.public_artists and not (files and all(f.split == "unused" for f in files))
+        splits = {
+            name: self._split(name)
+            for name, folder in self._listing.items()
+            if name not in self.public_artists
+            and not (folder.files and all(listed.split == "unused" for listed in folder.files))
         }
-        self.artists, thin = private_artists(counts, self._rules, f"gallery {str(path)!r}")
+        self.artists, thin = private_artists(splits, self._rules, f"gallery {str(path)!r}")
         self.skipped = (*stray, *thin)
 
     def portfolio(self, artist: str) -> Portfolio:
@@ -132,95 +155,125 @@ class FolderGallery(Gallery):
         """
         if artist not in self.artists and artist not in self.public_artists:
             raise unknown_artist(artist, (*self.artists, *self.public_artists))
-        used = self._used(artist)
-        skipped = [Skipped(artist, listed.name, listed.problem) for listed in used if listed.problem]
-        return assemble_portfolio(artist, self._artworks(artist), self._rules, skipped)
+        skipped = list(self._listing[artist].left_out)
+        artworks = []
+        for listed in self._used(artist):
+            if listed.unsure and not _is_picture(self._path / listed.name):
+                skipped.append(Skipped(artist, listed.name, "is no picture"))
+                continue
+            read = partial(_read, self._path / listed.name, listed.problem, self._rules.max_pixels)
+            held_out = listed.held_out(artist in self.public_artists)
+            artworks.append(Artwork(listed.name, read, listed.style, held_out))
+        return assemble_portfolio(artist, artworks, self._rules, skipped)
 
     def _used(self, artist: str) -> list[_Listed]:
         """The artist's files that count: all of a public artist's, otherwise those in the split."""
         public = artist in self.public_artists
-        return [listed for listed in self._listing[artist] if public or listed.split != "unused"]
+        return [listed for listed in self._listing[artist].files if public or listed.split != "unused"]
 
-    def _artworks(self, artist: str) -> list[Artwork]:
+    def _split(self, artist: str) -> list[bool | None]:
+        """`Artwork.test` of the artist's files that count and are not known to be bad."""
         public = artist in self.public_artists
-        return [
-            Artwork(
-                listed.name,
-                partial(read_picture_bytes, self._path / listed.name, self._rules.max_pixels),
-                listed.style,
-                False if public else None if listed.split == "seeded" else listed.split == "test",
-            )
-            for listed in self._used(artist)
-            if not listed.problem
-        ]
-
-    def _count_train(self, artist: str) -> int:
-        tests = [artwork.test for artwork in self._artworks(artist)]
-        undecided = tests.count(None)
-        return tests.count(False) + undecided - held_out_count(undecided, self._rules.test_fraction)
+        return [listed.held_out(public) for listed in self._used(artist) if not listed.problem]
 
 
-def _list_folders(root: Path) -> tuple[_Listing, list[Skipped]]:
-    """Files by artist, where each folder is an artist, and pictures that lie beside the folders."""
-    entries = _entries(root, root)
-    folders = [entry.name for entry in entries if entry.is_dir()]
-    if not folders:
-        found = f"{len(entries)} files but no folder" if entries else "nothing"
+def _read(path: Path, problem: str, max_pixels: int) -> bytes:
+    """The bytes of a picture file. Raises PictureError where it is known to be bad, or cannot be read."""
+    if problem:
+        raise PictureError(problem)
+    return read_picture_bytes(path, max_pixels)
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file's first bytes are those of a picture; not where it cannot be read or is no file."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return begins_like_a_picture(file.read(16))
+    except OSError:
+        return False
+
+
+def _list_folders(root: Path, on_bad: OnBad) -> tuple[dict[str, _Folder], list[Skipped]]:
+    """Files by artist, where each folder is an artist, and what lies beside the artists' folders."""
+    entries, left_out = _entries(root, root, on_bad)
+    found = {entry.name: entry.name for entry in entries if entry.is_dir()}
+    if not found:
+        holds = f"{len(entries)} files but no folder" if entries else "nothing"
         raise GalleryError(
-            f"gallery {str(root)!r} holds {found}; valid: a folder of pictures per artist, or a {SPLIT_FILE}"
+            f"gallery {str(root)!r} holds {holds}; valid: a folder of pictures per artist, or a {SPLIT_FILE}"
         )
-    for artist in folders:
-        check_name(artist, "artist's folder")
+    folders, misnamed = by_name(found, "artist's folder", on_bad)
     stray = [
-        Skipped("", entry.name, "is not in an artist's folder")
+        ("", entry.name, "is not in an artist's folder")
         for entry in entries
-        if not entry.is_dir() and PurePosixPath(entry.name).suffix.lower() in SUFFIXES
+        if not entry.is_dir() and PurePosixPath(entry.name).suffix.lower() in SUFFIXES | OTHER_PICTURES
     ]
-    return {artist: _list_folder(root, artist) for artist in folders}, stray
+    beside = [Skipped(*one) for one in stray] + [Skipped("", *one) for one in left_out] + misnamed
+    return {artist: _list_folder(root, artist, folder, on_bad) for artist, folder in folders.items()}, beside
 
 
-def _list_folder(root: Path, artist: str) -> list[_Listed]:
+def _list_folder(root: Path, artist: str, folder: str, on_bad: OnBad) -> _Folder:
+    names, left_out = _files_below(root, root / folder, root / folder, on_bad)
     listed = []
-    for name in sorted(_files_below(root, root / artist, root / artist)):
+    for name in sorted(names):
         suffix = PurePosixPath(name).suffix.lower()
-        if suffix not in _COMPANIONS:
-            listed.append(_Listed(name, "seeded", problem="" if suffix in SUFFIXES else _NOT_A_PICTURE))
-    return listed
+        if suffix in NOTES:
+            continue
+        known = suffix in SUFFIXES
+        unsure = not known and suffix not in OTHER_PICTURES
+        listed.append(_Listed(name, "seeded", problem="" if known else _NOT_A_PICTURE, unsure=unsure))
+    return _Folder(listed, [Skipped(artist, *one) for one in left_out])
 
 
-def _files_below(root: Path, artist_folder: Path, folder: Path) -> Iterator[str]:
-    for entry in _entries(root, folder):
+def _files_below(
+    root: Path, artist_folder: Path, folder: Path, on_bad: OnBad
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Names of the files below a folder of an artist, and what was left out with the reason."""
+    names: list[str] = []
+    entries, left_out = _entries(root, folder, on_bad)
+    for entry in entries:
         if entry.is_dir():
-            yield from _files_below(root, artist_folder, Path(entry.path))
+            below, more = _files_below(root, artist_folder, Path(entry.path), on_bad)
+            names += below
+            left_out += more
             continue
         name = Path(entry.path).relative_to(root).as_posix()
         if entry.is_symlink() and not is_inside(Path(entry.path), artist_folder):
             raise GalleryError(f"{name!r} is a link out of its artist's folder; valid: the file itself")
-        yield name
+        names.append(name)
+    return names, left_out
 
 
-def _entries(root: Path, folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, sorted, without hidden entries.
+def _entries(root: Path, folder: Path, on_bad: OnBad) -> tuple[list[os.DirEntry[str]], list[tuple[str, str]]]:
+    """What a folder holds, sorted, without hidden entries, and what of it was left out with the reason.
 
     Links to folders are refused: they may loop or lead out.
     """
     try:
         with os.scandir(folder) as scan:
-            shown = [entry for entry in scan if not entry.name.startswith(".")]
+            found = sorted((e for e in scan if not e.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
         raise GalleryError(f"folder {str(folder)!r} cannot be listed ({error.strerror})") from error
-    for entry in shown:
+    shown: list[os.DirEntry[str]] = []
+    left_out: list[tuple[str, str]] = []
+    for entry in found:
         name = Path(entry.path).relative_to(root).as_posix()
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise GalleryError(f"{name!r} is not a UTF-8 name; rename it") from error
         if entry.is_symlink() and entry.is_dir():
             raise GalleryError(f"{name!r} is a link to a folder; valid: the folder itself")
-    return sorted(shown, key=lambda entry: entry.name)
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            if on_bad == "refuse":
+                raise GalleryError(f"{name!r} is not a UTF-8 name; rename it, or {SKIP_HINT}")
+            left_out.append((visible(name), "is not a UTF-8 name"))
+        elif entry.is_dir() and (what := system_folder(entry.name)):
+            left_out.append((name, f"is {what}, no artwork of anybody's; rename it if it is"))
+        else:
+            shown.append(entry)
+    return shown, left_out
 
 
-def _list_table(root: Path, split_column: str, on_bad: OnBad) -> _Listing:
+def _list_table(root: Path, split_column: str, on_bad: OnBad) -> dict[str, _Folder]:
     """Files by artist, as `split.csv` says.
 
     Raises:
@@ -229,12 +282,19 @@ def _list_table(root: Path, split_column: str, on_bad: OnBad) -> _Listing:
     """
     listing: dict[str, list[_Listed]] = {}
     line_of: dict[str, int] = {}
-    for line, row in _rows(root / SPLIT_FILE, ("path", "artist", split_column)):
+    written: dict[str, str] = {}
+    for line, row in _rows(root / SPLIT_FILE, ("path", "artist", nfc(split_column))):
         where = f"{SPLIT_FILE} line {line}"
-        artist, value = row["artist"].strip(), row[split_column].strip()
-        if not artist:
+        raw, value = row["artist"].strip(), row[nfc(split_column)].strip()
+        if not raw:
             raise GalleryError(f"{where}: no artist; valid: a name")
-        check_name(artist, f"{where}: artist")
+        artist = nfc(raw)
+        check_artist(artist, f"{where}: artist")
+        if written.setdefault(artist, raw) != raw:
+            raise GalleryError(
+                f"{where}: artist {artist!r} is there in two codings, {written[artist]!a} and {raw!a}; "
+                "valid: one"
+            )
         if value not in _SPLIT_VALUES:
             raise GalleryError(f"{where}: {split_column} is {value!r}; valid: train, test or nothing")
         name = _checked_path(root, row["path"], where)
@@ -244,12 +304,12 @@ def _list_table(root: Path, split_column: str, on_bad: OnBad) -> _Listing:
         problem = "" if os.path.exists(root / name) else f"does not exist ({where})"
         if problem and on_bad == "refuse":
             raise GalleryError(f"{where}: {name!r} does not exist; mend the row, or {SKIP_HINT}")
-        style = (row.get("style") or "").strip()
+        style = nfc((row.get("style") or "").strip())
         check_name(style, f"{where}: style")
         listing.setdefault(artist, []).append(_Listed(name, _SPLIT_VALUES[value], style, problem))
     if not listing:
         raise GalleryError(f"{SPLIT_FILE} lists no picture; valid: a row for each")
-    return {artist: sorted(files, key=lambda listed: listed.name) for artist, files in listing.items()}
+    return {artist: _Folder(sorted(files, key=lambda one: one.name)) for artist, files in listing.items()}
 
 
 def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -257,7 +317,7 @@ def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, s
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            columns = [column.strip() for column in reader.fieldnames or ()]
+            columns = [nfc(column.strip()) for column in reader.fieldnames or ()]
             reader.fieldnames = columns
             missing = [column for column in needed if column not in columns]
             if missing:
@@ -282,6 +342,20 @@ def _checked_path(root: Path, value: str, where: str) -> str:
     path = PurePosixPath(value)
     if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in value or "\0" in value:
         raise GalleryError(f"{where}: path is {value!r}; valid: inside the gallery, with / and without ..")
+    path = _in_its_coding(root, path)
     if not is_inside(root / path, root):
         raise GalleryError(f"{where}: {value!r} is a link out of the gallery; valid: the file itself")
     return path.as_posix()
+
+
+def _in_its_coding(root: Path, path: PurePosixPath) -> PurePosixPath:
+    """A path as the file system writes it, where that differs in the coding of a name alone."""
+    if path.as_posix().isascii() or os.path.lexists(root / path):
+        return path
+    found = PurePosixPath()
+    for part in path.parts:
+        folder = root / found
+        there = os.listdir(folder) if folder.is_dir() and is_inside(folder, root) else []
+        same = sorted(name for name in there if nfc(name) == nfc(part))
+        found /= part if part in same or not same else same[0]
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -17,14 +16,15 @@ from fedstyle_secure.galleries.assemble import (
     PictureRules,
     assemble_portfolio,
     check_count,
-    held_out_count,
     is_inside,
     private_artists,
+    public_artists,
     unknown_artist,
 )
 from fedstyle_secure.galleries.base import Gallery, Portfolio, Skipped
-from fedstyle_secure.galleries.names import check_name
+from fedstyle_secure.galleries.names import by_name, check_name
 from fedstyle_secure.galleries.pictures import MAX_PIXELS, PictureError, read_picture_bytes
+from fedstyle_secure.names import nfc
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -56,10 +56,10 @@ class HubGallery(Gallery):
         on_bad: "refuse" raises at the first bad artwork; "skip" leaves it out and lists it.
         min_pictures: Fewest training pictures of an artist.
         max_artists: Most private artists, those with the most pictures, equals by name; 0 for all.
-        max_pictures: Most pictures of an artist, chosen by position and `seed`; 0 for all.
-        test_fraction: Share of each portfolio held out.
+        test_fraction: Share of each portfolio held out, each picture by its own content.
         seed: Which pictures these are.
         max_pixels: Largest picture that is decoded.
+        keep_fraction: Share of each portfolio that is used, each picture by its own content.
 
     Raises:
         ConfigError: Flower Datasets is not installed.
@@ -82,16 +82,15 @@ class HubGallery(Gallery):
         on_bad: OnBad = "refuse",
         min_pictures: int = 4,
         max_artists: int = 0,
-        max_pictures: int = 0,
         test_fraction: float = 0.25,
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
+        keep_fraction: float = 1.0,
     ) -> None:
         self._dataset = dataset
         self._image_column = image_column
         self._style_column = style_column
-        self._max_pictures = max_pictures
-        self._rules = PictureRules(size, on_bad, min_pictures, test_fraction, seed, max_pixels)
+        self._rules = PictureRules(size, on_bad, min_pictures, test_fraction, seed, max_pixels, keep_fraction)
         columns = [artist_column, image_column, *([] if style_column is None else [style_column])]
         self._partitioner, unnamed = _load(dataset, subset, revision, split, columns, on_bad)
         rows = self._partitioner.dataset
@@ -100,24 +99,20 @@ class HubGallery(Gallery):
         # Asking for the number of partitions is what makes the partitioner look at the column.
         n_artists = self._partitioner.num_partitions
         natural_ids = self._partitioner.partition_id_to_natural_id
-        self._ids = {_label(labels, natural_ids[i]): i for i in range(n_artists)}
-        for column in (artist_column, *columns[2:]):
+        where = f"dataset {dataset!r}: column {artist_column!r}:"
+        found = {_label(labels, natural_ids[i]): i for i in range(n_artists)}
+        self._ids, misnamed = by_name(found, where, on_bad)
+        for column in columns[2:]:
             for value in rows.unique(column):
                 check_name(_label(rows.features[column], value), f"dataset {dataset!r}: column {column!r}:")
         sizes = {name: rows_of[natural_ids[i]] for name, i in self._ids.items()}
-        for name in public:
-            if name not in sizes:
-                raise unknown_artist(name, sizes, "public artist")
-        self.public_artists = tuple(sorted(set(public)))
+        self.public_artists = public_artists(public, sizes)
         for name in self.public_artists:
-            check_count(name, self._limited(sizes[name]), min_pictures)
+            check_count(name, [False] * sizes[name], min_pictures)
         private = sorted(set(sizes) - set(self.public_artists), key=lambda name: (-sizes[name], name))
-        train_counts = {}
-        for name in private[:max_artists] if max_artists else private:
-            used = self._limited(sizes[name])
-            train_counts[name] = used - held_out_count(used, test_fraction)
-        self.artists, thin = private_artists(train_counts, self._rules, f"dataset {dataset!r}")
-        self.skipped = (*unnamed, *thin)
+        splits = {name: [None] * sizes[name] for name in (private[:max_artists] if max_artists else private)}
+        self.artists, thin = private_artists(splits, self._rules, f"dataset {dataset!r}")
+        self.skipped = (*unnamed, *misnamed, *thin)
 
     def portfolio(self, artist: str) -> Portfolio:
         """Read and decode one artist's rows, in the order of the dataset.
@@ -131,11 +126,10 @@ class HubGallery(Gallery):
         if artist not in self.artists and artist not in self.public_artists:
             raise unknown_artist(artist, (*self.artists, *self.public_artists))
         rows = self._partitioner.load_partition(self._ids[artist])
-        positions = self._positions(len(rows))
-        styles = [""] * len(positions)
+        styles = [""] * len(rows)
         if self._style_column is not None:
             feature = rows.features[self._style_column]
-            styles = [_label(feature, value) for value in rows.select(positions)[self._style_column]]
+            styles = [nfc(_label(feature, value)) for value in rows[self._style_column]]
         cells = rows.select_columns([self._image_column])
         folders = _own_folders(self._dataset)
         test = False if artist in self.public_artists else None
@@ -146,17 +140,9 @@ class HubGallery(Gallery):
                 style,
                 test,
             )
-            for position, style in zip(positions, styles, strict=True)
+            for position, style in enumerate(styles)
         ]
         return assemble_portfolio(artist, artworks, self._rules)
-
-    def _limited(self, n: int) -> int:
-        return min(n, self._max_pictures) if self._max_pictures else n
-
-    def _positions(self, n: int) -> list[int]:
-        """Which of an artist's `n` rows are used."""
-        order = sorted(range(n), key=lambda i: hashlib.sha256(f"{self._rules.seed}:{i}".encode()).digest())
-        return sorted(order[: self._limited(n)])
 
 
 def _load(

@@ -60,7 +60,7 @@ def open_gallery(settings: GallerySection) -> Gallery:
         on_bad=settings.on_bad,
         min_pictures=settings.min_pictures,
         max_artists=settings.max_artists,
-        max_pictures=settings.max_pictures,
         test_fraction=settings.test_fraction,
         seed=settings.seed,
+        keep_fraction=settings.keep_fraction,
     )

@@ -157,12 +157,14 @@ class TestPortfolio:
         one, two = (Atelier(artists=1, pictures=2, size=32, seed=s).portfolio("impasto-1") for s in (0, 1))
         assert not set(one.sha256) & set(two.sha256)
 
-    def test_the_split_differs_between_artists_and_is_repeatable(self) -> None:
-        first, again = (Atelier(artists=4, pictures=20, size=32, seed=2) for _ in range(2))
-        splits = [first.portfolio(name).test for name in first.artists]
-        assert len({s.tobytes() for s in splits}) == 4
-        for name, split in zip(again.artists, splits, strict=True):
-            np.testing.assert_array_equal(again.portfolio(name).test, split)
+    @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.25, 1 / 3, 0.6, 0.7])
+    def test_a_picture_more_moves_no_other_to_the_other_side(self, fraction: float) -> None:
+        before = np.zeros(0, bool)
+        for pictures in range(2, 24):
+            test = Atelier(1, pictures, 0, 32, test_fraction=fraction).portfolio("impasto-1").test
+            np.testing.assert_array_equal(test[: len(before)], before)
+            before = test
+        assert before.sum() == round(fraction * 23)
 
     @settings(max_examples=25, deadline=None)
     @given(

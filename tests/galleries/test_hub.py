@@ -13,6 +13,7 @@ from PIL import Image
 
 from fedstyle_secure.config import GallerySection
 from fedstyle_secure.errors import ConfigError, GalleryError
+from fedstyle_secure.galleries.assemble import chosen
 from fedstyle_secure.galleries.hub import HubGallery
 from fedstyle_secure.galleries.opening import open_gallery
 
@@ -88,7 +89,7 @@ def test_artists_and_portfolios(dataset: str) -> None:
     assert anna.sha256 == tuple(hashlib.sha256(source).hexdigest() for source in sources)
     assert np.array_equal(anna.pictures[5], np.asarray(Image.open(io.BytesIO(sources[5]))))
     assert anna.styles == ("",) * 8
-    assert anna.test.sum() == 2
+    assert anna.test.tolist() == [chosen(digest, 0.25, 0, "test") for digest in anna.sha256]
     assert gallery.portfolio("carl").test.sum() == 0
 
 
@@ -143,20 +144,25 @@ def test_the_artists_with_most_pictures_are_chosen(tmp_path: Path, offline: None
     assert HubGallery(path, size=20, max_artists=3).artists == ("bela", "carl", "emil")
     gallery = HubGallery(path, size=20, max_artists=2, public=["emil"])
     assert (gallery.artists, gallery.public_artists) == (("bela", "carl"), ("emil",))
-    # The limit on pictures comes after the choice of artists.
-    assert HubGallery(path, size=20, max_artists=1, max_pictures=6).artists == ("emil",)
 
 
-def test_at_most_so_many_pictures(dataset: str) -> None:
-    few, again, other = (
-        HubGallery(dataset, size=20, max_pictures=6, seed=s).portfolio("anna") for s in (0, 0, 1)
-    )
-    assert len(few.names) == 6
-    assert list(few.names) == sorted(few.names)
-    assert few.names == again.names
-    assert few.names != other.names
-    whole = HubGallery(dataset, size=20).portfolio("anna")
-    assert few.sha256 == tuple(whole.sha256[int(name)] for name in few.names)
+def test_a_share_of_the_pictures_is_used_each_by_its_own_content(tmp_path: Path, offline: None) -> None:
+    """A row more, wherever it stands, changes neither who of the others is used nor their sides; before,
+    a limit on the number was drawn by position."""
+    rows = rows_for(anna=24)
+    used = []
+    for number, without in enumerate((None, 0, 5, 23)):
+        some = [row for i, row in enumerate(rows) if i != without]
+        path = write(tmp_path / f"set{number}", some)
+        anna = HubGallery(path, size=20, keep_fraction=0.6, min_pictures=2).portfolio("anna")
+        used.append(dict(zip(anna.sha256, anna.test.tolist(), strict=True)))
+        assert anna.names == tuple(sorted(anna.names))
+    whole = used[0]
+    assert 8 <= len(whole) <= 20
+    for fewer in used[1:]:
+        assert fewer.items() <= whole.items()
+        assert len(whole) - len(fewer) <= 1
+    assert len({len(one) for one in used}) == 2
 
 
 # --- What is refused ---
@@ -204,9 +210,8 @@ def test_unknown_artists(dataset: str) -> None:
 
 
 def test_too_few_pictures(dataset: str) -> None:
-    # Six pictures, two of them held out.
-    refused("'carl' has 4 training pictures", "gallery.min_pictures = 5", dataset=dataset, min_pictures=5)
-    gallery = HubGallery(dataset, size=20, min_pictures=5, on_bad="skip")
+    refused("'carl' has 6 training pictures", "gallery.min_pictures = 7", dataset=dataset, min_pictures=7)
+    gallery = HubGallery(dataset, size=20, min_pictures=7, on_bad="skip")
     assert gallery.artists == ("anna", "bela")
     assert gallery.skipped[0].artist == "carl"
     refused("no private artist left", dataset=dataset, min_pictures=9, on_bad="skip")
@@ -315,12 +320,13 @@ def test_the_settings_of_a_run_reach_the_data_set(offline: None, tmp_path: Path)
             "size": 32,
             "public": "cy",
             "max_artists": 2,
-            "max_pictures": 8,
+            "keep_fraction": 0.9,
             "test_fraction": 0.5,
         }
     )
     gallery = open_gallery(section)
     assert (gallery.artists, gallery.public_artists) == (("ann", "bo"), ("cy",))
     portfolio = gallery.portfolio("bo")
-    assert portfolio.pictures.shape == (8, 32, 32, 3)
-    assert int(portfolio.test.sum()) == 4
+    assert portfolio.pictures.shape[1:] == (32, 32, 3)
+    assert all(chosen(digest, 0.9, 0, "keep") for digest in portfolio.sha256)
+    assert portfolio.test.tolist() == [chosen(digest, 0.5, 0, "test") for digest in portfolio.sha256]

@@ -34,7 +34,7 @@ VERSION = 1
 # Public artists of the first few schools should not all be neighbours in the list of schools.
 _PUBLIC_STRIDE = 5
 
-_SCENE, _PAINTS, _RENDER, _SPLIT = 21, 22, 23, 24
+_SCENE, _PAINTS, _RENDER = 21, 22, 23
 
 
 def _whole(name: str, value: int, low: int, high: int) -> int:
@@ -86,7 +86,8 @@ class Atelier(Gallery):
             public: Public artists, 0 to 100000.
             size: Side in pixels, 32 to 256.
             seed: 0 to 2**63 - 1.
-            test_fraction: Share of each portfolio held out, [0, 1); round(test_fraction * pictures) pictures.
+            test_fraction: Share of each portfolio held out, [0, 1); round(test_fraction * pictures) pictures,
+                evenly among their numbers.
             cache: Folder for one file per artist, or None to paint anew each time.
 
         Raises:
@@ -99,8 +100,8 @@ class Atelier(Gallery):
             raise ConfigError(
                 f"test_fraction of the atelier must be at least 0 and below 1, not {test_fraction!r}"
             )
-        self._tests = round(test_fraction * self._pictures)
-        if self._tests >= self._pictures:
+        self._test_fraction = test_fraction
+        if round(test_fraction * self._pictures) >= self._pictures:
             raise ConfigError(
                 f"test_fraction of the atelier leaves no picture to train on: {test_fraction!r} of {pictures}"
             )
@@ -120,8 +121,8 @@ class Atelier(Gallery):
         if pixels is None:
             pixels = self._paint(index, public)
             self._store(artist, pixels)
-        test = np.zeros(self._pictures, dtype=np.bool_)
-        test[self._rng(_SPLIT, index, public, 0).permutation(self._pictures)[: self._tests]] = True
+        # By its own number: one picture more moves none of the others.
+        test = np.diff(np.round(self._test_fraction * np.arange(self._pictures + 1))) > 0
         return Portfolio(
             artist=artist,
             pictures=pixels,
