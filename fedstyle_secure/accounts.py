@@ -12,6 +12,7 @@ from typing import Any
 
 from fedstyle_secure.errors import PrivacyError, RunError
 from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.names import nfc
 from fedstyle_secure.privacy.budget import budget_of
 from fedstyle_secure.privacy.gate import withdraw as write_withdrawal
 from fedstyle_secure.privacy.ledger import Entry, Ledger, entry_from_dict
@@ -139,7 +140,7 @@ def withdraw(run: RunFolder, artist: str, studios: Path | None = None) -> None:
         PrivacyError: The ledger is damaged.
     """
     config = run.config()
-    _chosen(run, open_gallery(config.gallery).artists, artist)
+    (artist,) = _chosen(run, open_gallery(config.gallery).artists, artist)
     home = studio_home(known_studios(run, studios), config.gallery, artist)
     if not home.is_dir():
         raise RunError(f"{home}: no such studio; it was there when the run was made, and holds the ledger")
@@ -149,9 +150,10 @@ def withdraw(run: RunFolder, artist: str, studios: Path | None = None) -> None:
 def _chosen(run: RunFolder, names: tuple[str, ...], artist: str | None) -> tuple[str, ...]:
     if artist is None:
         return names
-    if artist not in names:
+    found = tuple(name for name in names if nfc(name) == nfc(artist))
+    if not found:
         raise RunError(f"{run.path}: {artist!r} is no artist of this run; it has {', '.join(names[:20])}")
-    return (artist,)
+    return found
 
 
 def _read(

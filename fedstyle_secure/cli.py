@@ -469,7 +469,7 @@ def _show(run: Run, as_json: bool) -> None:
     ]
     table("Run", ("what", "value", "in words"), rows)
     if found["artist_top1"] is None:
-        say("No artist has a card in this run, so nobody is found by name; styles are shared only.")
+        say("No artist has a card in this run, or none of those has a held-out picture to be found by.")
     if privacy["unit"] == "artist" and privacy["epsilon_artwork_max"] is not None:
         say(
             "The run was calibrated per artist. Its figure per artwork is larger, as an artwork that comes "

@@ -99,7 +99,10 @@ def test_a_run_without_privacy_is_said_loudly(capsys, monkeypatch, tiny_file, tm
     [
         (("train", "nowhere.toml"), 2, "nowhere.toml"),
         (("train", "TINY", "-s", "style.dmi=3"), 2, "'dim'"),
-        (("train", "TINY", "-s", "gallery.source=folder", "-s", "gallery.path=missing"), 3, "missing"),
+        (("train", "ILLUSTRATORS", "-s", "gallery.path=missing"), 3, "missing"),
+        (("gallery", "show", "-s", "gallery.path=X"), 2, "gallery.path = 'X' is a setting of gallery.source"),
+        (("train", "TINY", "-s", "gallery.source=folder", "-s", "gallery.path=X"), 2, "gallery.artists = 4"),
+        (("train", "ILLUSTRATORS", "-s", "gallery.dataset=X"), 2, "gallery.dataset = 'X' is a setting of"),
         (("train", "TINY", "-s", "privacy.target_epsilon=0"), 2, ">= 0.05"),
         (("train", "TINY", "-s", "styles.count=4000"), 2, "styles.count"),
         (("train", "TINY", "-s", "run.min_artists=5"), 2, "run.min_artists = 5"),
@@ -114,7 +117,8 @@ def test_a_run_without_privacy_is_said_loudly(capsys, monkeypatch, tiny_file, tm
 )
 def test_errors_are_one_line_with_a_code(capsys, monkeypatch, tiny_file, tmp_path, arguments, code, expected):
     monkeypatch.chdir(tmp_path)
-    arguments = [str(tiny_file) if a == "TINY" else a for a in arguments]
+    files = {"TINY": tiny_file, "ILLUSTRATORS": Path(__file__).parents[1] / "configs" / "illustrators.toml"}
+    arguments = [files.get(a, a) for a in arguments]
     got, _, err = call(capsys, monkeypatch, *arguments)
     assert got == code
     assert expected in err

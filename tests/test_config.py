@@ -1,21 +1,34 @@
 """Settings: round trips, and errors that name the key, the range and the nearest name."""
 
+import json
+import re
 import tomllib
+import unicodedata
 from pathlib import Path
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.report.policy import _load
+from fedstyle_secure.sweep.grid import Grid
 
 REPO = Path(__file__).parents[1]
 
 
 def test_flat_and_toml_round_trips_keep_every_setting(tmp_path):
     config = Config().override(
-        ["gallery.public=a b,c", "privacy.noise_multiplier=1.5", "cards.consent=none", "run.folder=/x y"]
+        [
+            "gallery.source=folder",
+            "gallery.public=a b,c",
+            "privacy.noise_multiplier=1.5",
+            "cards.consent=none",
+            "run.folder=/x y",
+        ]
     )
     assert Config.from_flat(config.to_flat()) == config
     path = tmp_path / "c.toml"
@@ -34,6 +47,7 @@ def test_any_valid_values_survive_toml_and_flat(seed, rate, names):
     flat = Config().to_flat() | {
         "run.seed": seed,
         "training.sampling_rate": rate,
+        "gallery.source": "folder",
         "gallery.public": ",".join(names),
     }
     config = Config.from_flat(flat)
@@ -112,3 +126,173 @@ def test_every_shipped_config_is_valid(path):
 
 def test_the_demo_config_is_the_defaults():
     assert Config.load(REPO / "configs" / "demo.toml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("source", "setting"),
+    [
+        ("atelier", "gallery.path=X"),
+        ("atelier", "gallery.dataset=X"),
+        ("atelier", "gallery.on_bad=skip"),
+        ("atelier", "gallery.min_pictures=9"),
+        ("atelier", "gallery.public=ann"),
+        ("folder", "gallery.artists=4"),
+        ("folder", "gallery.dataset=X"),
+        ("folder", "gallery.keep_fraction=0.5"),
+        ("hub", "gallery.path=X"),
+        ("hub", "gallery.split_column=book"),
+        ("hub", "gallery.pictures=9"),
+    ],
+)
+def test_a_setting_of_another_source_is_an_error_wherever_it_is_given(tmp_path, source, setting):
+    """Before, it was left unused without a word."""
+    key, _, value = setting.partition("=")
+    said = (
+        re.escape(f"{key} = ")
+        + ".* is a setting of gallery.source = .* and gallery.source is "
+        + repr(source)
+    )
+    for settings in ([f"gallery.source={source}", setting], [setting, f"gallery.source={source}"]):
+        with pytest.raises(ConfigError, match=said):
+            Config().override(settings)
+    path = tmp_path / "c.toml"
+    text = value if value[0].isdigit() else f'"{value}"'
+    path.write_text(f'[gallery]\nsource = "{source}"\n{key.partition(".")[2]} = {text}\n')
+    with pytest.raises(ConfigError, match=said):
+        Config.load(path)
+    flat = Config().to_flat() | {"gallery.source": source, key: tomllib.loads(f"x = {text}")["x"]}
+    with pytest.raises(ConfigError, match=said):
+        Config.from_flat(flat)
+    # What is as it is by default says nothing.
+    Config.from_flat(Config().to_flat() | {"gallery.source": source})
+
+
+def test_every_setting_of_the_gallery_belongs_to_a_source_or_to_all():
+    """Those that a source does not read are its others' settings: no setting is without effect."""
+    told = {
+        row["key"].partition(".")[2]: row["help"].partition(":")[0]
+        for row in Config.describe()
+        if row["key"].startswith("gallery.") and ":" in row["help"]
+    }
+    assert set(told) == {
+        "min_pictures", "on_bad", "path", "split_column", "public", "artists", "pictures", "public_artists",
+        "dataset", "dataset_split", "artist_column", "image_column", "style_column", "max_artists",
+        "keep_fraction",
+    }  # fmt: skip
+    assert set(told.values()) == {"folder, hub", "folder", "hub", "atelier"}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("ann, bo", ("ann", "bo")),
+        ("ann,", ("ann",)),
+        ('["Abbey, Edwin", " x "]', ("Abbey, Edwin", " x ")),
+        ("['Abbey, Edwin']", ("Abbey, Edwin",)),
+        ('"Abbey, Edwin"', ("Abbey, Edwin",)),
+        ('"Abbey, Edwin", "zed"', ("Abbey, Edwin", "zed")),
+        (json.dumps(["🎨, x"]), ("🎨, x",)),
+        ("O'Keeffe", ("O'Keeffe",)),
+        ("3", ("3",)),
+        ("007", ("007",)),
+        ("1e5", ("1e5",)),
+        ("true", ("true",)),
+        ("2020-01-01", ("2020-01-01",)),
+        ("cafe\u0301", ("caf\u00e9",)),
+    ],
+)
+def test_names_as_a_text_or_as_a_list_on_the_command_line(text, names):
+    assert Config().override([f"cards.consent={text}"]).cards.consent == names
+    assert Config().override([f"audit.record={text}"]).audit.record == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", ",", '[""]', "[1]", "[ann]", '["ann"', '["ann"] x', 'ann, "Abbey, Edwin"', "'t Hooft",
+        '["ann"]\nx = 1', '["all", "ann"]', '{"ann": 1}, "x', '[["ann"]]',
+    ],
+)  # fmt: skip
+def test_a_text_that_may_be_a_list_and_is_none_is_refused(text):
+    with pytest.raises(ConfigError, match=r"cards\.consent = .* is not allowed; allowed: names: a list"):
+        Config().override([f"cards.consent={text}"])
+
+
+@pytest.mark.parametrize("value", [3, [3], [["ann"]], True, {"ann": 1}, [""], [None]])
+def test_names_are_texts_in_toml_too(value):
+    with pytest.raises(ConfigError, match=r"cards\.consent"):
+        Config.from_dict({"cards": {"consent": value}})
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=5))
+def test_a_list_of_any_names_stays_that_list(names):
+    """Through settings, `-s`, Flower's run configuration and TOML; before, a comma made two names of one."""
+    names = tuple(unicodedata.normalize("NFC", name) for name in names)
+    config = Config.from_dict({"gallery": {"source": "folder", "public": list(names)}, "run": {"seed": 3}})
+    assert config.gallery.public == names
+    for again in (
+        config.override(["run.seed=3"]),
+        Config.from_flat(config.to_flat()),
+        Config.from_dict(tomllib.loads(config.to_toml())),
+        Config.from_flat(tomllib.loads(tomli_w.dumps(config.to_flat()))),
+        Config().override(["gallery.source=folder", f"gallery.public={json.dumps(names)}", "run.seed=3"]),
+    ):
+        assert again.gallery.public == names
+        assert again == config
+        assert again.to_flat() == config.to_flat()
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "unclear"),
+    [
+        ("Abbey, Edwin", ["Abbey, Edwin", "Abbey", "Edwin"], "Abbey, Edwin"),
+        ("Abbey,Edwin", ["Abbey, Edwin"], "Abbey, Edwin"),
+        ("zed, Abbey, Edwin", ["Abbey , Edwin", "zed"], "Abbey , Edwin"),
+        ("ann", [" ann", "ann"], " ann"),
+        ("all", ["all,"], "all,"),
+        ("Edwin, Abbey", ["Abbey, Edwin", "Abbey", "Edwin"], ""),
+        ("Abbey, zed, Edwin", ["Abbey, Edwin", "Abbey", "zed", "Edwin"], ""),
+        ("all", ["Abbey, Edwin", ","], ""),
+        ('["Abbey", "Edwin"]', ["Abbey, Edwin", "Abbey", "Edwin"], ""),
+        ('["Abbey, Edwin"]', ["Abbey, Edwin", "Abbey", "Edwin"], ""),
+    ],
+)
+def test_a_text_that_could_mean_other_artists_is_refused(text, known, unclear):
+    config = Config().override([f"cards.consent={text}"])
+    for names in (config.cards.consent, Config.from_flat(config.to_flat()).cards.consent):
+        if not unclear:
+            names.refuse_unclear("cards.consent", known)
+            continue
+        with pytest.raises(ConfigError) as caught:
+            names.refuse_unclear("cards.consent", known)
+        assert f"there is an artist {unclear!r}; write a list: {json.dumps([unclear])}, or " in str(
+            caught.value
+        )
+
+
+@pytest.mark.parametrize("text", ["007", "2024-01-01", "true", "1 # c", "a#b", "1\nseed = 2"])
+def test_text_settings_take_the_text_whatever_it_looks_like(text):
+    assert Config().override([f"run.folder={text}"]).run.folder == text
+    assert Config().override([f'run.folder="{text}"']).run.folder == text if "\n" not in text else True
+
+
+def test_what_is_not_utf8_is_refused_and_a_byte_order_mark_is_read(tmp_path):
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        Config().override(["run.folder=\udce9"])
+    path = tmp_path / "c.toml"
+    path.write_bytes(b'\xef\xbb\xbf[cards]\nconsent = ["cafe\xcc\x81"]\n')
+    assert Config.load(path).cards.consent == ("caf\u00e9",)
+    path.write_bytes("[run]\nseed = 1\n".encode("utf-16"))
+    with pytest.raises(ConfigError, match="not a TOML file"):
+        Config.load(path)
+
+
+def test_every_toml_file_may_begin_with_a_byte_order_mark(tmp_path):
+    for name, load in (
+        ("audit_quick.toml", AuditSettings.load),
+        ("policy.toml", _load),
+        ("tradeoff.toml", Grid.load),
+    ):
+        text = (REPO / "configs" / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        load(tmp_path / name)

@@ -75,7 +75,7 @@ class AuditSettings(BaseModel):
             ConfigError: It is missing, no TOML, or a key or value is not allowed; names it.
         """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
         try:

@@ -37,6 +37,8 @@ from fedstyle_secure.galleries.canaries import (
 )
 from fedstyle_secure.galleries.checks import survey
 from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.hints import did_you_mean
+from fedstyle_secure.names import WORDS, Names
 from fedstyle_secure.privacy.budget import budget_of
 from fedstyle_secure.privacy.ledger import Entry, Ledger
 from fedstyle_secure.privacy.plan import Plan, solve
@@ -121,6 +123,8 @@ def _open_studio(home: Path, run: RunFolder, config: Config, plan: Plan, artists
         RunError: Which ones are in cannot be read.
     """
     gallery = open_gallery(config.gallery)
+    # Its own consent, whatever the platform checked.
+    _check_names("cards.consent", config.cards.consent, gallery.artists)
     kind = canary_kind(config)
     if kind is None:
         return Studio(home, run.identity, config, plan, artists, gallery.portfolio(artist))
@@ -290,12 +294,8 @@ def _check(config: Config, gallery: Gallery, artists: tuple[str, ...]) -> None:
     Raises:
         ConfigError: Names the setting.
     """
-    strangers = sorted(set(config.cards.consent) - {"all", "none"} - set(gallery.artists))
-    if strangers:
-        raise ConfigError(f"cards.consent: {strangers[0]!r} is no artist of the gallery")
-    strangers = sorted(set(config.audit.record) - {"all", "none"} - set(artists))
-    if strangers:
-        raise ConfigError(f"audit.record: {strangers[0]!r} is no artist of the run")
+    _check_names("cards.consent", config.cards.consent, gallery.artists)
+    _check_names("audit.record", config.audit.record, artists)
     if config.run.min_artists > len(gallery.artists):
         raise ConfigError(
             f"run.min_artists = {config.run.min_artists}, but the gallery has {len(gallery.artists)} artists"
@@ -311,6 +311,17 @@ def _check(config: Config, gallery: Gallery, artists: tuple[str, ...]) -> None:
         raise ConfigError(
             f"style.train = {config.style.train!r} moves the space that cards lie in, so one release before "
             "training is not enough; set cards.releases to 2 or more"
+        )
+
+
+def _check_names(key: str, names: tuple[str, ...], artists: tuple[str, ...]) -> None:
+    """Raise ConfigError where names of a setting are not all artists, or could mean other ones."""
+    if isinstance(names, Names):
+        names.refuse_unclear(key, artists)
+    strangers = sorted(set(names) - set(WORDS) - set(artists))
+    if strangers:
+        raise ConfigError(
+            f"{key}: {strangers[0]!r} is no artist of the run{did_you_mean(strangers[0], artists)}"
         )
 
 

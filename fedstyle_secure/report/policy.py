@@ -171,7 +171,7 @@ def checks(
 
 def _load(path: Path) -> tuple[str, Policy]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: no policy can be read: {error}") from None

@@ -108,6 +108,8 @@ class Sources:
             return Figure("yes" if value else "no", source, rule, "true" if value else "false", number=False)
         if isinstance(value, str):
             return Figure(value, source, rule, number=False)
+        if isinstance(value, list):  # Names; one may hold what stands between two.
+            return Figure(json.dumps(value, ensure_ascii=False), source, rule, number=False)
         if not math.isfinite(value):
             raise AuditError(f"{source}: is not finite")
         return Figure(STYLES[style](value), source, rule, repr(value))

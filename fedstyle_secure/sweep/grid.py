@@ -131,7 +131,7 @@ class Grid:
             ConfigError: It is missing or no TOML, or as `from_dict`.
         """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such grid file") from None
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -296,7 +296,7 @@ def _base(file: object, inside: Mapping[str, Any], path: Path) -> tuple[Config, 
     config = Config() if file is None else Config.load(path.parent / file)
     added = _flat(inside)
     _refuse_own(added, "base", str(path))
-    named = set() if file is None else set(_flat(tomllib.loads((path.parent / file).read_text("utf-8"))))
+    named = set() if file is None else set(_flat(tomllib.loads((path.parent / file).read_text("utf-8-sig"))))
     return Config.from_flat(config.to_flat() | added, f"{path}: base"), named | set(added)
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 
 import fedstyle_secure
 from fedstyle_secure.accounts import withdraw
+from fedstyle_secure.audit.scene import Scene
+from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, FederationError, RunError
 from fedstyle_secure.federation.artist import Studio
@@ -20,6 +22,7 @@ from fedstyle_secure.federation.platform import _learn_public
 from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import solve
+from fedstyle_secure.report.formats import report
 from fedstyle_secure.runs import RunFolder, read_arrays
 from fedstyle_secure.studios import claim, studio_home, studios_root
 from fedstyle_secure.style.encoders import encoder_from_arrays
@@ -288,7 +291,8 @@ def folder_of(tiny, root):
             rows.append(f"{artist}/sketch-{i}.png,{artist},{'train' if i < count else 'test'}")
     (root / "split.csv").write_text("\n".join(rows) + "\n")
     settings = ["gallery.source=folder", f"gallery.path={root}", "gallery.public=open"]
-    return tiny.override([*settings, "styles.source=vocabulary"])
+    of_atelier = ["gallery.artists=16", "gallery.public_artists=16", "gallery.pictures=60"]
+    return tiny.override([*settings, *of_atelier, "styles.source=vocabulary"])
 
 
 def test_the_wire_carries_no_picture_count_or_file_name(tiny, tmp_path, monkeypatch):
@@ -588,3 +592,38 @@ def test_shares_that_leave_in_clear_give_nobody_a_figure(tiny, tmp_path):
     later = fedstyle_secure.train(tiny.override(ARTIST), tmp_path / "later").summary["privacy"]
     assert later["epsilon_artist_max"] <= 4.0
     assert later["per_artist"][0]["lifetime_epsilon_artist"] is None
+
+
+def test_consent_of_a_name_with_a_comma_is_that_artists_alone(tiny, tmp_path):
+    """Before, cards of Abbey and of Edwin were published, who did not consent."""
+    names = ["Abbey, Edwin", "Abbey", "Edwin", " zed ", "open"]
+    source = fedstyle_secure.open_gallery(tiny.gallery)
+    for name, artist in zip(names, (*source.artists, source.public_artists[0]), strict=True):
+        (tmp_path / "art" / name).mkdir(parents=True)
+        for i, picture in enumerate(source.portfolio(artist).pictures):
+            Image.fromarray(picture).save(tmp_path / "art" / name / f"{i}.png")
+    of_atelier = ["gallery.artists=16", "gallery.public_artists=16", "gallery.pictures=60"]
+    folder = ["gallery.source=folder", f"gallery.path={tmp_path / 'art'}", "gallery.public=open"]
+    config = tiny.override([*of_atelier, *folder, "run.rounds=1", 'audit.record=[" zed "]'])
+
+    for text in ("Abbey, Edwin", "Abbey,Edwin", "zed"):
+        with pytest.raises(ConfigError, match=r"cards\.consent = .* is not clear, as there is an artist"):
+            fedstyle_secure.train(config.override([f"cards.consent={text}"]), tmp_path / "unclear")
+    with pytest.raises(ConfigError, match=r"cards\.consent: 'Edwn' is no artist.*did you mean 'Edwin'"):
+        fedstyle_secure.train(config.override(["cards.consent=Edwn"]), tmp_path / "unclear")
+    assert not list((tmp_path / "studios").glob("*/ledger.jsonl"))
+
+    config = config.override([f"cards.consent={json.dumps(names[:1])}"])
+    run = fedstyle_secure.train(config, tmp_path / "run")
+    fedstyle_secure.train(config, tmp_path / "run", resume=True)
+    with np.load(run.folder.prototypes_file) as stored:
+        assert tuple(stored["artists"]) == ("Abbey, Edwin",)
+    kinds = {name: {entry.kind for entry in ledger(run.folder, name).entries} for name in names[:4]}
+    assert [name for name, found in kinds.items() if "card" in found] == ["Abbey, Edwin"]
+    kept = run.folder.config()
+    assert (kept.cards.consent, kept.audit.record) == (("Abbey, Edwin",), (" zed ",))
+    assert Scene(run.folder, AuditSettings()).config.cards.consent == ("Abbey, Edwin",)
+    pages = report(run.folder.path, ("json",))
+    assert "Consent to publish a style card" in pages[0].read_text()
+    withdraw(run.folder, "Abbey, Edwin")
+    assert not ledger(run.folder, "Abbey").withdrawal

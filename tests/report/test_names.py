@@ -252,6 +252,7 @@ def called_so(tmp_path_factory):
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder, "check_name", lambda name, what: None)
+        patch.setattr(folder, "check_artist", lambda name, what: None)
         return fedstyle_secure.train(Config().override(settings), root / "runs" / "small").folder
 
 

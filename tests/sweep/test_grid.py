@@ -155,7 +155,7 @@ def test_a_grid_written_and_read_back_has_the_same_cells(grid_of, tmp_path):
             "how": [{"name": "a b", "secure_sum.enabled": False}, {"name": "c", "run.rounds": 3}],
         },
         {"audit": {"targets": 9}, "name": "mine", "processes": 3},
-        {"gallery.public": "x, y"},
+        {"gallery.source": "folder", "gallery.public": "x, y"},
     )
     path = tmp_path / "again.toml"
     path.write_text(grid.to_toml(), encoding="utf-8")

@@ -91,7 +91,7 @@ def test_a_damaged_ledger_leaves_no_figure_at_all(tmp_path):
 def begun(root, name, source="atelier", seed=0):
     """A run as it begins."""
     run = RunFolder(root / name / "run")
-    gallery = {"gallery.source": source, "gallery.seed": seed, "gallery.path": "x"}
+    gallery = {"gallery.source": source, "gallery.seed": seed}
     run.begin(Config.from_flat(Config().to_flat() | gallery), resume=False, force=False)
     return run
 
