@@ -15,7 +15,7 @@ import numpy as np
 from fedstyle_secure.errors import GalleryError
 from fedstyle_secure.galleries.base import Portfolio, Skipped
 from fedstyle_secure.galleries.pictures import MAX_PIXELS, PictureError, decode_picture
-from fedstyle_secure.names import Names
+from fedstyle_secure.names import Names, nfc
 
 OnBad = Literal["refuse", "skip"]
 SKIP_HINT = 'set gallery.on_bad = "skip" to leave it out'
@@ -234,10 +234,10 @@ def public_artists(public: Sequence[str], known: Collection[str]) -> tuple[str, 
     """
     if isinstance(public, Names):
         public.refuse_unclear("gallery.public", known)
-    for name in public:
-        if name not in known:
-            raise unknown_artist(name, known, "public artist")
-    return tuple(sorted(set(public)))
+    names = {nfc(name) for name in public}
+    for name in sorted(names - set(known)):
+        raise unknown_artist(name, known, "public artist")
+    return tuple(sorted(names))
 
 
 def unknown_artist(name: str, known: Iterable[str], what: str = "artist") -> GalleryError:

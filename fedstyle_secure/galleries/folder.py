@@ -153,6 +153,7 @@ class FolderGallery(Gallery):
             GalleryError: The artist is unknown, a picture is bad and `on_bad` is "refuse", or too few are
                 left.
         """
+        artist = nfc(artist)
         if artist not in self.artists and artist not in self.public_artists:
             raise unknown_artist(artist, (*self.artists, *self.public_artists))
         skipped = list(self._listing[artist].left_out)

@@ -123,6 +123,7 @@ class HubGallery(Gallery):
             GalleryError: The artist is unknown, a picture is bad and `on_bad` is "refuse", too few are left,
                 or a row refers to a file outside the dataset.
         """
+        artist = nfc(artist)
         if artist not in self.artists and artist not in self.public_artists:
             raise unknown_artist(artist, (*self.artists, *self.public_artists))
         rows = self._partitioner.load_partition(self._ids[artist])

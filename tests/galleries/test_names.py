@@ -142,6 +142,8 @@ def test_names_are_compared_in_one_coding(tmp_path: Path) -> None:
     gallery = FolderGallery(folders(tmp_path, nfd, "Bela"), size=16)
     assert gallery.artists == ("Bela", nfc)
     assert gallery.portfolio(nfc).names[0] == f"{nfd}/0.png"
+    assert gallery.portfolio(nfd).artist == nfc
+    assert FolderGallery(tmp_path, size=16, public=[nfd]).public_artists == (nfc,)
     for written in (nfc, nfd):
         section = Config().override(
             ["gallery.source=folder", f"gallery.path={tmp_path}", f"gallery.public={written}"]
