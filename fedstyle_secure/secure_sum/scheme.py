@@ -15,7 +15,7 @@ import numpy as np
 
 from fedstyle_secure.errors import SecureSumError
 from fedstyle_secure.secure_sum import seal
-from fedstyle_secure.secure_sum.profiles import Profile
+from fedstyle_secure.secure_sum.profiles import MOST_ARTISTS, Profile
 from fedstyle_secure.secure_sum.wire import Kind, decode, encode
 
 _DOMAIN = b"fedstyle_secure public key v1\0"
@@ -183,10 +183,8 @@ class Accumulator:
         Raises:
             SecureSumError: Malformed, or one more than the noise allows.
         """
-        if self._count >= self._profile.most_artists:
-            raise SecureSumError(
-                f"a sum holds at most {self._profile.most_artists} uploads; the noise allows no more"
-            )
+        if self._count >= MOST_ARTISTS:
+            raise SecureSumError(f"a sum holds at most {MOST_ARTISTS} uploads; the noise allows no more")
         residues = decode(Kind.BODY, self._profile, body, self._blocks)
         if self._sum:
             for total, section, prime in zip(self._sum, residues, self._profile.data_primes, strict=True):
