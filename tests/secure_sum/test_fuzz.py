@@ -202,7 +202,7 @@ def test_what_a_signed_mutation_adds_up_to_is_refused_or_within_the_artists_own_
     victim = wide.artists[0]
     outcomes = Counter()
     for epoch in range(4):
-        wide.public = wide.opener.begin(RUN, epoch, wide.terms)
+        wide.opener.begin(RUN, epoch, wide.terms)
         values = wide.values(seed=epoch)
         attempt = wide.attempt(round=epoch, epoch=epoch).seal(values)
         others = [attempt.uploads[a].body for a in wide.artists[1:]]
@@ -218,7 +218,7 @@ def test_what_a_signed_mutation_adds_up_to_is_refused_or_within_the_artists_own_
         if isinstance(opening, Refusal):
             outcomes[opening.code] += 1
             assert opening.code in (Code.BUDGET, Code.RANGE)
-            assert not (wide.opener._folder(RUN, epoch) / "secret.key").exists()
+            assert not attempt.key_file.exists()
             continue
         share = opening.total - sum(v for a, v in values.items() if a != victim)
         assert (share >= -(2**15)).all()
