@@ -203,7 +203,7 @@ class Opener:
         context: str = UNBOUND,
         settings: str = UNBOUND,
     ) -> tuple[SignedManifest, bytes]:
-        """Sign the manifest of an attempt, with a fresh key; one for each attempt, and the same if asked again.
+        """Sign the manifest of an attempt, with a fresh key; one an attempt, and the same one if asked again.
 
         The keys of the round's earlier attempts are erased.
 
@@ -304,7 +304,7 @@ class Opener:
             return sign_manifest(manifest, self._identity), public
 
     def _with_key(self, manifest: Manifest) -> tuple[Manifest, bytes]:
-        """The manifest with a fresh key's fingerprint, which is the round's newest from now on; and the key."""
+        """The manifest with a fresh key's fingerprint, from now on the round's newest; and the public key."""
         # What a process left that was killed before the journal knew of it; nobody saw that key.
         self._sweep()
         public, secret = make_keys(manifest.layout.profile)
@@ -435,8 +435,8 @@ class Opener:
         for record in self._journal.refresh():
             if record.get("event") == "begin" and record.get("version") != VERSION:
                 raise SecureSumError(
-                    f"{self._home}: journal.jsonl was begun by another version of this program, whose keys are "
-                    "not opened any more; end its runs, then remove journal.jsonl and the folders beside it"
+                    f"{self._home}: journal.jsonl was begun by another version of this program, under whose "
+                    "keys nothing is opened any more; end its runs, then remove journal.jsonl and epochs/"
                 )
             self._apply(record)
 

@@ -104,9 +104,9 @@ def plan(values: int, bits: int, artists: int) -> Layout:
     if not layouts:
         most = max(_capacity(profile) for profile in PROFILES.values())
         raise SecureSumError(
-            f"a sum of {artists} artists at {bits} bits does not fit the {most.bit_length()} bits that a slot "
-            f"has for values: at most {((most - 1) // artists + 1).bit_length() - 1} bits for {artists} "
-            f"artists, or at most {(most - 1) // ((1 << bits) - 1)} artists at {bits} bits"
+            f"a sum of {artists} artists at {bits} bits does not fit the {most.bit_length()} bits that a "
+            f"slot has for values: at most {((most - 1) // artists + 1).bit_length() - 1} bits for "
+            f"{artists} artists, or at most {(most - 1) // ((1 << bits) - 1)} artists at {bits} bits"
         )
     return min(layouts, key=lambda layout: layout.upload_bytes)
 

@@ -407,13 +407,17 @@ def test_a_false_announcement_leaves_its_sender_out_and_nobody_else(tiny, tmp_pa
     assert run.folder.metrics()[0]["sum"]["artists"] == (3 if lie == "another name" else 4)
 
 
-def test_keys_are_erased_also_where_the_last_sum_was_refused(tiny, tmp_path, monkeypatch):
+def test_keys_are_erased_also_where_the_last_sum_was_never_opened(tiny, tmp_path, monkeypatch):
+    waiting = []
+
     def drop(message, reply):
         if reply.has_content() and "upload" in reply.content:
+            waiting.extend((tmp_path / "studios").rglob("secret.key"))
             del reply.content["upload"]
 
     tap(monkeypatch, drop)
     run = fedstyle_secure.train(tiny, tmp_path / "run")
     assert run.folder.metrics()[0]["sum"]["artists"] == 0
-    assert list((tmp_path / "studios").rglob("public.key"))
-    assert not list((tmp_path / "studios").rglob("secret.key"))
+    assert waiting
+    assert not list((tmp_path / "studios").rglob("*.key.*"))
+    assert not [path for name in ("secret.key", "public.key") for path in (tmp_path / "studios").rglob(name)]

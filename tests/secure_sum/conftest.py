@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -128,3 +129,9 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     return make_world()
+
+
+@pytest.fixture(scope="session")
+def naive(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    """The usual recipe as a peer, the attack on it, and its arithmetic, from `benchmarks/naive_ckks.py`."""
+    return benchmark_module("naive_ckks")
