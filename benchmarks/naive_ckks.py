@@ -98,7 +98,7 @@ class Transform:
         return result
 
     def points(self, slots: np.ndarray) -> np.ndarray:
-        """SEAL's slots of a plaintext, two rows at the powers of 3 and their inverses, in the order of points."""
+        """SEAL's slots, two rows at the powers of 3 and their inverses, in the order of points."""
         values = np.empty(2 * self.degree, dtype=object)
         powers = np.array([pow(3, index, 2 * self.degree) for index in range(self.degree // 2)])
         values[powers] = slots[: self.degree // 2]

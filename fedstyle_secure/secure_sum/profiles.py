@@ -65,9 +65,8 @@ class Profile:
         (e u + e0 + e1 s) / P + r0 + r1 s + r2: s, u uniform on {-1, 0, 1}, e of deviation below 3.3, and
         the roundings r uniform on [-1/2, 1/2], which is sub-Gaussian with its own variance 1/12 (r2 is that
         of the plaintext, which a mask makes uniform). |s|^2 is taken 9 standard deviations above its mean
-        2N/3.
-        Encryptions are independent but for s, so variances add, and P(|x| > B) <= 2 exp(-B^2 / 2 sigma^2) over
-        N coefficients.
+        2N/3. Encryptions are independent but for s, so variances add, and for each of N coefficients
+        P(|x| > B) <= 2 exp(-B^2 / 2 sigma^2).
 
         It bounds how often honest sums are refused, not what is opened: noise beyond the modulus changes a
         coefficient of the plaintext and with it every slot, which the redundancy of the slots finds.

@@ -47,8 +47,8 @@ def unit_artist(artists: int) -> Terms:
     """What a run with the unit artist agrees on, its range and bits from the mechanism."""
     config = Config().override(["privacy.unit=artist", f"privacy.min_cohort={artists}"])
     plan = solve(config, ROW_NORM, artists)
-    number = min(plan.schedule.sums)
-    summed = round_sum(config, plan, number, {"head": (100, 96)}, styles=12, dim=96, artists=artists)
+    number = max(plan.schedule.sums)
+    summed = round_sum(config, plan, number, {"head": (128, 97)}, styles=12, dim=96, artists=artists)
     return summed.terms
 
 
