@@ -134,8 +134,6 @@ def encrypt(public: PublicKey, slots: np.ndarray) -> bytes:
     Raises:
         SecureSumError: Wrong shape or out of range.
     """
-    import tenseal
-
     profile = public.profile
     modulus = profile.plain_modulus
     slots = np.asarray(slots)
@@ -145,14 +143,9 @@ def encrypt(public: PublicKey, slots: np.ndarray) -> bytes:
         )
     if int(slots.min()) < 0 or int(slots.max()) >= modulus:
         raise SecureSumError(f"slots must lie in [0, {modulus})")
-    context = _encryption_context(public)
     signed = slots.astype(np.int64)
     signed[signed > modulus // 2] -= modulus
-    blocks = [
-        seal.vector_words(profile, tenseal.bfv_vector(context, block.tolist()).serialize())
-        for block in signed.reshape(-1, profile.degree)
-    ]
-    words = np.stack(blocks)
+    words = seal.encrypted_words(profile, _encryption_context(public), signed.reshape(-1, profile.degree))
     return encode(Kind.BODY, profile, [words[:, :, prime] for prime in range(words.shape[2])])
 
 

@@ -146,7 +146,9 @@ def test_addition_is_seals_own(profile: Profile) -> None:
         )
         for body in bodies
     ]
-    theirs = seal.vector_words(profile, (vectors[0] + vectors[1] + vectors[2]).serialize())
+    added_there = seal._read_field((vectors[0] + vectors[1] + vectors[2]).serialize(), 2)
+    prefix = seal._pair_prefix(profile, profile.data_primes, transformed=False)
+    theirs = seal._taken(added_there, prefix, (2, len(profile.data_primes), profile.degree))
     np.testing.assert_array_equal(ours, theirs)
 
 

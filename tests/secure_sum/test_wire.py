@@ -66,8 +66,8 @@ def test_frames_are_as_documented_and_come_back(profile: Profile, kind: Kind) ->
 
 
 def test_bodies_are_as_small_as_their_words() -> None:
-    """60-bit, twice 32-bit and twice 40-bit words: 15, 16 and 20 bytes a slot; 8 bytes a value at n = 1000,
-    b = 10."""
+    """Words of 60, of 48 and 16, and of twice 40 bits: 15, 16 and 20 bytes a slot; 8 bytes a value at
+    n = 1000, b = 10."""
     for profile in PROFILES.values():
         size = body_bytes(profile, 5)
         assert size == HEADER + 5 * profile.degree * profile.bytes_per_slot
