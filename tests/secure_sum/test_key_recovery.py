@@ -45,7 +45,8 @@ def full(artists: int, bits: int) -> Terms:
 @lru_cache
 def unit_artist(artists: int) -> Terms:
     """What a run with the unit artist agrees on, its range and bits from the mechanism."""
-    config = Config().override(["privacy.unit=artist", f"privacy.min_cohort={artists}"])
+    settings = ["privacy.unit=artist", f"privacy.min_cohort={artists}", "privacy.noise_multiplier=2"]
+    config = Config().override(settings)
     plan = solve(config, ROW_NORM, artists)
     number = max(plan.schedule.sums)
     summed = round_sum(config, plan, number, {"head": (128, 97)}, styles=12, dim=96, artists=artists)
