@@ -209,7 +209,9 @@ def _read_closing(body: bytes) -> Closing:
     """The closing in the bytes that are signed. Raises ValueError."""
     top = fields(parse(body, _MAX_LINE), _CLOSING)
     files = {name: unhex(value, 32).hex() for name, value in mapping(top["files"]).items()}
-    return Closing(text(top["run"]), unhex(top["settings"], 32).hex(), files, unhex(top["previous"], 32).hex())
+    return Closing(
+        text(top["run"]), unhex(top["settings"], 32).hex(), files, unhex(top["previous"], 32).hex()
+    )
 
 
 def _check_closing(lines: Sequence[bytes], opener: str) -> list[str]:
@@ -217,7 +219,7 @@ def _check_closing(lines: Sequence[bytes], opener: str) -> list[str]:
     try:
         body, signature = _split(lines[-1], "closing")
         if not verified(opener, signature, _CLOSING_DOMAIN, body):
-            raise ValueError("the opener's signature does not fit it")
+            return ["the opener's signature does not fit the closing"]
         closing = _read_closing(body)
     except ValueError as error:
         return [f"not a closing: {error}"]

@@ -189,6 +189,13 @@ def test_a_line_of_a_transcript_is_not_read_before_its_signature(opener, tmp_pat
     problems = transcript.verify(path, opener.public)
     assert [p.split(":")[0] for p in problems] == [f"line {i}" for i in range(1, len(lines) + 1)]
     assert "signature does not fit" in problems[1]
+    for closing, fault in (
+        (b'{"closing":' + DEEP, "not a closing: not a line"),
+        (b'{"closing":' + DEEP + b',"signature":"' + digits + b'"}', "signature does not fit the closing"),
+    ):
+        path.write_bytes(closing + b"\n")
+        (problem,) = transcript.verify(path, opener.public)
+        assert fault in problem
     body = b'{"entry":{},"signature":"' + digits + b'"}'
     with pytest.raises(ValueError, match="not a line"):
         transcript.shows(b" " * 2**24 + body, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=bool))
