@@ -97,6 +97,14 @@ class Transform:
             half *= 2
         return result
 
+    def points(self, slots: np.ndarray) -> np.ndarray:
+        """SEAL's slots, two rows at the powers of 3 and their inverses, in the order of points."""
+        values = np.empty(2 * self.degree, dtype=object)
+        powers = np.array([pow(3, index, 2 * self.degree) for index in range(self.degree // 2)])
+        values[powers] = slots[: self.degree // 2]
+        values[2 * self.degree - powers] = slots[self.degree // 2 : self.degree]
+        return values[2 * self.order + 1]
+
     def forward(self, coefficients: np.ndarray) -> np.ndarray:
         """Points of the polynomial with these integer coefficients; object arrays, shape (degree,)."""
         twisted = coefficients.astype(object) * self._powers(self.psi, self.degree) % self.prime

@@ -123,7 +123,7 @@ class Studio:
             raise Refusal(Code.TERMS)
         read = os.urandom if self._noisy() else self._rng(f"rounding\n{instruction.round}").bytes
         values = summed.encode(sealed.arrays, read)
-        return self._member(pin).seal(values, offer.signed, offer.announcements, offer.public)
+        return self._member(pin).seal(values, offer.signed, offer.announced(manifest), offer.public)
 
     def summed_kinds(self, instruction: Instruction) -> frozenset[str]:
         """Kinds of release that leave inside a sum only."""

@@ -87,11 +87,12 @@ class Desk:
             path = self._homes.get(artist, Path()) / IDENTITY
             if artist in self._homes and path.exists():
                 self._opener.enrol(artist, path.read_text(encoding="utf-8"))
-        public = self._opener.begin(place.run, place.epoch, terms)
-        signed = self._opener.manifest(
-            place.run, place.epoch, place.round, place.attempt, cohort, context, self._config.digest()
+        self._opener.begin(place.run, place.epoch, terms)
+        return manifest_record(
+            *self._opener.manifest(
+                place.run, place.epoch, place.round, place.attempt, cohort, context, self._config.digest()
+            )
         )
-        return manifest_record(signed, public)
 
     def open(self, record: RecordDict) -> RecordDict:
         """Open the sum of a whole cohort.
@@ -100,12 +101,7 @@ class Desk:
             FederationError: The request is malformed.
             SecureSumError: It is refused.
         """
-        request = read_open_request(record)
-        opening = self._opener.open(request)
-        manifest = request.signed.read(self.public)
-        if not self._comes_again(manifest.epoch, manifest.round):
-            # Nothing will be opened with this key any more, so it goes.
-            self._end(before=manifest.epoch + 1)
+        opening = self._opener.open(read_open_request(record))
         return opening_record(opening.total, opening.kept, opening.line)
 
     def close(self, record: RecordDict) -> RecordDict:
@@ -129,15 +125,6 @@ class Desk:
         """End the run's earlier epochs, also those whose last sum was never opened."""
         for epoch in range(before):
             self._opener.end(self._run, epoch)
-
-    def _comes_again(self, epoch: int, number: int) -> bool:
-        """Whether a later round of the plan is of the same epoch."""
-        rounds = range(number + 1, self._plan.schedule.rounds)
-        return any(
-            sums_something(self._config, self._plan, later)
-            and epoch_of(self._config, self._plan, later) == epoch
-            for later in rounds
-        )
 
     def _check(self, terms: Terms) -> None:
         """Refuse terms that are weaker than the settings, whatever the platform asks for."""

@@ -1,8 +1,11 @@
-"""The messages around an encrypted sum, as Flower records: bytes and texts only, read by key and type."""
+"""The messages around an encrypted sum, as Flower records: bytes and texts only, read by key and type.
+
+What is signed is not read here: it is cut by lengths that are known beforehand, and read by whoever has
+checked its signature. What nobody signs, the platform's questions, holds flat texts and bounded terms.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,13 +14,17 @@ import numpy as np
 from flwr.app import ConfigRecord, RecordDict
 
 from fedstyle_secure.errors import FederationError
+from fedstyle_secure.secure_sum.artist_side import ANNOUNCEMENT_BYTES
 from fedstyle_secure.secure_sum.encoding import canonical, mapping, parse, unhex
-from fedstyle_secure.secure_sum.manifest import SignedManifest, Terms
+from fedstyle_secure.secure_sum.identity import SIGNATURE_BYTES
+from fedstyle_secure.secure_sum.manifest import Manifest, SignedManifest, Terms
 from fedstyle_secure.secure_sum.messages import Receipt, Request, Upload
+from fedstyle_secure.secure_sum.profiles import MOST_ARTISTS
 
-_MAX_TERMS = 2**16
+_MAX_TERMS = 2**12
 _MAX_FILES = 2**22
-_T = TypeVar("_T", str, int, bytes)
+_DIGEST_BYTES = 32
+_T = TypeVar("_T", str, int, bytes, list)
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Place:
 
     Attributes:
         run: Identity of the run.
-        epoch: Of the opener's key; another one wherever another vector is summed than before.
+        epoch: Another one wherever another vector is summed than before.
         round: Of the run.
         attempt: At the round.
     """
@@ -59,12 +66,28 @@ class Offer:
     Attributes:
         signed: The opener's manifest.
         public: The public encryption key.
-        announcements: Every artist's, by name.
+        announcements: Every artist's, one after the other in the order of the manifest's roster.
     """
 
     signed: SignedManifest
     public: bytes
-    announcements: Mapping[str, bytes]
+    announcements: bytes
+
+    @classmethod
+    def of(
+        cls, signed: SignedManifest, manifest: Manifest, public: bytes, announced: Mapping[str, bytes]
+    ) -> Offer:
+        """The offer of a manifest to all of its artists; each announced `ANNOUNCEMENT_BYTES` bytes."""
+        return cls(signed, public, b"".join(announced[artist] for artist in manifest.artists))
+
+    def announced(self, manifest: Manifest) -> dict[str, bytes]:
+        """What each artist of the manifest, whose signature has been checked, announced.
+
+        Raises:
+            FederationError: Not as many as the roster has artists.
+        """
+        data = _cut(self.announcements, ANNOUNCEMENT_BYTES, len(manifest.roster), "offer: 'announcements'")
+        return dict(zip(manifest.artists, data, strict=True))
 
     def add_to(self, record: RecordDict) -> None:
         """Put it into an instruction's record."""
@@ -73,7 +96,7 @@ class Offer:
                 "manifest": self.signed.data,
                 "signature": self.signed.signature,
                 "public": self.public,
-                "announcements": json.dumps({name: data.hex() for name, data in self.announcements.items()}),
+                "announcements": self.announcements,
             }
         )
 
@@ -83,20 +106,15 @@ class Offer:
         if "offer" not in record:
             return None
         values = _values(record, "offer")
-        try:
-            named = json.loads(_get(values, "announcements", str))
-            announcements = {str(name): bytes.fromhex(data) for name, data in named.items()}
-        except (ValueError, TypeError, AttributeError):
-            raise FederationError("offer: 'announcements' is malformed") from None
         signed = SignedManifest(_get(values, "manifest", bytes), _get(values, "signature", bytes))
-        return cls(signed, _get(values, "public", bytes), announcements)
+        return cls(signed, _get(values, "public", bytes), _get(values, "announcements", bytes))
 
 
 def manifest_request(place: Place, cohort: tuple[str, ...], terms: Terms, context: str) -> RecordDict:
     """What the platform asks the opener for before a sum; `context` is the digest of the instruction."""
     record = place.to_record()
     record["cohort"] = ConfigRecord(
-        {"artists": json.dumps(cohort), "terms": canonical(terms.to_json()), "context": context}
+        {"artists": list(cohort), "terms": canonical(terms.to_json()), "context": context}
     )
     return record
 
@@ -104,11 +122,11 @@ def manifest_request(place: Place, cohort: tuple[str, ...], terms: Terms, contex
 def read_manifest_request(record: RecordDict) -> tuple[Place, tuple[str, ...], Terms, str]:
     """The inverse. Raises FederationError, or SecureSumError for terms that cannot be."""
     values = _values(record, "cohort")
+    cohort = _names(values)
     try:
-        cohort = tuple(str(artist) for artist in json.loads(_get(values, "artists", str)))
         terms = Terms.from_json(parse(_get(values, "terms", bytes), _MAX_TERMS))
-    except (ValueError, TypeError):
-        raise FederationError("cohort: malformed") from None
+    except ValueError:
+        raise FederationError("cohort: 'terms' is malformed") from None
     return Place.from_record(record), cohort, terms, _get(values, "context", str)
 
 
@@ -159,14 +177,16 @@ def read_upload(record: RecordDict, artist: str) -> Upload | None:
 
 def open_request(request: Request) -> RecordDict:
     """What the platform asks the opener to open."""
-    receipts = [[r.artist, r.manifest, r.body, r.signature.hex()] for r in request.receipts]
+    receipts = request.receipts
     return RecordDict(
         {
             "request": ConfigRecord(
                 {
                     "manifest": request.signed.data,
                     "signature": request.signed.signature,
-                    "receipts": json.dumps(receipts),
+                    "artists": [receipt.artist for receipt in receipts],
+                    "bodies": b"".join(bytes.fromhex(receipt.body) for receipt in receipts),
+                    "signatures": b"".join(receipt.signature for receipt in receipts),
                     "total": request.total,
                     "uploads": b"".join(request.uploads) if request.uploads is not None else b"",
                 }
@@ -176,23 +196,20 @@ def open_request(request: Request) -> RecordDict:
 
 
 def read_open_request(record: RecordDict) -> Request:
-    """The inverse. Raises FederationError."""
+    """The inverse; every receipt is for the manifest that comes with it. Raises FederationError."""
     values = _values(record, "request")
-    try:
-        receipts = tuple(
-            Receipt(str(artist), str(manifest), str(body), bytes.fromhex(signature))
-            for artist, manifest, body, signature in json.loads(_get(values, "receipts", str))
-        )
-    except (ValueError, TypeError):
-        raise FederationError("request: 'receipts' is malformed") from None
-    total, joined = _get(values, "total", bytes), _get(values, "uploads", bytes)
-    uploads = None
-    if joined:
-        if not total or len(joined) % len(total):
-            raise FederationError("request: 'uploads' is not a whole number of bodies")
-        size = len(total)
-        uploads = [joined[i : i + size] for i in range(0, len(joined), size)]
     signed = SignedManifest(_get(values, "manifest", bytes), _get(values, "signature", bytes))
+    artists = _names(values)
+    bodies = _cut(_get(values, "bodies", bytes), _DIGEST_BYTES, len(artists), "request: 'bodies'")
+    signatures = _cut(
+        _get(values, "signatures", bytes), SIGNATURE_BYTES, len(artists), "request: 'signatures'"
+    )
+    receipts = tuple(
+        Receipt(artist, signed.digest, body.hex(), signature)
+        for artist, body, signature in zip(artists, bodies, signatures, strict=True)
+    )
+    total, joined = _get(values, "total", bytes), _get(values, "uploads", bytes)
+    uploads = _cut(joined, len(total), len(artists), "request: 'uploads'") if joined else None
     return Request(signed, receipts, total, uploads)
 
 
@@ -244,6 +261,20 @@ def read_opening(record: RecordDict, terms: Terms) -> tuple[np.ndarray, np.ndarr
     if total.shape != (terms.values,) or kept.shape != (terms.groups.styles if terms.groups else 0,):
         raise FederationError("opening: not of the size that the terms say")
     return total, kept, _get(values, "line", bytes)
+
+
+def _names(values: ConfigRecord) -> tuple[str, ...]:
+    names = _get(values, "artists", list)
+    if len(names) > MOST_ARTISTS or not all(type(name) is str for name in names):
+        raise FederationError(f"'artists' must be at most {MOST_ARTISTS} names")
+    return tuple(names)
+
+
+def _cut(data: bytes, size: int, count: int, what: str) -> list[bytes]:
+    """`count` pieces of `size` bytes, or FederationError naming what they are."""
+    if len(data) != size * count:
+        raise FederationError(f"{what} must be {count} times {size} bytes")
+    return [data[i * size : (i + 1) * size] for i in range(count)]
 
 
 def _values(record: RecordDict, name: str) -> ConfigRecord:

@@ -146,7 +146,7 @@ class Counter:
 
         Args:
             wanted: What is summed.
-            epoch: Of the opener's key.
+            epoch: Another one wherever another vector is summed than before.
             number: The round.
             context: Digest of the instruction that the artists get.
             nodes: Artists' nodes to ask.
@@ -166,10 +166,12 @@ class Counter:
             signed, public = read_manifest(self._ask_opener(request, "query.manifest", f"round {number}"))
             try:
                 manifest = signed.read(self.opener)
+                if manifest.artists != cohort:
+                    raise NotOpened(f"round {number}: the opener's manifest names another cohort")
                 false = {n for a, (n, data) in announced.items() if not announces(manifest, a, data)}
                 if not false:
-                    announcements = {artist: data for artist, (_, data) in announced.items()}
-                    return Attempt(place, Offer(signed, public, announcements), self.opener)
+                    said = {artist: data for artist, (_, data) in announced.items()}
+                    return Attempt(place, Offer.of(signed, manifest, public, said), self.opener)
             except SecureSumError as error:
                 raise NotOpened(f"round {number}: the opener's manifest: {error}") from None
             asked -= false

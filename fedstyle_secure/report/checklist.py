@@ -67,7 +67,9 @@ def _flow(facts: Facts) -> list[Block]:
         i, line = places[0], facts.metrics[places[0]]
         every = " ".join(f"metrics.jsonl#/{j}/round" for j in places)
         sealed: Line = ["nothing"]
-        if line["sum"]:
+        if line["sum"] and not line["sum"]["artists"]:
+            sealed = ["a sum that was not opened"]
+        elif line["sum"]:
             values = facts.sources.figure(f"metrics.jsonl#/{i}/sum/upload_bytes", "whole")
             sealed = [values, " bytes an artist, the same for all"]
         rows.append(
@@ -95,7 +97,7 @@ def _flow(facts: Facts) -> list[Block]:
 def _alike(facts: Facts) -> list[list[int]]:
     groups: dict[str, list[int]] = {}
     for i, line in enumerate(facts.metrics):
-        sealed = line["sum"]["upload_bytes"] if line["sum"] else None
+        sealed = line["sum"].get("upload_bytes", 0) if line["sum"] else None
         groups.setdefault(repr((line["releases"], line["replies"], sealed)), []).append(i)
     return list(groups.values())
 

@@ -169,8 +169,8 @@ class Member:
         self._refuse_used(manifest.run, place)
         sealed = self._sealed()
         last = sealed.get(manifest.run)
-        if last is not None and last.epoch == manifest.epoch and last.fingerprint != manifest.fingerprint:
-            raise Refusal(Code.PUBLIC_KEY, "it changed within the epoch")
+        if last is not None and last.fingerprint == manifest.fingerprint:
+            raise Refusal(Code.PUBLIC_KEY, "it was that of another attempt; every attempt has its own")
         pending = self._pending()
         if pending is None or pending.attempt != (manifest.run, *place):
             raise Refusal(Code.NO_MASK_KEY)

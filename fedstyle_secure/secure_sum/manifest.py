@@ -28,7 +28,7 @@ from fedstyle_secure.secure_sum.encoding import (
 from fedstyle_secure.secure_sum.identity import Identity, verified
 from fedstyle_secure.secure_sum.packing import Layout, plan
 
-VERSION = 1
+VERSION = 2
 UNBOUND = "0" * 64
 """Context of a sum whose artists were asked nothing in particular."""
 
@@ -216,10 +216,10 @@ class Manifest:
 
     Attributes:
         run: Names the run, and the vector where a run sums several.
-        epoch: From 0; the opener's key lives for one.
+        epoch: From 0; terms stay the same within one.
         round: From 0.
         attempt: From 0; a dropout means another attempt with the survivors.
-        fingerprint: Of the public key, 64 hexadecimal digits.
+        fingerprint: Of this attempt's own public key, 64 hexadecimal digits.
         roster: (artist, public identity key) of exactly the artists that are summed, sorted by artist.
         terms: The epoch's terms.
         context: SHA-256 of what every artist was asked under, 64 hexadecimal digits, so that all of one sum
@@ -323,8 +323,13 @@ class SignedManifest:
     data: bytes
     signature: bytes
 
+    @property
+    def digest(self) -> str:
+        """`Manifest.digest`, of bytes that need not be read for it."""
+        return digest(_DOMAIN, self.data).hex()
+
     def read(self, opener: str) -> Manifest:
-        """The manifest, once its signature is checked: unsigned bytes are not even parsed.
+        """The manifest: length first, then the signature; unsigned bytes are not even parsed.
 
         Args:
             opener: The pinned public key of the opener.
@@ -332,6 +337,8 @@ class SignedManifest:
         Raises:
             Refusal: OPENER_SIGNATURE or MANIFEST.
         """
+        if len(self.data) > _MAX_BYTES:
+            raise Refusal(Code.MANIFEST, f"more than {_MAX_BYTES} bytes")
         if not verified(opener, self.signature, _DOMAIN, self.data):
             raise Refusal(Code.OPENER_SIGNATURE)
         return Manifest.from_bytes(self.data)

@@ -1,9 +1,11 @@
-"""The opener: holds the secret key of an epoch, and opens one thing with it only.
+"""The opener: makes a key for every attempt at a sum, and opens one thing with it only.
 
 One thing is the sum of a whole signed cohort, once a round, of at least k_min artists, added up again by
-itself. BFV is malleable and its decryption is an oracle for whoever may choose ciphertexts: opening a
-ciphertext of somebody's making can give the key away. Hence every check comes before the key is touched,
-a sum that decrypts to what honest uploads cannot make ends the epoch, and nobody is told why beyond a code.
+itself. BFV is malleable and its decryption is an oracle for whoever may choose ciphertexts, and one artist
+of the cohort may: it signs what it likes. Hence a key is used for one opening at most and then erased, so
+that no answer is of use for another; every slot of a sum has redundancy, so that an answer to what honest
+uploads cannot make is a refusal; every other check comes before the key is touched; and nobody is told why
+beyond a code.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import hmac
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,11 +25,13 @@ import numpy as np
 from fedstyle_secure.errors import SecureSumError
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.encoding import canonical, digest, integer, items, mapping, parse, text, unhex
-from fedstyle_secure.secure_sum.files import create, erase, locked, private_folder, replace
+from fedstyle_secure.secure_sum.files import create, erase, locked, private_folder
+from fedstyle_secure.secure_sum.files import replace as overwrite
 from fedstyle_secure.secure_sum.identity import Identity, same
 from fedstyle_secure.secure_sum.journal import Journal
 from fedstyle_secure.secure_sum.manifest import (
     UNBOUND,
+    VERSION,
     Manifest,
     SignedManifest,
     Terms,
@@ -46,7 +50,7 @@ from fedstyle_secure.secure_sum.transcript import (
     result_digest,
     start_digest,
 )
-from fedstyle_secure.secure_sum.vault import fetch, keep
+from fedstyle_secure.secure_sum.vault import Vault
 
 _MAX_ROSTER = 2**24
 _T = TypeVar("_T")
@@ -71,13 +75,21 @@ class Opening:
     line: bytes
 
 
+@dataclass(frozen=True)
+class _Issued:
+    """The newest attempt of a round: the digest of its manifest, and its key's fingerprint."""
+
+    attempt: int
+    digest: str
+    fingerprint: str
+
+
 @dataclass
 class _EpochState:
     terms: Terms
-    fingerprint: str
     ended: bool = False
-    issued: dict[int, tuple[int, str]] = field(default_factory=dict)
-    """By round: the newest attempt, and the digest of its manifest."""
+    issued: dict[int, _Issued] = field(default_factory=dict)
+    """By round."""
     opened: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """By round: the cohort that was opened, or tried."""
 
@@ -92,23 +104,24 @@ class Opener:
             home: The opener's own folder; made with 0700 if it is not there.
             passphrase: Opens the secret keys on disk; or the content of a key file kept elsewhere.
             recompute_limit: Bytes of uploads in a round up to which the opener insists on adding them up
-                itself. Above, it opens the platform's sum: the masks still hide every part of a cohort, but
-                a platform that lies about the sum can then try to draw the epoch's key out of it.
+                itself. Above, it opens the platform's sum: the masks still hide every part of a cohort, and
+                a platform that lies about the sum can do no more than an artist of the cohort.
 
         Raises:
             SecureSumError: The folder or the identity key is open to others, or the journal is damaged.
         """
         self._home = private_folder(home)
-        self._passphrase = passphrase
+        self._vault = Vault(passphrase)
         self._limit = recompute_limit
         self._identity = Identity.load(home / "identity.key")
         self._journal = Journal(home / "journal.jsonl")
+        private_folder(home / "keys")
         self._epochs: dict[Epoch, _EpochState] = {}
         self._heads: dict[str, str] = {}
         self._closed: dict[str, str] = {}
-        self._secrets: dict[Epoch, SecretKey] = {}
         with locked(self._home):
             self._refresh()
+            self._sweep()
 
     @property
     def public(self) -> str:
@@ -137,55 +150,46 @@ class Opener:
                 raise Refusal(Code.ENROLMENT, "it is enrolled with another key", artist)
             if public in keys.values():
                 raise Refusal(Code.ENROLMENT, "another artist has this key", artist)
-            replace(self._home / "roster.json", canonical({**keys, artist: public}))
+            overwrite(self._home / "roster.json", canonical({**keys, artist: public}))
 
-    def begin(self, run: str, epoch: int, terms: Terms) -> bytes:
-        """Start an epoch with a key of its own; the same key again if it was started before.
-
-        Returns:
-            The public encryption key.
+    def begin(self, run: str, epoch: int, terms: Terms) -> None:
+        """Start an epoch, within which terms stay the same and cohorts may single nobody out. Beginning again
+        changes nothing.
 
         Raises:
             Refusal: EPOCH; it has ended, or the run was closed.
             SecureSumError: The terms do not fit any profile, or are not those that the epoch began with.
         """
         check_name(run, "run")
-        layout = terms.layout
         with locked(self._home):
             self._refresh()
             if run in self._closed:
                 raise Refusal(Code.EPOCH)
             state = self._epochs.get((run, epoch))
-            folder = self._folder(run, epoch)
             if state is None:
-                private_folder(folder)
-                # Left by a process that was killed before the journal knew of it; nobody saw that key.
-                erase(folder / "secret.key")
-                erase(folder / "public.key")
-                public, secret = make_keys(layout.profile)
-                keep(folder / "secret.key", secret.to_bytes(), self._passphrase, _bound_to(run, epoch))
-                create(folder / "public.key", public.to_bytes())
                 self._record(
                     {
                         "event": "begin",
+                        "version": VERSION,
                         "run": run,
                         "epoch": epoch,
                         "terms": terms.to_json(),
-                        "fingerprint": public.fingerprint,
                     }
                 )
-                self._secrets[run, epoch] = secret
             elif state.ended:
                 raise Refusal(Code.EPOCH)
             elif state.terms != terms:
                 raise SecureSumError(f"epoch {epoch} of {run!r} began with other terms; begin another epoch")
-            return (folder / "public.key").read_bytes()
 
     def end(self, run: str, epoch: int) -> None:
-        """End an epoch for good: its secret key is erased, and what was recorded under it stays closed."""
+        """End an epoch for good: keys of it that are left are erased, and what was recorded under them stays
+        closed."""
         with locked(self._home):
             self._refresh()
-            self._end(run, epoch)
+            state = self._epochs.get((run, epoch))
+            if state is not None and not state.ended:
+                self._record({"event": "end", "run": run, "epoch": epoch})
+            self._sweep()
 
     # What the platform asks for: errors are a code.
 
@@ -198,8 +202,10 @@ class Opener:
         cohort: Sequence[str],
         context: str = UNBOUND,
         settings: str = UNBOUND,
-    ) -> SignedManifest:
-        """Sign the manifest of an attempt; one for each attempt, and the same one if asked again.
+    ) -> tuple[SignedManifest, bytes]:
+        """Sign the manifest of an attempt, with a fresh key; one an attempt, and the same one if asked again.
+
+        The keys of the round's earlier attempts are erased.
 
         Args:
             run: As the epoch began.
@@ -209,6 +215,9 @@ class Opener:
             cohort: Enrolled artists, in any order.
             context: SHA-256 of what the artists are asked under.
             settings: SHA-256 of the run's settings, as the opener itself knows them.
+
+        Returns:
+            The manifest, and the public encryption key of this attempt.
 
         Raises:
             Refusal: EPOCH, STRANGER, DUPLICATE, TOO_FEW, TOO_MANY, OPENED, ATTEMPT, COHORT, MANIFEST or
@@ -220,8 +229,9 @@ class Opener:
         """Open the sum of a whole cohort.
 
         That a round is being opened is on the disk before the key is touched: whatever happens next, also to
-        the power, the round is not opened again. A sum with too much noise or values out of range ends the
-        epoch, so that nobody learns the key by trying.
+        the power, the round is not opened again, and the key is erased. Whoever touches a sum learns of a key
+        that is gone, and that it was refused, so that nobody learns a key by trying. A refused sum costs its
+        round; the next one has another key.
 
         Raises:
             Refusal: OPENER_SIGNATURE, MANIFEST, EPOCH, ATTEMPT, OPENED, SINGLE, TOO_FEW, TOO_MANY, STRANGER,
@@ -256,6 +266,7 @@ class Opener:
                 raise Refusal(Code.CLOSED)
             if run not in self._closed:
                 self._record({"event": "close", "run": run, "line": line_digest(line)})
+            self._sweep()
             return line
 
     def _issue(
@@ -267,7 +278,7 @@ class Opener:
         cohort: Sequence[str],
         context: str,
         settings: str,
-    ) -> SignedManifest:
+    ) -> tuple[SignedManifest, bytes]:
         with locked(self._home):
             state = self._epoch(run, epoch)
             seats = roster(self._roster(), cohort)
@@ -275,26 +286,50 @@ class Opener:
                 raise Refusal(Code.TOO_FEW)
             if len(seats) > state.terms.n_max:
                 raise Refusal(Code.TOO_MANY)
+            newest = state.issued.get(round)
+            again = newest is not None and newest.attempt == attempt
             try:
+                # Everything is checked before a key is made; the fingerprint of a new one is entered below.
+                fingerprint = newest.fingerprint if newest is not None and again else UNBOUND
                 manifest = Manifest(
-                    run, epoch, round, attempt, state.fingerprint, seats, state.terms, context, settings
+                    run, epoch, round, attempt, fingerprint, seats, state.terms, context, settings
                 )
             except SecureSumError:
                 raise Refusal(Code.MANIFEST) from None
             self._check_round(state, manifest, new=True)
-            if state.issued.get(round) != (attempt, manifest.digest):
-                self._record({**_event("manifest", manifest), "digest": manifest.digest})
-            return sign_manifest(manifest, self._identity)
+            if again:
+                public = (self._folder(manifest) / "public.key").read_bytes()
+            else:
+                manifest, public = self._with_key(manifest)
+            return sign_manifest(manifest, self._identity), public
+
+    def _with_key(self, manifest: Manifest) -> tuple[Manifest, bytes]:
+        """The manifest with a fresh key's fingerprint, from now on the round's newest; and the public key."""
+        # What a process left that was killed before the journal knew of it; nobody saw that key.
+        self._sweep()
+        public, secret = make_keys(manifest.layout.profile)
+        manifest = replace(manifest, fingerprint=public.fingerprint)
+        folder = private_folder(self._folder(manifest))
+        self._vault.keep(folder / "secret.key", secret.to_bytes(), _bound_to(manifest))
+        create(folder / "public.key", public.to_bytes())
+        self._record(
+            {
+                **_event("manifest", manifest),
+                "digest": manifest.digest,
+                "fingerprint": manifest.fingerprint,
+            }
+        )
+        self._sweep()
+        return manifest, public.to_bytes()
 
     def _open(self, request: Request) -> Opening:
         manifest = request.signed.read(self.public)
-        run, epoch = manifest.run, manifest.epoch
         with locked(self._home):
-            state = self._epoch(run, epoch)
+            state = self._epoch(manifest.run, manifest.epoch)
             self._check_round(state, manifest, new=False)
             _check_receipts(manifest, request)
             body = self._own_sum(manifest, request)
-            secret = self._secret(run, epoch)
+            secret = self._secret(manifest)
             self._record(
                 {**_event("open", manifest), "digest": manifest.digest, "cohort": list(manifest.artists)}
             )
@@ -302,19 +337,17 @@ class Opener:
                 total, kept = _decrypted(secret, body, manifest)
                 opening = self._opening(request, manifest, total, kept)
                 self._record({**_event("opened", manifest), "line": line_digest(opening.line)})
-            except BaseException:
-                self._end(run, epoch)
-                raise
+            finally:
+                self._sweep()
             return opening
 
     def _check_round(self, state: _EpochState, manifest: Manifest, new: bool) -> None:
         """One opening a round in all epochs, the newest attempt only, and no cohort that singles few out."""
-        epochs = (other for (run, _), other in self._epochs.items() if run == manifest.run)
-        if any(manifest.round in other.opened for other in epochs):
+        if self._tried(manifest.run, manifest.round):
             raise Refusal(Code.OPENED)
-        attempt, issued = state.issued.get(manifest.round, (-1, ""))
-        later = new and manifest.attempt > attempt
-        if not later and (manifest.attempt, manifest.digest) != (attempt, issued):
+        newest = state.issued.get(manifest.round)
+        later = new and (newest is None or manifest.attempt > newest.attempt)
+        if not later and (newest is None or manifest.digest != newest.digest):
             raise Refusal(Code.ATTEMPT)
         cohorts = [*state.opened.values(), manifest.artists]
         if not state.terms.differences_covered and smallest_difference(cohorts) < state.terms.k_min:
@@ -325,7 +358,7 @@ class Opener:
         layout = manifest.layout
         if len(request.total) != layout.upload_bytes:
             raise Refusal(Code.UPLOAD_SIZE)
-        public = (self._folder(manifest.run, manifest.epoch) / "public.key").read_bytes()
+        public = (self._folder(manifest) / "public.key").read_bytes()
         key = checked_key(public, manifest)
         if layout.upload_bytes * len(request.receipts) > self._limit:
             _add(Accumulator(key, layout.blocks), request.total)
@@ -362,19 +395,27 @@ class Opener:
             raise Refusal(Code.EPOCH)
         return state
 
-    def _secret(self, run: str, epoch: int) -> SecretKey:
-        if (run, epoch) not in self._secrets:
-            state = self._epochs[run, epoch]
-            data = fetch(self._folder(run, epoch) / "secret.key", self._passphrase, _bound_to(run, epoch))
-            self._secrets[run, epoch] = SecretKey.from_bytes(data, state.terms.layout.profile)
-        return self._secrets[run, epoch]
+    def _tried(self, run: str, round: int) -> bool:
+        """Whether a round was opened, or tried to, in whatever epoch."""
+        return any(round in state.opened for (of, _), state in self._epochs.items() if of == run)
 
-    def _end(self, run: str, epoch: int) -> None:
-        self._secrets.pop((run, epoch), None)
-        erase(self._folder(run, epoch) / "secret.key")
-        state = self._epochs.get((run, epoch))
-        if state is not None and not state.ended:
-            self._record({"event": "end", "run": run, "epoch": epoch})
+    def _secret(self, manifest: Manifest) -> SecretKey:
+        data = self._vault.fetch(self._folder(manifest) / "secret.key", _bound_to(manifest))
+        return SecretKey.from_bytes(data, manifest.layout.profile)
+
+    def _sweep(self) -> None:
+        """Erase every key but those of newest attempts that can still be opened."""
+        waiting = {
+            issued.fingerprint
+            for (run, _), state in self._epochs.items()
+            for round, issued in state.issued.items()
+            if not state.ended and run not in self._closed and not self._tried(run, round)
+        }
+        for folder in (self._home / "keys").glob("*"):
+            if folder.name not in waiting:
+                for path in folder.iterdir():
+                    erase(path)
+                folder.rmdir()
 
     def _roster(self) -> dict[str, str]:
         path = self._home / "roster.json"
@@ -386,11 +427,17 @@ class Opener:
         except ValueError:
             raise SecureSumError("roster.json is damaged; restore it, or enrol the artists again") from None
 
-    def _folder(self, run: str, epoch: int) -> Path:
-        return self._home / "epochs" / _bound_to(run, epoch).hex()[:32]
+    def _folder(self, manifest: Manifest) -> Path:
+        """Where the keys of an attempt are."""
+        return self._home / "keys" / manifest.fingerprint
 
     def _refresh(self) -> None:
         for record in self._journal.refresh():
+            if record.get("event") == "begin" and record.get("version") != VERSION:
+                raise SecureSumError(
+                    f"{self._home}: journal.jsonl was begun by another version of this program, under whose "
+                    "keys nothing is opened any more; end its runs, then remove journal.jsonl and epochs/"
+                )
             self._apply(record)
 
     def _record(self, record: dict[str, object]) -> None:
@@ -405,16 +452,15 @@ class Opener:
             return
         epoch = integer(record["epoch"])
         if event == "begin":
-            self._epochs[run, epoch] = _EpochState(
-                Terms.from_json(record["terms"]), text(record["fingerprint"])
-            )
+            self._epochs[run, epoch] = _EpochState(Terms.from_json(record["terms"]))
             return
         state = self._epochs[run, epoch]
         if event == "end":
             state.ended = True
-            self._secrets.pop((run, epoch), None)
         elif event == "manifest":
-            state.issued[integer(record["round"])] = (integer(record["attempt"]), text(record["digest"]))
+            state.issued[integer(record["round"])] = _Issued(
+                integer(record["attempt"]), text(record["digest"]), text(record["fingerprint"])
+            )
         elif event == "open":
             cohort = tuple(text(artist) for artist in items(record["cohort"]))
             state.opened[integer(record["round"])] = cohort
@@ -494,5 +540,6 @@ def _event(event: str, manifest: Manifest) -> dict[str, object]:
     }
 
 
-def _bound_to(run: str, epoch: int) -> bytes:
-    return digest("epoch", run.encode(), str(epoch).encode())
+def _bound_to(manifest: Manifest) -> bytes:
+    """What a secret key is for: one attempt, by its manifest, which names the public key."""
+    return digest("secret key", manifest.digest.encode())

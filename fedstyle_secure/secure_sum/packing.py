@@ -2,23 +2,27 @@
 
 BatchCrypt (Zhang et al. 2020) gives each value a lane of whole bits; a mixed radix of exactly
 artists * (2^bits - 1) + 1 fits more lanes into the same slot.
+
+The lanes leave ten bits of every slot free. Whoever adds a multiple of the secret key to a ciphertext moves
+each slot that it touches by a number that is uniform mod t and that it does not know: one such slot by
+itself is found with probability 1 - 2^-10 or more, all 4096 of a block always.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from fedstyle_secure.errors import SecureSumError
-from fedstyle_secure.secure_sum.profiles import PROFILES, Profile
+from fedstyle_secure.secure_sum.profiles import MOST_ARTISTS, PROFILES, Profile
 from fedstyle_secure.secure_sum.wire import body_bytes
 
-MAX_BITS = 53
+MAX_BITS = 50
 MAX_VALUES = 1 << 28
 
-_GUARD_BITS = 64
+REDUNDANT_BITS = 10
+"""Of every slot; at most one of 2^10 residues mod t is what a sum can make of a slot."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,9 @@ class Layout:
 
     @property
     def lanes(self) -> int:
-        """Values in one slot: the largest L with radix^L <= t."""
+        """Values in one slot: the largest L with radix^L <= t / 2^10."""
         lanes = 0
-        while self.radix ** (lanes + 1) <= self.profile.plain_modulus:
+        while self.radix ** (lanes + 1) <= _capacity(self.profile):
             lanes += 1
         return lanes
 
@@ -57,17 +61,8 @@ class Layout:
 
     @property
     def blocks(self) -> int:
-        """Ciphertexts of one upload.
-
-        A slot that holds something else than a full sum (a foreign key, a missing mask) is uniform below t;
-        it is caught where it reaches radix^lanes, or must be zero and is not. Where a full vector would miss
-        that with probability above 2^-64, two more slots that must be zero are kept.
-        """
-        degree = self.profile.degree
-        blocks = -(-self.used_slots // degree)
-        caught = self.used_slots * math.log2(self.profile.plain_modulus / self.radix**self.lanes)
-        caught += (blocks * degree - self.used_slots) * math.log2(self.profile.plain_modulus)
-        return blocks if caught >= _GUARD_BITS else -(-(self.used_slots + 2) // degree)
+        """Ciphertexts of one upload."""
+        return -(-self.used_slots // self.profile.degree)
 
     @property
     def slots(self) -> int:
@@ -81,11 +76,11 @@ class Layout:
 
 
 def plan(values: int, bits: int, artists: int) -> Layout:
-    """The layout of fewest bytes for which lanes and noise provably hold; Q60 where two are equal.
+    """The layout of fewest bytes for which lanes, redundancy and noise hold; the first where two are equal.
 
     Args:
         values: Length of every artist's vector, 1..2^28.
-        bits: Bits of a signed value, 2..53.
+        bits: Bits of a signed value, 2..50.
         artists: The most artists in one sum, at least 1.
 
     Raises:
@@ -95,25 +90,30 @@ def plan(values: int, bits: int, artists: int) -> Layout:
         raise SecureSumError(f"values must be between 1 and {MAX_VALUES}, not {values}")
     if not 2 <= bits <= MAX_BITS:
         raise SecureSumError(f"bits must be between 2 and {MAX_BITS}, not {bits}")
-    most = max(profile.most_artists for profile in PROFILES.values())
-    if not 1 <= artists <= most:
+    if not 1 <= artists <= MOST_ARTISTS:
         raise SecureSumError(
-            f"artists must be between 1 and {most}, not {artists}: the noise of a larger sum could make it "
-            "decrypt wrongly"
+            f"artists must be between 1 and {MOST_ARTISTS}, not {artists}: the noise of a larger sum could "
+            "make it decrypt wrongly"
         )
     layouts = [
         layout
         for profile in PROFILES.values()
-        if (layout := Layout(values, bits, artists, profile)).lanes and artists <= profile.most_artists
+        if (layout := Layout(values, bits, artists, profile)).lanes
+        and profile.budget(artists) >= profile.budget_floor
     ]
     if not layouts:
-        slot = max(profile.plain_modulus for profile in PROFILES.values())
+        most = max(_capacity(profile) for profile in PROFILES.values())
         raise SecureSumError(
-            f"a sum of {artists} artists at {bits} bits does not fit a slot of {slot.bit_length()} bits: "
-            f"at most {((slot - 1) // artists + 1).bit_length() - 1} bits for {artists} artists, "
-            f"or at most {(slot - 1) // ((1 << bits) - 1)} artists at {bits} bits"
+            f"a sum of {artists} artists at {bits} bits does not fit the {most.bit_length()} bits that a "
+            f"slot has for values: at most {((most - 1) // artists + 1).bit_length() - 1} bits for "
+            f"{artists} artists, or at most {(most - 1) // ((1 << bits) - 1)} artists at {bits} bits"
         )
     return min(layouts, key=lambda layout: layout.upload_bytes)
+
+
+def _capacity(profile: Profile) -> int:
+    """How many residues of a slot a sum may make; the others are there to be found."""
+    return profile.plain_modulus >> REDUNDANT_BITS
 
 
 def pack(values: np.ndarray, layout: Layout) -> np.ndarray:

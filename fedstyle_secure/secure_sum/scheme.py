@@ -15,7 +15,7 @@ import numpy as np
 
 from fedstyle_secure.errors import SecureSumError
 from fedstyle_secure.secure_sum import seal
-from fedstyle_secure.secure_sum.profiles import Profile
+from fedstyle_secure.secure_sum.profiles import MOST_ARTISTS, Profile
 from fedstyle_secure.secure_sum.wire import Kind, decode, encode
 
 _DOMAIN = b"fedstyle_secure public key v1\0"
@@ -134,8 +134,6 @@ def encrypt(public: PublicKey, slots: np.ndarray) -> bytes:
     Raises:
         SecureSumError: Wrong shape or out of range.
     """
-    import tenseal
-
     profile = public.profile
     modulus = profile.plain_modulus
     slots = np.asarray(slots)
@@ -145,14 +143,9 @@ def encrypt(public: PublicKey, slots: np.ndarray) -> bytes:
         )
     if int(slots.min()) < 0 or int(slots.max()) >= modulus:
         raise SecureSumError(f"slots must lie in [0, {modulus})")
-    context = _encryption_context(public)
     signed = slots.astype(np.int64)
     signed[signed > modulus // 2] -= modulus
-    blocks = [
-        seal.vector_words(profile, tenseal.bfv_vector(context, block.tolist()).serialize())
-        for block in signed.reshape(-1, profile.degree)
-    ]
-    words = np.stack(blocks)
+    words = seal.encrypted_words(profile, _encryption_context(public), signed.reshape(-1, profile.degree))
     return encode(Kind.BODY, profile, [words[:, :, prime] for prime in range(words.shape[2])])
 
 
@@ -183,10 +176,8 @@ class Accumulator:
         Raises:
             SecureSumError: Malformed, or one more than the noise allows.
         """
-        if self._count >= self._profile.most_artists:
-            raise SecureSumError(
-                f"a sum holds at most {self._profile.most_artists} uploads; the noise allows no more"
-            )
+        if self._count >= MOST_ARTISTS:
+            raise SecureSumError(f"a sum holds at most {MOST_ARTISTS} uploads; the noise allows no more")
         residues = decode(Kind.BODY, self._profile, body, self._blocks)
         if self._sum:
             for total, section, prime in zip(self._sum, residues, self._profile.data_primes, strict=True):

@@ -8,7 +8,10 @@ version, compression, total size), then the object's fields, little-endian; TenS
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
+import tempfile
+from typing import Any
 
 import numpy as np
 
@@ -182,10 +185,48 @@ def secret_words(profile: Profile, context: bytes) -> np.ndarray:
     return _taken(_read_field(_read_field(context, 3), 1), _secret_prefix(profile), shape)
 
 
-def vector_words(profile: Profile, vector: bytes) -> np.ndarray:
-    """Inverse of `vector`, for a vector that this process encrypted."""
+def encrypted_words(profile: Profile, context: Any, slots: np.ndarray) -> np.ndarray:
+    """Encrypt blocks of slots, one ciphertext each.
+
+    By SEAL's own interface inside TenSEAL, as TenSEAL's vectors copy every block several times; it writes
+    ciphertexts to paths only, so to one without a name.
+
+    Args:
+        profile: Parameters.
+        context: TenSEAL's context with the public key.
+        slots: int64, shape (blocks, degree), in (-t/2, t/2].
+
+    Returns:
+        uint64, shape (blocks, 2, data primes, degree).
+    """
+    from tenseal import sealapi
+
+    inside, encryptor = context.data.seal_context(), context.data.encryptor()
+    encoder, plain, ciphertext = sealapi.BatchEncoder(inside), sealapi.Plaintext(), sealapi.Ciphertext(inside)
     prefix = _pair_prefix(profile, profile.data_primes, transformed=False)
-    return _taken(_read_field(vector, 2), prefix, (2, len(profile.data_primes), profile.degree))
+    shape = (2, len(profile.data_primes), profile.degree)
+    words = np.empty((len(slots), *shape), dtype=np.uint64)
+    with _unnamed() as file:
+        for row, block in zip(words, slots, strict=True):
+            encoder.encode(block.tolist(), plain)
+            encryptor.encrypt(plain, ciphertext)
+            file.seek(0)
+            ciphertext.save(f"/dev/fd/{file.fileno()}")
+            file.seek(0)
+            row[:] = _taken(_whole(file.read()), prefix, shape)
+    return words
+
+
+def _unnamed() -> Any:
+    """A file without a name, unbuffered; in memory where the system can (Linux)."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("fedstyle_secure"), "r+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _whole(data: bytes) -> bytes:
+    """The SEAL object that a file begins with; behind it may be the rest of a longer one."""
+    return data[: _SEAL_HEADER.unpack_from(data)[-1]]
 
 
 def _taken(data: bytes, prefix: bytes, shape: tuple[int, int, int]) -> np.ndarray:

@@ -27,7 +27,7 @@ from fedstyle_secure.secure_sum.encoding import (
     text,
     unhex,
 )
-from fedstyle_secure.secure_sum.identity import Identity, verified
+from fedstyle_secure.secure_sum.identity import SIGNATURE_BYTES, Identity, verified
 from fedstyle_secure.secure_sum.manifest import Manifest, SignedManifest
 from fedstyle_secure.secure_sum.messages import Receipt
 from fedstyle_secure.secure_sum.suppression import smallest_difference
@@ -35,6 +35,7 @@ from fedstyle_secure.secure_sum.suppression import smallest_difference
 _DOMAIN = "transcript"
 _CLOSING_DOMAIN = "closing"
 _MAX_LINE = 2**24
+_SIGNATURE_DIGITS = 2 * SIGNATURE_BYTES
 _ENTRY = ("manifest", "manifest_signature", "uploads", "result", "kept", "previous")
 _CLOSING = ("run", "settings", "files", "previous")
 
@@ -147,7 +148,7 @@ def shows(line: bytes, total: np.ndarray, kept: np.ndarray) -> bool:
     Raises:
         Refusal, ValueError: It is no line of a transcript.
     """
-    entry = _read_entry(fields(parse(line.rstrip(b"\n"), _MAX_LINE), ("entry", "signature"))["entry"])
+    entry = _read_entry(_split(line.rstrip(b"\n"), "entry")[0])
     return entry.result == result_digest(Manifest.from_bytes(entry.signed.data), total, kept)
 
 
@@ -160,10 +161,10 @@ def read(path: Path) -> Transcript:
     *lines, last = path.read_bytes().splitlines() or [b""]
     closing = None
     if _is_closing(last):
-        closing, _ = _read_closing(last)
+        closing = _read_closing(_split(last, "closing")[0])
     elif last:
         lines.append(last)
-    entries = (_read_entry(fields(parse(line, _MAX_LINE), ("entry", "signature"))["entry"]) for line in lines)
+    entries = (_read_entry(_split(line, "entry")[0]) for line in lines)
     return Transcript(tuple(Manifest.from_bytes(entry.signed.data) for entry in entries), closing)
 
 
@@ -204,39 +205,34 @@ def _is_closing(line: bytes) -> bool:
     return line.startswith(b'{"closing":')
 
 
-def _read_closing(line: bytes) -> tuple[Closing, bytes]:
-    """The closing of a line, and its signature. Raises ValueError."""
-    record = fields(parse(line, _MAX_LINE), ("closing", "signature"))
-    body = fields(record["closing"], _CLOSING)
-    files = {name: unhex(value, 32).hex() for name, value in mapping(body["files"]).items()}
-    closing = Closing(
-        text(body["run"]), unhex(body["settings"], 32).hex(), files, unhex(body["previous"], 32).hex()
+def _read_closing(body: bytes) -> Closing:
+    """The closing in the bytes that are signed. Raises ValueError."""
+    top = fields(parse(body, _MAX_LINE), _CLOSING)
+    files = {name: unhex(value, 32).hex() for name, value in mapping(top["files"]).items()}
+    return Closing(
+        text(top["run"]), unhex(top["settings"], 32).hex(), files, unhex(top["previous"], 32).hex()
     )
-    return closing, unhex(record["signature"], 64)
 
 
 def _check_closing(lines: Sequence[bytes], opener: str) -> list[str]:
     """What the last line says by itself, and of the one before it."""
     try:
-        closing, signature = _read_closing(lines[-1])
+        body, signature = _split(lines[-1], "closing")
+        if not verified(opener, signature, _CLOSING_DOMAIN, body):
+            return ["the opener's signature does not fit the closing"]
+        closing = _read_closing(body)
     except ValueError as error:
         return [f"not a closing: {error}"]
-    body = canonical({name: getattr(closing, name) for name in _CLOSING})
-    faults = []
-    if not verified(opener, signature, _CLOSING_DOMAIN, body):
-        faults.append("the opener's signature does not fit the closing")
     before = line_digest(lines[-2]) if len(lines) > 1 else start_digest(closing.run)
-    if closing.previous != before:
-        faults.append("does not follow the line before it")
-    return faults
+    return [] if closing.previous == before else ["does not follow the line before it"]
 
 
 def _check_line(line: bytes, opener: str) -> tuple[Entry, Manifest, list[str]]:
     """What one line says by itself: signatures, digests, cohort."""
-    record = fields(parse(line, _MAX_LINE), ("entry", "signature"))
-    entry, faults = _read_entry(record["entry"]), []
-    if not verified(opener, unhex(record["signature"], 64), _DOMAIN, canonical(record["entry"])):
-        faults.append("the opener's signature does not fit the entry")
+    body, signature = _split(line, "entry")
+    if not verified(opener, signature, _DOMAIN, body):
+        raise ValueError("the opener's signature does not fit the entry")
+    entry, faults = _read_entry(body), []
     manifest = Manifest.from_bytes(entry.signed.data)
     try:
         entry.signed.read(opener)
@@ -260,17 +256,30 @@ def _check_line(line: bytes, opener: str) -> tuple[Entry, Manifest, list[str]]:
     return entry, manifest, faults
 
 
-def _read_entry(value: object) -> Entry:
-    top = fields(value, _ENTRY)
-    data = text(top["manifest"]).encode("ascii")
-    manifest = Manifest.from_bytes(data).digest
+def _split(line: bytes, kind: str) -> tuple[bytes, bytes]:
+    """What is signed in a line of that kind, and the signature, neither of them read: a line has one form."""
+    start, middle, end = b'{"%s":' % kind.encode(), b',"signature":"', b'"}'
+    tail = len(middle) + _SIGNATURE_DIGITS + len(end)
+    body, rest = line[len(start) : -tail], line[-tail:]
+    framed = line.startswith(start) and rest.startswith(middle) and rest.endswith(end)
+    if len(line) > _MAX_LINE or not framed:
+        raise ValueError("not a line of a transcript")
+    return body, unhex(rest[len(middle) : -len(end)].decode("ascii"), _SIGNATURE_DIGITS // 2)
+
+
+def _read_entry(body: bytes) -> Entry:
+    top = fields(parse(body, _MAX_LINE), _ENTRY)
+    signed = SignedManifest(
+        text(top["manifest"]).encode("ascii"), unhex(top["manifest_signature"], SIGNATURE_BYTES)
+    )
+    manifest = signed.digest
     kept = [integer(k) for k in items(top["kept"])]
     if not set(kept) <= {0, 1}:
         raise ValueError("kept must be a list of 0 and 1")
     return Entry(
-        signed=SignedManifest(data, unhex(top["manifest_signature"], 64)),
+        signed=signed,
         receipts=tuple(
-            Receipt(text(artist), manifest, unhex(body, 32).hex(), unhex(signature, 64))
+            Receipt(text(artist), manifest, unhex(body, 32).hex(), unhex(signature, SIGNATURE_BYTES))
             for artist, body, signature in (items(upload, 3) for upload in items(top["uploads"]))
         ),
         result=unhex(top["result"], 32).hex(),
@@ -280,9 +289,11 @@ def _read_entry(value: object) -> Entry:
 
 
 def _check_rounds(manifests: dict[int, Manifest]) -> list[str]:
-    """What the lines say together: one run, one opening a round, one key and safe cohorts in an epoch."""
+    """What the lines say together: one run, one opening a round and a key, same terms and safe cohorts in an
+    epoch."""
     problems = []
     opened: dict[int, int] = {}
+    keys: dict[str, int] = {}
     epochs: dict[int, list[tuple[int, Manifest]]] = defaultdict(list)
     first = next(iter(manifests.values()), None)
     for number, manifest in manifests.items():
@@ -293,6 +304,12 @@ def _check_rounds(manifests: dict[int, Manifest]) -> list[str]:
                 f"line {number}: round {manifest.round} was opened in line {opened[manifest.round]} already"
             )
         opened.setdefault(manifest.round, number)
+        if manifest.fingerprint in keys:
+            problems.append(
+                f"line {number}: opened with the key of line {keys[manifest.fingerprint]}; "
+                "every opening has a key of its own"
+            )
+        keys.setdefault(manifest.fingerprint, number)
         epochs[manifest.epoch].append((number, manifest))
     for epoch, members in epochs.items():
         problems += _check_epoch(epoch, members)
@@ -304,8 +321,8 @@ def _check_epoch(epoch: int, members: Sequence[tuple[int, Manifest]]) -> list[st
     _, first = members[0]
     cohorts: list[tuple[str, ...]] = []
     for number, manifest in members:
-        if manifest.fingerprint != first.fingerprint or manifest.terms != first.terms:
-            problems.append(f"line {number}: another key or other terms than before in epoch {epoch}")
+        if manifest.terms != first.terms:
+            problems.append(f"line {number}: other terms than before in epoch {epoch}")
         if manifest.artists not in cohorts:
             cohorts.append(manifest.artists)
             if not first.terms.differences_covered and smallest_difference(cohorts) < first.terms.k_min:

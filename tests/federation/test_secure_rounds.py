@@ -18,10 +18,14 @@ from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.federation import artist as artist_module
 from fedstyle_secure.federation import desk as desk_module
 from fedstyle_secure.federation import local, summing
+from fedstyle_secure.federation.sums import epoch_of, sums_something
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.runs import read_arrays
 from fedstyle_secure.secure_sum.codes import Code, Refusal
+from fedstyle_secure.secure_sum.identity import Identity
+from fedstyle_secure.secure_sum.messages import sign_upload
 from fedstyle_secure.secure_sum.transcript import read
+from fedstyle_secure.secure_sum.wire import Kind, decode, encode
 from fedstyle_secure.style.prototypes import ROW_NORM
 from fedstyle_secure.transcripts import check
 
@@ -239,7 +243,7 @@ def test_no_secret_is_left_where_the_platform_can_read(tiny, tmp_path, monkeypat
         except (ValueError, UnicodeDecodeError):
             continue
         assert not any(raw in place for place in places)
-    # The epoch's key is gone once its last round was opened.
+    # A key is gone once its sum was opened.
     assert not list(studios.rglob("secret.key"))
 
 
@@ -327,8 +331,6 @@ def test_contributors_below_the_threshold_keep_a_style_where_it_was(tiny, tmp_pa
 
 
 def test_epochs_change_with_what_is_summed(tiny):
-    from fedstyle_secure.federation.sums import epoch_of, sums_something
-
     config = tiny.override(["secure_sum.updates=true", "prototypes.releases=2"])
     plan = solve(config, ROW_NORM, 4)
     assert [epoch_of(config, plan, n) for n in range(plan.schedule.rounds)] == [0, 1, 1, 2]
@@ -407,13 +409,60 @@ def test_a_false_announcement_leaves_its_sender_out_and_nobody_else(tiny, tmp_pa
     assert run.folder.metrics()[0]["sum"]["artists"] == (3 if lie == "another name" else 4)
 
 
-def test_keys_are_erased_also_where_the_last_sum_was_refused(tiny, tmp_path, monkeypatch):
+def test_keys_are_erased_also_where_the_last_sum_was_never_opened(tiny, tmp_path, monkeypatch):
+    waiting = []
+
     def drop(message, reply):
         if reply.has_content() and "upload" in reply.content:
+            waiting.extend((tmp_path / "studios").rglob("secret.key"))
             del reply.content["upload"]
 
     tap(monkeypatch, drop)
     run = fedstyle_secure.train(tiny, tmp_path / "run")
     assert run.folder.metrics()[0]["sum"]["artists"] == 0
-    assert list((tmp_path / "studios").rglob("public.key"))
+    assert waiting
+    assert not list((tmp_path / "studios").rglob("*.key.*"))
+    assert not [path for name in ("secret.key", "public.key") for path in (tmp_path / "studios").rglob(name)]
+
+
+@pytest.mark.parametrize("unit", ["artwork", "artist"])
+def test_an_artist_who_touches_its_upload_costs_the_round_its_sum_and_the_run_goes_on(
+    tiny, tmp_path, monkeypatch, unit
+):
+    """It adds the key to its own ciphertext and signs that, twice in a run of three sums."""
+    real = artist_module.Studio.seal
+
+    def seal(self, sealed, instruction, offer):
+        upload = real(self, sealed, instruction, offer)
+        if self.artist != "impasto-1" or instruction.round == sums[1]:
+            return upload
+        layout = self._summed(instruction).terms.layout
+        residues = decode(Kind.BODY, layout.profile, upload.body, layout.blocks)
+        shift = round(layout.profile.modulus / layout.profile.plain_modulus)
+        for prime, section in zip(layout.profile.data_primes, residues, strict=True):
+            section[0, 1, 0] = (int(section[0, 1, 0]) + shift) % prime
+        body = encode(Kind.BODY, layout.profile, residues)
+        return sign_upload(
+            Identity.load(self._home / "sum" / "identity.key"), self.artist, upload.manifest, body
+        )
+
+    monkeypatch.setattr(artist_module.Studio, "seal", seal)
+    config = tiny.override([*EXACT, "prototypes.releases=3", "run.rounds=3", f"privacy.unit={unit}"])
+    plan = solve(config, ROW_NORM, config.gallery.artists)
+    sums = [number for number in range(plan.schedule.rounds) if sums_something(config, plan, number)]
+    run = fedstyle_secure.train(config, tmp_path / "run")
+    lines = run.folder.metrics()
+    assert len(lines) == plan.schedule.rounds
+    for number in sums:
+        found = lines[number]["sum"]
+        if number == sums[1]:
+            assert found["artists"] == config.gallery.artists
+        else:
+            assert found == {
+                "artists": 0,
+                "why": f"round {number}: the opener refuses: code {Code.RANGE.value}: {Code.RANGE.phrase}",
+            }
+    checked = check(run.folder)
+    assert checked.problems == []
+    assert [manifest.round for manifest in checked.manifests] == [sums[1]]
     assert not list((tmp_path / "studios").rglob("secret.key"))

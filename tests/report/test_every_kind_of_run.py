@@ -51,3 +51,18 @@ def test_a_report_of_every_kind_of_run(tmp_path, monkeypatch, kind):
     assert f"Covered for the unit artwork: {covered}" in page
     assert ("Released without a guarantee for an artwork: nothing" in page) == (kind != "plain")
     assert ("is accounted for" in page) == (kind != "plain")
+
+
+def test_a_report_of_a_run_whose_sum_was_refused(tmp_path, monkeypatch):
+    from fedstyle_secure.secure_sum import opener
+    from fedstyle_secure.secure_sum.codes import Code, Refusal
+
+    def refuse(*_):
+        raise Refusal(Code.RANGE)
+
+    monkeypatch.setattr(opener, "_decrypted", refuse)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = fedstyle_secure.train(Config().override(SMALL), tmp_path / "runs" / "one").folder
+    assert [line["sum"]["artists"] for line in run.metrics() if line["sum"]] == [0]
+    paths = report(run.path, date="2026-11-21")
+    assert "a sum that was not opened" in paths[0].read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from fedstyle_secure.secure_sum.aggregator import Aggregator
 from fedstyle_secure.secure_sum.artist_side import Member, Pins
 from fedstyle_secure.secure_sum.manifest import Groups, Manifest, Quantisation, SignedManifest, Terms
 from fedstyle_secure.secure_sum.messages import Request, Upload
-from fedstyle_secure.secure_sum.opener import Opener
+from fedstyle_secure.secure_sum.opener import Opener, _bound_to
+from fedstyle_secure.secure_sum.scheme import SecretKey
+from fedstyle_secure.secure_sum.vault import Vault
 
 RUN = "run"
 PASSPHRASE = b"correct horse"
@@ -25,6 +28,7 @@ class Attempt:
 
     world: World
     signed: SignedManifest
+    public: bytes
     announcements: dict[str, bytes]
     uploads: dict[str, Upload] = field(default_factory=dict)
 
@@ -32,15 +36,25 @@ class Attempt:
     def manifest(self) -> Manifest:
         return Manifest.from_bytes(self.signed.data)
 
+    @property
+    def key_file(self) -> Path:
+        return self.world.opener._folder(self.manifest) / "secret.key"
+
+    @property
+    def secret(self) -> SecretKey:
+        """The opener's own key of this attempt, while it is there."""
+        data = Vault(PASSPHRASE).fetch(self.key_file, _bound_to(self.manifest))
+        return SecretKey.from_bytes(data, self.manifest.layout.profile)
+
     def seal(self, values: dict[str, np.ndarray]) -> Attempt:
         for artist, vector in values.items():
             self.uploads[artist] = self.world.members[artist].seal(
-                vector, self.signed, self.announcements, self.world.public
+                vector, self.signed, self.announcements, self.public
             )
         return self
 
     def aggregator(self, keep_uploads: bool = True) -> Aggregator:
-        return Aggregator(self.signed, self.world.opener.public, self.world.public, keep_uploads)
+        return Aggregator(self.signed, self.world.opener.public, self.public, keep_uploads)
 
     def request(self) -> Request:
         aggregator = self.aggregator()
@@ -57,7 +71,6 @@ class World:
     terms: Terms
     opener: Opener
     members: dict[str, Member]
-    public: bytes
 
     @property
     def artists(self) -> list[str]:
@@ -71,7 +84,8 @@ class World:
     ) -> Attempt:
         cohort = list(cohort) or self.artists
         announcements = {a: self.members[a].announce(RUN, epoch, round, attempt) for a in cohort}
-        return Attempt(self, self.opener.manifest(RUN, epoch, round, attempt, cohort), announcements)
+        signed, public = self.opener.manifest(RUN, epoch, round, attempt, cohort)
+        return Attempt(self, signed, public, announcements)
 
     def values(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Random vectors over the whole range, every artist in every style."""
@@ -106,7 +120,8 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
         members = {f"a{i:03d}": Member(root / f"a{i:03d}", f"a{i:03d}", pins) for i in range(artists)}
         for artist, member in members.items():
             opener.enrol(artist, member.public)
-        return World(root, terms, opener, members, opener.begin(RUN, 0, terms))
+        opener.begin(RUN, 0, terms)
+        return World(root, terms, opener, members)
 
     return make
 
@@ -114,3 +129,9 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     return make_world()
+
+
+@pytest.fixture(scope="session")
+def naive(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    """The usual recipe as a peer, the attack on it, and its arithmetic, from `benchmarks/naive_ckks.py`."""
+    return benchmark_module("naive_ckks")

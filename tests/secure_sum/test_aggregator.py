@@ -143,12 +143,12 @@ def test_nothing_of_a_body_is_looked_at_before_size_and_signature(world, monkeyp
 def test_a_foreign_public_key_or_manifest_is_refused(world):
     attempt = world.attempt()
     other = make_keys(world.terms.layout.profile)[0].to_bytes()
-    for public in (other, b"", world.public[:-1]):
+    for public in (other, b"", attempt.public[:-1]):
         with pytest.raises(Refusal) as refusal:
             Aggregator(attempt.signed, world.opener.public, public, True)
         assert refusal.value.code is Code.PUBLIC_KEY
     with pytest.raises(Refusal) as refusal:
-        Aggregator(attempt.signed, "00" * 32, world.public, True)
+        Aggregator(attempt.signed, "00" * 32, attempt.public, True)
     assert refusal.value.code is Code.OPENER_SIGNATURE
 
 
@@ -173,7 +173,7 @@ def test_nothing_within_the_platforms_reach_decrypts(world):
     aggregator = attempt.aggregator()
     for upload in attempt.uploads.values():
         aggregator.add(upload)
-    things = _reachable([aggregator, aggregator.request(), attempt.signed, world.public])
+    things = _reachable([aggregator, aggregator.request(), attempt.signed, attempt.public])
     assert _secrets(things) == []
     assert not [t for t in things if type(t).__module__.partition(".")[0] in ("tenseal", "_tenseal_cpp")]
     # The check can fail: the opener's own reach holds keys.

@@ -16,11 +16,9 @@ from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.manifest import Manifest, SignedManifest, sign_manifest
 from fedstyle_secure.secure_sum.messages import sign_upload
-from fedstyle_secure.secure_sum.opener import _bound_to
-from fedstyle_secure.secure_sum.scheme import Accumulator, PublicKey, SecretKey, make_keys, open_total
-from fedstyle_secure.secure_sum.vault import fetch
+from fedstyle_secure.secure_sum.scheme import Accumulator, PublicKey, make_keys, open_total
 
-RUN, PASSPHRASE = "run", b"correct horse"
+RUN = "run"
 _SURE = 1e-9
 """Mask keys come from the operating system and cannot be fixed: each statistical check may fail by chance
 once in 10^9 runs."""
@@ -41,13 +39,6 @@ def resigned(world, attempt, **changes):
     """The attempt with another manifest, signed by the pinned opener."""
     manifest = dataclasses.replace(attempt.manifest, **changes)
     return sign_manifest(manifest, opener_identity(world))
-
-
-def secret_key(world):
-    folder = world.opener._folder(RUN, 0)
-    return SecretKey.from_bytes(
-        fetch(folder / "secret.key", PASSPHRASE, _bound_to(RUN, 0)), world.terms.layout.profile
-    )
 
 
 def snapshot(folder):
@@ -129,17 +120,17 @@ def _no_groups(world, attempt):
 
 
 def _swap_public_key(world, attempt):
-    world.public = make_keys(world.terms.layout.profile)[0].to_bytes()
+    attempt.public = make_keys(world.terms.layout.profile)[0].to_bytes()
 
 
 def _damage_public_key(world, attempt):
-    world.public = world.public[:-1]
+    attempt.public = attempt.public[:-1]
 
 
 def _swap_fingerprint_too(world, attempt):
     """A platform that swaps key and fingerprint cannot sign the manifest."""
     key = make_keys(world.terms.layout.profile)[0]
-    world.public = key.to_bytes()
+    attempt.public = key.to_bytes()
     manifest = dataclasses.replace(attempt.manifest, fingerprint=key.fingerprint)
     attempt.signed = SignedManifest(manifest.to_bytes(), attempt.signed.signature)
 
@@ -208,7 +199,7 @@ ATTACKS = {
 def test_an_artist_aborts_before_it_sends_a_byte(world, attack, code, monkeypatch):
     attempt = world.attempt()
     member, values = world.members[world.artists[0]], world.values()[world.artists[0]]
-    honest = attempt.signed, dict(attempt.announcements), world.public
+    honest = attempt.signed, dict(attempt.announcements), attempt.public
     attack(world, attempt)
     before = snapshot(world.root / world.artists[0])
 
@@ -218,7 +209,7 @@ def test_an_artist_aborts_before_it_sends_a_byte(world, attack, code, monkeypatc
     with monkeypatch.context() as patched:
         for name in ("encrypt", "mask", "sign_upload"):
             patched.setattr(artist_side, name, touched)
-        assert code_of(member.seal, values, attempt.signed, attempt.announcements, world.public) is code
+        assert code_of(member.seal, values, attempt.signed, attempt.announcements, attempt.public) is code
     # Nothing was used up: the honest attempt still works.
     assert snapshot(world.root / world.artists[0]) == before
     assert member.seal(values, *honest).artist == world.artists[0]
@@ -228,7 +219,7 @@ def test_an_ephemeral_key_of_small_order_is_refused(world):
     attempt = world.attempt()
     _announcement_small_order(world, attempt)
     member, values = world.members[world.artists[0]], world.values()[world.artists[0]]
-    assert code_of(member.seal, values, attempt.signed, attempt.announcements, world.public) is (
+    assert code_of(member.seal, values, attempt.signed, attempt.announcements, attempt.public) is (
         Code.ANNOUNCEMENT
     )
 
@@ -243,7 +234,7 @@ def test_its_own_announcement_cannot_be_exchanged(world):
     attempt.announcements[artist] = old
     values = world.values()[artist]
     assert code_of(
-        world.members[artist].seal, values, attempt.signed, attempt.announcements, world.public
+        world.members[artist].seal, values, attempt.signed, attempt.announcements, attempt.public
     ) is (Code.ANNOUNCEMENT)
 
 
@@ -253,16 +244,16 @@ def test_two_rosters_signed_by_a_dishonest_opener_give_noise(world):
     other = resigned(world, attempt, terms=dataclasses.replace(world.terms, n_max=11))
     values = world.values()
     first = world.members[world.artists[0]].seal(
-        values.pop(world.artists[0]), other, attempt.announcements, world.public
+        values.pop(world.artists[0]), other, attempt.announcements, attempt.public
     )
     attempt.seal(values)
     assert code_of(attempt.aggregator().add, first) is Code.OTHER_MANIFEST
     total = Accumulator(
-        PublicKey.from_bytes(world.public, world.terms.layout.profile), world.terms.layout.blocks
+        PublicKey.from_bytes(attempt.public, world.terms.layout.profile), world.terms.layout.blocks
     )
     for upload in (first, *attempt.uploads.values()):
         total.add(upload.body)
-    slots, _ = open_total(secret_key(world), total.total(), world.terms.layout.blocks)
+    slots, _ = open_total(attempt.secret, total.total(), world.terms.layout.blocks)
     assert chisquare(bins(slots, world)).pvalue > _SURE
 
 
@@ -273,11 +264,14 @@ def test_an_attempt_is_answered_once(world):
     attempt = world.sealed()
     artist = world.artists[0]
     member, values = world.members[artist], world.values()[artist]
-    assert code_of(member.seal, values, attempt.signed, attempt.announcements, world.public) is Code.REPLAYED
+    assert (
+        code_of(member.seal, values, attempt.signed, attempt.announcements, attempt.public) is Code.REPLAYED
+    )
     assert code_of(member.announce, RUN, 0, 0, 0) is Code.REPLAYED
     restarted = Member(world.root / artist, artist, Pins(world.opener.public, 3, 3))
     assert (
-        code_of(restarted.seal, values, attempt.signed, attempt.announcements, world.public) is Code.REPLAYED
+        code_of(restarted.seal, values, attempt.signed, attempt.announcements, attempt.public)
+        is Code.REPLAYED
     )
 
 
@@ -308,7 +302,7 @@ def test_an_artist_that_did_not_announce_cannot_seal(world):
     world.members[artist].announce(RUN, 0, 0, 1)
     values = world.values()[artist]
     assert code_of(
-        world.members[artist].seal, values, attempt.signed, attempt.announcements, world.public
+        world.members[artist].seal, values, attempt.signed, attempt.announcements, attempt.public
     ) is (Code.NO_MASK_KEY)
 
 
@@ -332,21 +326,23 @@ def test_a_crash_while_sealing_uses_the_attempt_up(world, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(artist_side, "encrypt", crash)
         with pytest.raises(KeyboardInterrupt):
-            member.seal(values, attempt.signed, attempt.announcements, world.public)
-    assert code_of(member.seal, values, attempt.signed, attempt.announcements, world.public) is Code.REPLAYED
+            member.seal(values, attempt.signed, attempt.announcements, attempt.public)
+    assert (
+        code_of(member.seal, values, attempt.signed, attempt.announcements, attempt.public) is Code.REPLAYED
+    )
 
 
-def test_the_public_key_cannot_change_within_an_epoch(world):
-    """Not even with the opener's signature."""
-    world.sealed(round=0)
-    attempt = world.attempt(round=1)
-    key = make_keys(world.terms.layout.profile)[0]
-    attempt.signed = resigned(world, attempt, fingerprint=key.fingerprint)
+@pytest.mark.parametrize(("epoch", "round", "number"), [(0, 0, 1), (0, 1, 0), (1, 1, 0)])
+def test_no_key_is_used_for_a_second_attempt(world, epoch, round, number):
+    """Not even with the opener's signature, whether the first one was opened or not."""
+    first = world.sealed()
+    world.opener.begin(RUN, 1, world.terms)
+    attempt = world.attempt(round, number, epoch=epoch)
+    again = resigned(world, attempt, fingerprint=first.manifest.fingerprint)
     artist = world.artists[0]
-    values = world.values()[artist]
-    assert code_of(
-        world.members[artist].seal, values, attempt.signed, attempt.announcements, key.to_bytes()
-    ) is (Code.PUBLIC_KEY)
+    member, values = world.members[artist], world.values()[artist]
+    assert code_of(member.seal, values, again, attempt.announcements, first.public) is Code.PUBLIC_KEY
+    assert member.seal(values, attempt.signed, attempt.announcements, attempt.public)
 
 
 @pytest.mark.parametrize("name", ["sealed.json", "mask.key", "identity.key"])
@@ -357,7 +353,7 @@ def test_damaged_state_is_refused_not_forgotten(world, name):
     (world.root / artist / name).write_bytes(b"{")
     with pytest.raises(SecureSumError, match=name.replace(".", r"\.")):
         Member(world.root / artist, artist, Pins(world.opener.public, 3, 3)).seal(
-            world.values()[artist], attempt.signed, attempt.announcements, world.public
+            world.values()[artist], attempt.signed, attempt.announcements, attempt.public
         )
 
 
@@ -382,10 +378,10 @@ def test_values_that_do_not_fit_are_refused_and_nothing_is_used_up(world, change
     artist = world.artists[0]
     member, values = world.members[artist], world.values()[artist]
     assert (
-        code_of(member.seal, change(values), attempt.signed, attempt.announcements, world.public)
+        code_of(member.seal, change(values), attempt.signed, attempt.announcements, attempt.public)
         is Code.VALUES
     )
-    assert member.seal(values, attempt.signed, attempt.announcements, world.public)
+    assert member.seal(values, attempt.signed, attempt.announcements, attempt.public)
 
 
 def test_uploads_have_one_size_whatever_styles_an_artist_has(world):
@@ -421,10 +417,10 @@ def bins(slots, world, count=64):
 
 def partial_slots(world, attempt, artists):
     layout = world.terms.layout
-    total = Accumulator(PublicKey.from_bytes(world.public, layout.profile), layout.blocks)
+    total = Accumulator(PublicKey.from_bytes(attempt.public, layout.profile), layout.blocks)
     for artist in artists:
         total.add(attempt.uploads[artist].body)
-    slots, budget = open_total(secret_key(world), total.total(), layout.blocks)
+    slots, budget = open_total(attempt.secret, total.total(), layout.blocks)
     assert budget >= layout.profile.budget_floor
     return slots
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +11,6 @@ from fedstyle_secure.secure_sum import wire
 from fedstyle_secure.secure_sum.packing import Layout, pack, unpack
 from fedstyle_secure.secure_sum.profiles import Q60
 from fedstyle_secure.secure_sum.scheme import Accumulator, encrypt, make_keys, open_total
-
-
-@pytest.fixture(scope="module")
-def naive(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
-    """The peer and the attack on it, from `benchmarks/naive_ckks.py`."""
-    return benchmark_module("naive_ckks")
 
 
 def test_one_published_sum_of_the_naive_recipe_gives_its_secret_key_away(naive: ModuleType) -> None:
@@ -48,7 +40,7 @@ def test_the_attack_has_nothing_to_work_on_here(naive: ModuleType) -> None:
     the right one and that exact rounding is all that stands between.
     """
     profile = Q60
-    layout = Layout(values=2 * profile.degree, bits=10, artists=1000, profile=profile)
+    layout = Layout(values=profile.degree, bits=10, artists=1000, profile=profile)
     public, secret = make_keys(profile)
     generator = np.random.default_rng(6)
     vectors = generator.integers(-512, 512, size=(3, layout.values))
@@ -65,7 +57,7 @@ def test_the_attack_has_nothing_to_work_on_here(naive: ModuleType) -> None:
 
     # The best that opened slots say about c0 + c1 s: the multiple of q / t at the plaintext polynomial.
     plain = naive.Transform.of(profile.degree, profile.plain_modulus)
-    message = plain.inverse(_slots_to_points(opened, plain, profile.degree)) % profile.plain_modulus
+    message = plain.inverse(plain.points(opened)) % profile.plain_modulus
     scaled = field.forward((message * prime * 2 + profile.plain_modulus) // (2 * profile.plain_modulus))
     guess = field.inverse(field.divide(scaled - c0, c1))
     # A guess that knew nothing would hit a coefficient of the key with probability 3 in 2^60.
@@ -74,11 +66,11 @@ def test_the_attack_has_nothing_to_work_on_here(naive: ModuleType) -> None:
     keys = wire.decode(wire.Kind.SECRET_KEY, profile, secret.to_bytes())
     true = keys[0].reshape(-1).astype(object)
     noise = field.inverse((c0 + c1 * true - scaled) % prime)
-    assert np.abs(noise).max() <= 3 * profile.fresh_noise
+    assert np.abs(noise).max() <= profile.noise(3)
     key = field.inverse(true)
     assert naive.is_ternary(key)
-    # The model behind `fresh_noise`: roundings of variance 1/12, times the key. 4096 samples: five deviations
-    # of the estimate are 5.5 %, so a false alarm is rarer than once in a million runs.
+    # The model behind `Profile.noise`: roundings of variance 1/12, times the key. 4096 samples: five
+    # deviations of the estimate are 5.5 %, so a false alarm is rarer than once in a million runs.
     deviation = np.sqrt(3 * (2 + (key**2).sum()) / 12)
     assert noise.astype(np.float64).std() == pytest.approx(deviation, rel=0.055)
     solved = field.divide(scaled + field.forward(noise) - c0, c1)
@@ -103,12 +95,3 @@ def test_what_is_opened_depends_on_the_sum_alone(naive: ModuleType) -> None:
     scheme = naive.NaiveCkks()
     values = generator.normal(size=naive.SLOTS)
     assert (scheme.decrypt(scheme.encrypt(values)) != scheme.decrypt(scheme.encrypt(values))).any()
-
-
-def _slots_to_points(slots: np.ndarray, plain: Any, degree: int) -> np.ndarray:
-    """SEAL's order of slots, two rows at the powers of 3 and their inverses, as points of a transform."""
-    values = np.empty(2 * degree, dtype=object)
-    powers = np.array([pow(3, index, 2 * degree) for index in range(degree // 2)])
-    values[powers] = slots[: degree // 2]
-    values[2 * degree - powers] = slots[degree // 2 : degree]
-    return values[2 * plain.order + 1]

@@ -60,8 +60,9 @@ def test_nothing_is_signed_or_opened_once_the_run_is_closed(world):
         refused(Code.EPOCH, lambda o=opener: o.open(sealed.request()))
         refused(Code.EPOCH, lambda o=opener: o.manifest(RUN, 0, 1, 0, world.artists))
         refused(Code.EPOCH, lambda o=opener: o.begin(RUN, 1, world.terms))
-    other = world.opener.begin("other run", 0, world.terms)
-    assert other
+    assert not sealed.key_file.exists()
+    world.opener.begin("other run", 0, world.terms)
+    assert world.opener.manifest("other run", 0, 0, 0, world.artists)
 
 
 @pytest.mark.parametrize("digest", ["", "CD" * 32, "cd" * 31, "zz" * 32])
@@ -87,10 +88,10 @@ def changed(path, change):
         (lambda r: r["closing"].update(previous="00" * 32), "signature does not fit"),
         (lambda r: r.update(signature="00" * 64), "signature does not fit"),
         (lambda r: r.update(signature="00"), "not a closing"),
-        (lambda r: r["closing"].update(extra=1), "not a closing"),
-        (lambda r: r["closing"].pop("files"), "not a closing"),
-        (lambda r: r["closing"].update(files=[1]), "not a closing"),
-        (lambda r: r["closing"]["files"].update({"x": "short"}), "not a closing"),
+        (lambda r: r["closing"].update(extra=1), "signature does not fit"),
+        (lambda r: r["closing"].pop("files"), "signature does not fit"),
+        (lambda r: r["closing"].update(files=[1]), "signature does not fit"),
+        (lambda r: r["closing"]["files"].update({"x": "short"}), "signature does not fit"),
     ],
 )
 def test_an_edited_closing_is_found(world, closed, change, says):
@@ -98,6 +99,27 @@ def test_an_edited_closing_is_found(world, closed, change, says):
     problems = verify(closed, world.opener.public)
     assert says in problems[0]
     assert all(problem.startswith("line 2: ") for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body.update(extra=1),
+        lambda body: body.pop("files"),
+        lambda body: body.update(files=[1]),
+        lambda body: body["files"].update({"x": "short"}),
+    ],
+)
+def test_a_malformed_closing_is_found_whoever_signed_it(world, closed, change):
+    *lines, last = closed.read_bytes().splitlines(keepends=True)
+    body = json.loads(last)["closing"]
+    change(body)
+    opener = Identity.load(world.root / "opener" / "identity.key")
+    signature = opener.sign("closing", canonical(body)).hex()
+    line = canonical({"closing": body, "signature": signature})
+    closed.write_bytes(b"".join([*lines, line + b"\n"]))
+    (problem,) = verify(closed, world.opener.public)
+    assert problem.startswith("line 2: not a closing: ")
 
 
 def test_every_flipped_byte_of_a_closing_is_found(world, closed):

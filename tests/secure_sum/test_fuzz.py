@@ -202,7 +202,7 @@ def test_what_a_signed_mutation_adds_up_to_is_refused_or_within_the_artists_own_
     victim = wide.artists[0]
     outcomes = Counter()
     for epoch in range(4):
-        wide.public = wide.opener.begin(RUN, epoch, wide.terms)
+        wide.opener.begin(RUN, epoch, wide.terms)
         values = wide.values(seed=epoch)
         attempt = wide.attempt(round=epoch, epoch=epoch).seal(values)
         others = [attempt.uploads[a].body for a in wide.artists[1:]]
@@ -218,7 +218,7 @@ def test_what_a_signed_mutation_adds_up_to_is_refused_or_within_the_artists_own_
         if isinstance(opening, Refusal):
             outcomes[opening.code] += 1
             assert opening.code in (Code.BUDGET, Code.RANGE)
-            assert not (wide.opener._folder(RUN, epoch) / "secret.key").exists()
+            assert not attempt.key_file.exists()
             continue
         share = opening.total - sum(v for a, v in values.items() if a != victim)
         assert (share >= -(2**15)).all()
@@ -236,7 +236,7 @@ def test_mutated_requests_get_a_code(wide):
     codes = Counter()
     for i in range(300):
         request = _mutated_request(rng, good, i)
-        if request == good:
+        if _same(request, good):
             continue
         with pytest.raises(Refusal) as refusal:
             wide.opener.open(request)
@@ -244,6 +244,16 @@ def test_mutated_requests_get_a_code(wide):
     assert Code.INTERNAL not in codes
     assert len(codes) >= 8
     assert wide.opener.open(good).artists == 5
+
+
+def _same(request: Request, good: Request) -> bool:
+    """Whether it is the good request, its uploads in whatever order."""
+
+    def parts(of):
+        pairs = zip(of.receipts, of.uploads, strict=False)
+        return sorted(pairs, key=lambda pair: pair[0].artist), len(of.receipts), len(of.uploads)
+
+    return (request.signed, request.total, parts(request)) == (good.signed, good.total, parts(good))
 
 
 def _mutated_request(rng, good: Request, i: int) -> Request:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fedstyle_secure.errors import SecureSumError
 from fedstyle_secure.secure_sum import files
 from fedstyle_secure.secure_sum.identity import Identity, same, verified
-from fedstyle_secure.secure_sum.vault import fetch, keep
+from fedstyle_secure.secure_sum.vault import Vault
 
 
 def test_an_identity_is_made_once_and_kept_from_others(tmp_path):
@@ -129,24 +129,24 @@ def test_create_does_not_replace(tmp_path):
 
 
 def test_a_kept_secret_opens_with_its_passphrase_for_its_purpose_only(tmp_path):
-    keep(tmp_path / "s", b"the secret", b"pass", b"epoch 1")
+    Vault(b"pass").keep(tmp_path / "s", b"the secret", b"epoch 1")
     data = (tmp_path / "s").read_bytes()
     assert b"the secret" not in data
     assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o600
-    assert fetch(tmp_path / "s", b"pass", b"epoch 1") == b"the secret"
+    assert Vault(b"pass").fetch(tmp_path / "s", b"epoch 1") == b"the secret"
     for passphrase, purpose in ((b"Pass", b"epoch 1"), (b"pass", b"epoch 2"), (b"", b"epoch 1")):
         with pytest.raises(SecureSumError, match="does not open"):
-            fetch(tmp_path / "s", passphrase, purpose)
+            Vault(passphrase).fetch(tmp_path / "s", purpose)
     for position in (0, 5, 20, len(data) - 1):
         bad = bytearray(data)
         bad[position] ^= 1
         files.replace(tmp_path / "bad", bytes(bad))
         with pytest.raises(SecureSumError, match="does not open"):
-            fetch(tmp_path / "bad", b"pass", b"epoch 1")
+            Vault(b"pass").fetch(tmp_path / "bad", b"epoch 1")
     files.replace(tmp_path / "bad", data[:10])
     with pytest.raises(SecureSumError, match="does not open"):
-        fetch(tmp_path / "bad", b"pass", b"epoch 1")
+        Vault(b"pass").fetch(tmp_path / "bad", b"epoch 1")
     with pytest.raises(SecureSumError, match="already"):
-        keep(tmp_path / "s", b"x", b"pass", b"epoch 1")
+        Vault(b"pass").keep(tmp_path / "s", b"x", b"epoch 1")
     with pytest.raises(SecureSumError, match="not empty"):
-        keep(tmp_path / "t", b"x", b"", b"epoch 1")
+        Vault(b"").keep(tmp_path / "t", b"x", b"epoch 1")

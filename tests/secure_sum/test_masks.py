@@ -23,8 +23,8 @@ from fedstyle_secure.secure_sum.masks import COMPLETE, degree, mask, neighbours,
 
 
 def manifest_of(artists: int, profile: str = "Q60", **changes) -> Manifest:
-    values, bits = {"Q60": (10, 10), "Q80": (8000, 20)}[profile]
-    terms = Terms(values, k_min=2, n_max=max(artists, 2), quantiser=Quantisation(1.0, bits, "float"))
+    values, bits = {"Q60": (10, 10), "Q64": (8000, 10), "Q80": (12000, 10)}[profile]
+    terms = Terms(values, k_min=2, n_max=max(artists, 90), quantiser=Quantisation(1.0, bits, "float"))
     seats = tuple((f"a{i:04d}", hashlib.sha256(b"%d" % i).hexdigest()) for i in range(artists))
     manifest = Manifest("run", 0, 0, 0, "ab" * 32, seats, terms)
     return dataclasses.replace(manifest, **changes)
@@ -52,7 +52,7 @@ def total_of(masks: list[np.ndarray], modulus: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("artists", [2, 3, 7, 64, 65, 90])
-@pytest.mark.parametrize("profile", ["Q60", "Q80"])
+@pytest.mark.parametrize("profile", ["Q60", "Q64", "Q80"])
 def test_masks_of_the_whole_cohort_cancel_exactly(artists, profile):
     manifest = manifest_of(artists, profile)
     assert manifest.layout.profile.name == profile

@@ -18,17 +18,15 @@ from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.journal import Journal
 from fedstyle_secure.secure_sum.manifest import Groups, Noise, sign_manifest
 from fedstyle_secure.secure_sum.messages import Request, sign_upload
-from fedstyle_secure.secure_sum.opener import Opener, _bound_to
+from fedstyle_secure.secure_sum.opener import Opener
 from fedstyle_secure.secure_sum.scheme import (
     Accumulator,
     PublicKey,
-    SecretKey,
     encrypt,
     make_keys,
     open_total,
 )
 from fedstyle_secure.secure_sum.transcript import verify
-from fedstyle_secure.secure_sum.vault import fetch
 from fedstyle_secure.secure_sum.wire import Kind, encode
 
 RUN, PASSPHRASE = "run", b"correct horse"
@@ -44,14 +42,9 @@ def identity_of(world, artist):
     return Identity.load(world.root / artist / "identity.key")
 
 
-def secret_of(world, epoch=0):
-    data = fetch(world.opener._folder(RUN, epoch) / "secret.key", PASSPHRASE, _bound_to(RUN, epoch))
-    return SecretKey.from_bytes(data, world.terms.layout.profile)
-
-
-def summed(world, bodies):
-    layout = world.terms.layout
-    total = Accumulator(PublicKey.from_bytes(world.public, layout.profile), layout.blocks)
+def summed(attempt, bodies):
+    layout = attempt.manifest.layout
+    total = Accumulator(PublicKey.from_bytes(attempt.public, layout.profile), layout.blocks)
     for body in bodies:
         total.add(body)
     return total.total()
@@ -61,7 +54,7 @@ def request_of(world, attempt, artists):
     """What a dishonest platform asks: a consistent request for some of the uploads."""
     uploads = [attempt.uploads[artist] for artist in artists]
     bodies = tuple(u.body for u in uploads)
-    return Request(attempt.signed, tuple(u.receipt for u in uploads), summed(world, bodies), bodies)
+    return Request(attempt.signed, tuple(u.receipt for u in uploads), summed(attempt, bodies), bodies)
 
 
 def replaced(world, attempt, artist, body, manifest=None):
@@ -72,7 +65,7 @@ def replaced(world, attempt, artist, body, manifest=None):
     )
     bodies = tuple(u.body for u in uploads.values())
     try:
-        total = summed(world, bodies)
+        total = summed(attempt, bodies)
     except SecureSumError:
         total = attempt.uploads[artist].body
     return Request(attempt.signed, tuple(u.receipt for u in uploads.values()), total, bodies)
@@ -114,7 +107,7 @@ def test_extremes_of_a_full_house_are_exact(make_world, extreme):
 def test_long_vectors_without_styles_open_too(make_world, world):
     """Several blocks, the other profile: a model update, say."""
     terms = dataclasses.replace(
-        world.terms, values=36_000, groups=None, quantiser=dataclasses.replace(world.terms.quantiser, bits=16)
+        world.terms, values=36_000, groups=None, quantiser=dataclasses.replace(world.terms.quantiser, bits=12)
     )
     world = make_world(artists=3, terms=terms, name="long")
     assert terms.layout.profile.name == "Q80"
@@ -200,12 +193,12 @@ def _crafted_upload(world, attempt):
     """The platform exchanges a body: its receipt no longer fits."""
     request = attempt.request()
     bodies = (crafted(world), *request.uploads[1:])
-    return dataclasses.replace(request, uploads=bodies, total=summed(world, bodies))
+    return dataclasses.replace(request, uploads=bodies, total=summed(attempt, bodies))
 
 
 def _total_plus_one_more(world, attempt):
     request = attempt.request()
-    return dataclasses.replace(request, total=summed(world, [request.total, crafted(world)]))
+    return dataclasses.replace(request, total=summed(attempt, [request.total, crafted(world)]))
 
 
 def _one_artists_body_as_total(world, attempt):
@@ -321,11 +314,11 @@ def test_dropped_artists_mean_another_attempt_with_the_survivors(world):
 
 
 def test_bodies_of_different_attempts_do_not_add_up(world):
-    """With every signature forged right, the masks of different attempts still do not cancel."""
+    """With every signature forged right, they are under different keys, and their masks do not cancel."""
     first, second = world.sealed(attempt=0), world.sealed(attempt=1)
     artist = world.artists[0]
     mixed = replaced(world, second, artist, first.uploads[artist].body)
-    assert code_of(world.opener.open, mixed) is Code.RANGE
+    assert code_of(world.opener.open, mixed) is Code.BUDGET
 
 
 # Sums that honest uploads cannot make
@@ -336,7 +329,7 @@ def _crafted_by_an_artist(world, attempt):
 
 
 def _crafted_on_top(world, attempt):
-    body = summed(world, [attempt.uploads[world.artists[0]].body, crafted(world)])
+    body = summed(attempt, [attempt.uploads[world.artists[0]].body, crafted(world)])
     return replaced(world, attempt, world.artists[0], body)
 
 
@@ -372,24 +365,27 @@ def _not_encrypted(world, attempt):
         _not_encrypted: Code.RANGE,
     }.items(),
 )
-def test_a_sum_that_honest_uploads_cannot_make_ends_the_epoch(world, attack, code):
-    """By an enrolled artist, signed in order: nothing is released, and nobody tries twice."""
+def test_a_sum_that_honest_uploads_cannot_make_costs_its_round_and_its_key_only(world, attack, code):
+    """By an enrolled artist, signed in order: nothing is released, nobody tries twice with one key, and the
+    next sum opens."""
     attempt = world.sealed()
     later = world.sealed(round=1)
     assert code_of(world.opener.open, attack(world, attempt)) is code
-    assert not (world.opener._folder(RUN, 0) / "secret.key").exists()
+    assert not attempt.key_file.exists()
     for opener in (world.opener, world.restarted_opener()):
-        assert code_of(opener.open, attempt.request()) is Code.EPOCH
-        assert code_of(opener.open, later.request()) is Code.EPOCH
-        assert code_of(opener.manifest, RUN, 0, 2, 0, world.artists) is Code.EPOCH
+        assert code_of(opener.open, attempt.request()) is Code.OPENED
+        assert code_of(opener.manifest, RUN, 0, 0, 1, world.artists) is Code.OPENED
+    assert later.key_file.exists()
+    assert world.opener.open(later.request()).artists == 5
+    assert not later.key_file.exists()
 
 
 def test_the_crafted_body_would_have_given_the_key_away(world):
     """The attack bites where nothing is checked: what it decrypts to follows from the key alone."""
-    layout = world.terms.layout
-    slots, budget = open_total(secret_of(world), crafted(world), layout.blocks)
+    layout, attempt = world.terms.layout, world.attempt()
+    slots, budget = open_total(attempt.secret, crafted(world), layout.blocks)
     assert budget >= layout.profile.budget_floor
-    again, _ = open_total(secret_of(world), crafted(world), layout.blocks)
+    again, _ = open_total(attempt.secret, crafted(world), layout.blocks)
     other, _ = open_total(make_keys(layout.profile)[1], crafted(world), layout.blocks)
     assert np.array_equal(slots, again)
     assert (slots != other).mean() > 0.99
@@ -439,8 +435,12 @@ def test_an_opener_killed_while_opening_does_not_open_the_round_again(world, mon
     victim.join()
     assert victim.exitcode == 9
     monkeypatch.undo()
+    assert attempt.key_file.exists(), "the process that was to erase it is dead"
     assert code_of(world.restarted_opener().open, request) is Code.OPENED
     assert code_of(world.opener.open, request) is Code.OPENED
+    assert not attempt.key_file.exists()
+    assert code_of(world.opener.manifest, RUN, 0, 0, 1, world.artists) is Code.OPENED
+    assert world.opener.open(world.sealed(round=1).request()).artists == 5
 
 
 def _open_elsewhere(home, request, results):
@@ -480,7 +480,7 @@ def test_a_full_disk_leaves_the_round_unopened(world, monkeypatch):
     assert world.opener.open(attempt.request()).artists == 5
 
 
-def test_a_failure_after_the_record_ends_the_epoch(world, monkeypatch):
+def test_a_failure_after_the_record_costs_the_round_and_the_key(world, monkeypatch):
     attempt = world.sealed()
 
     def broken(*_):
@@ -489,7 +489,9 @@ def test_a_failure_after_the_record_ends_the_epoch(world, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(module, "open_total", broken)
         assert code_of(world.opener.open, attempt.request()) is Code.INTERNAL
-    assert code_of(world.opener.open, attempt.request()) is Code.EPOCH
+    assert code_of(world.opener.open, attempt.request()) is Code.OPENED
+    assert not attempt.key_file.exists()
+    assert world.opener.open(world.sealed(round=1).request()).artists == 5
 
 
 # Cohorts
@@ -570,6 +572,7 @@ def test_fewer_artists_than_the_noise_was_planned_for_are_refused(make_world, wo
 def test_a_manifest_is_signed_once_for_an_attempt(world):
     first = world.opener.manifest(RUN, 0, 0, 1, world.artists)
     assert world.opener.manifest(RUN, 0, 0, 1, world.artists[::-1]) == first
+    assert len(list((world.root / "opener" / "keys").iterdir())) == 1
     assert world.restarted_opener().manifest(RUN, 0, 0, 1, world.artists) == first
     assert code_of(world.opener.manifest, RUN, 0, 0, 1, world.artists[1:]) is Code.ATTEMPT
     assert code_of(world.opener.manifest, RUN, 0, 0, -1, world.artists) is Code.MANIFEST
@@ -679,23 +682,38 @@ def test_every_code_has_a_phrase_and_no_two_are_alike():
 # Keys and epochs
 
 
-def test_a_restart_keeps_the_key_and_an_epoch_has_its_own(world):
+def test_every_attempt_has_a_key_of_its_own_which_outlives_a_restart_and_no_later_attempt(world):
+    attempt = world.sealed()
     restarted = world.restarted_opener()
     assert restarted.public == world.opener.public
-    assert restarted.begin(RUN, 0, world.terms) == world.public
-    assert restarted.begin(RUN, 1, world.terms) != world.public
-    assert restarted.begin("another", 0, world.terms) != world.public
+    restarted.begin(RUN, 0, world.terms)
+    restarted.begin(RUN, 1, world.terms)
+    restarted.begin("another", 0, world.terms)
+    artists = world.artists
+    others = [
+        restarted.manifest(*place, artists)[1]
+        for place in ((RUN, 0, 1, 0), (RUN, 1, 2, 0), ("another", 0, 0, 0))
+    ]
+    assert len({attempt.public, *others}) == 4
     other = dataclasses.replace(world.terms, groups=Groups(4, 5, 2))
     with pytest.raises(SecureSumError, match="other terms"):
         restarted.begin(RUN, 0, other)
+    second = world.attempt(attempt=1)
+    assert not attempt.key_file.exists()
+    assert second.public not in (attempt.public, *others)
     world.opener = restarted
-    assert restarted.open(world.sealed().request()).artists == 5
+    assert restarted.open(second.seal(world.values()).request()).artists == 5
+    # Three keys wait, of other rounds and runs; that of the opened sum is gone.
+    assert sorted(p.name for p in (world.root / "opener" / "keys").iterdir()) == sorted(
+        PublicKey.from_bytes(public, world.terms.layout.profile).fingerprint for public in others
+    )
 
 
 def test_an_ended_epoch_stays_ended_and_its_key_is_gone(world):
-    recorded = world.sealed().request()
+    attempt = world.sealed()
+    recorded = attempt.request()
     world.opener.end(RUN, 0)
-    assert not (world.opener._folder(RUN, 0) / "secret.key").exists()
+    assert not attempt.key_file.exists()
     for opener in (world.opener, world.restarted_opener()):
         assert code_of(opener.open, recorded) is Code.EPOCH
         assert code_of(opener.begin, RUN, 0, world.terms) is Code.EPOCH
@@ -707,7 +725,6 @@ def test_another_process_ending_the_epoch_counts(world):
     request = attempt.request()
     world.restarted_opener().end(RUN, 0)
     assert code_of(world.opener.open, request) is Code.EPOCH
-    assert world.opener._secrets == {}
 
 
 def test_the_wrong_passphrase_opens_nothing_and_uses_nothing_up(world):
@@ -716,13 +733,35 @@ def test_the_wrong_passphrase_opens_nothing_and_uses_nothing_up(world):
     assert world.restarted_opener().open(attempt.request()).artists == 5
 
 
-def test_a_key_left_by_a_process_that_died_before_its_record_is_replaced(world):
-    folder = world.opener._folder(RUN, 5)
-    folder.mkdir(mode=0o700)
-    (folder / "secret.key").write_bytes(b"left over")
-    (folder / "public.key").write_bytes(b"left over")
-    public = world.opener.begin(RUN, 5, world.terms)
-    assert PublicKey.from_bytes(public, world.terms.layout.profile)
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_key_left_by_a_process_that_died_before_its_record_is_erased(world, monkeypatch, restart):
+    """Nobody saw its public part. What waits to be opened stays."""
+    waiting, keys = world.sealed(), world.root / "opener" / "keys"
+
+    def killed(*_):
+        os._exit(9)
+
+    monkeypatch.setattr(module.Journal, "append", killed)
+    victim = multiprocessing.get_context("fork").Process(target=world.attempt, args=(1, 0))
+    victim.start()
+    victim.join()
+    assert victim.exitcode == 9
+    monkeypatch.undo()
+    assert len(list(keys.glob("*/secret.key"))) == 2
+    if restart:
+        world.opener = world.restarted_opener()
+        assert list(keys.glob("*/secret.key")) == [waiting.key_file]
+    assert world.opener.open(world.sealed(round=1, seed=1).request()).artists == 5
+    assert list(keys.glob("*/secret.key")) == [waiting.key_file]
+    assert world.opener.open(waiting.request()).artists == 5
+
+
+def test_a_journal_of_another_version_is_refused_with_what_to_do(world):
+    path = world.root / "opener" / "journal.jsonl"
+    path.unlink()
+    Journal(path).append({"event": "begin", "run": RUN, "epoch": 0, "terms": {}, "fingerprint": "00" * 32})
+    with pytest.raises(SecureSumError, match=r"journal.jsonl was begun by another version"):
+        world.restarted_opener()
 
 
 def test_without_its_journal_nothing_old_can_be_opened(world):
@@ -731,7 +770,7 @@ def test_without_its_journal_nothing_old_can_be_opened(world):
     (world.root / "opener" / "journal.jsonl").unlink()
     fresh = world.restarted_opener()
     assert code_of(fresh.open, request) is Code.EPOCH
-    assert fresh.begin(RUN, 0, world.terms) != world.public
+    fresh.begin(RUN, 0, world.terms)
     assert code_of(fresh.open, request) is Code.ATTEMPT
     (world.root / "opener" / "journal.jsonl").unlink()
     with pytest.raises(SecureSumError, match="is gone"):
@@ -816,17 +855,18 @@ def test_no_secret_is_in_any_file_or_message_but_its_owners(world):
     ephemeral = [(world.root / a / "mask.key").read_bytes() for a in world.artists]
     masks = [bytes.fromhex(data.decode().rsplit('"', 2)[1]) for data in ephemeral]
     attempt.seal(world.values())
-    request = attempt.request()
+    request, key = attempt.request(), attempt.secret.to_bytes()[20:]
+    assert stat.S_IMODE(attempt.key_file.stat().st_mode) == 0o600
+    written = {p: p.read_bytes() for p in world.root.rglob("*") if p.is_file()}
     opening = world.opener.open(request)
     identities = {
         who: bytes.fromhex((world.root / who / "identity.key").read_text().strip())
         for who in ("opener", *world.artists)
     }
-    messages = [attempt.signed.data, attempt.signed.signature, world.public, request.total, opening.line]
+    messages = [attempt.signed.data, attempt.signed.signature, attempt.public, request.total, opening.line]
     messages += [u.body + u.signature for u in attempt.uploads.values()]
     messages += list(attempt.announcements.values())
-    files = {p: p.read_bytes() for p in world.root.rglob("*") if p.is_file()}
-    key = secret_of(world).to_bytes()[20:]
+    files = written | {p: p.read_bytes() for p in world.root.rglob("*") if p.is_file()}
     for data in messages:
         for secret in (key, *masks, *identities.values(), PASSPHRASE * 2):
             assert not any(needle in data for needle in _needles(secret))
@@ -841,4 +881,5 @@ def test_no_secret_is_in_any_file_or_message_but_its_owners(world):
     assert any(needle in ephemeral[0] for needle in _needles(masks[0]))
     private = [p for p in files if p.name in ("identity.key", "secret.key", "journal.jsonl", "sealed.json")]
     assert len(private) == 6 + 1 + 1 + 5
-    assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in private)
+    assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in private if p != attempt.key_file)
+    assert not attempt.key_file.exists()

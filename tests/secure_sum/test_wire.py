@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedstyle_secure.errors import SecureSumError
 from fedstyle_secure.secure_sum.packing import Layout
-from fedstyle_secure.secure_sum.profiles import PROFILES, Q60, Q80, Profile
+from fedstyle_secure.secure_sum.profiles import PROFILES, Q60, Q64, Q80, Profile
 from fedstyle_secure.secure_sum.wire import Kind, body_bytes, decode, encode, frame_bytes
 
 HEADER = 16
@@ -66,12 +66,13 @@ def test_frames_are_as_documented_and_come_back(profile: Profile, kind: Kind) ->
 
 
 def test_bodies_are_as_small_as_their_words() -> None:
-    """60-bit and twice 40-bit words: 15 and 20 bytes a slot; below 7 bytes a value at n = 1000, b = 10."""
-    for profile in (Q60, Q80):
+    """Words of 60, of 48 and 16, and of twice 40 bits: 15, 16 and 20 bytes a slot; 8 bytes a value at
+    n = 1000, b = 10."""
+    for profile in PROFILES.values():
         size = body_bytes(profile, 5)
         assert size == HEADER + 5 * profile.degree * profile.bytes_per_slot
-    full = Layout(values=3 * 4096, bits=10, artists=1000, profile=Q80)
-    assert full.upload_bytes / full.values < 6.67
+    full = Layout(values=2 * 4096, bits=10, artists=1000, profile=Q64)
+    assert full.upload_bytes / full.values < 8.01
 
 
 @each_profile
@@ -124,7 +125,7 @@ def test_frames_of_another_kind_or_profile_are_refused(profile: Profile) -> None
                 decode(*wrong, data)
 
 
-@given(seed=st.integers(0, 2**32), profile=st.sampled_from([Q60, Q80]))
+@given(seed=st.integers(0, 2**32), profile=st.sampled_from(list(PROFILES.values())))
 @settings(deadline=None, max_examples=60)
 def test_a_changed_body_decodes_to_other_coefficients_or_is_refused(seed: int, profile: Profile) -> None:
     """No change is silently dropped: the packing is one to one."""
