@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fedstyle_secure.audit.findings import PROVEN
 from fedstyle_secure.report.answers import answer
 from fedstyle_secure.report.facts import Facts
 from fedstyle_secure.report.pieces import Badge, Blank, Block, Bullets, Entry, Line, Para, Piece, Table
@@ -403,7 +404,7 @@ def _canaries(facts: Facts) -> list[Block]:
 
 
 def _empirical(facts: Facts) -> list[Block]:
-    bounds = [i for i, f in enumerate(facts.findings) if "epsilon" in f.metric and f.value is not None]
+    bounds = [i for i, f in enumerate(facts.findings) if f.metric == PROVEN and f.value is not None]
     if not bounds:
         told = (
             "No lower bound on epsilon was measured. Bounds on every other metric stand beside the findings."

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from fedstyle_secure.audit.findings import Finding, read_findings
+from fedstyle_secure.audit.findings import Finding, read_about, read_findings
 from fedstyle_secure.audit.integrity import Checked, check_audit, check_finished, read_json
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
@@ -144,7 +144,7 @@ def _audit(folder: RunFolder, checked: Checked) -> tuple[Mapping[str, Any] | Non
         if stray is not None:
             raise AuditError(f"{path}: is missing, so nothing vouches for {stray.name}; audit the run again")
         return None, ()
-    audit = read_json(path)
+    audit = read_about(path)
     check_audit(folder, audit, checked.sums)
     findings = tuple(read_findings(path.parent / "findings.json"))
     keys = {view["key"] for view in audit["views"]}
