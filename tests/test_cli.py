@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, and the exit codes."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,18 +57,14 @@ def test_help_names_every_command_and_the_exit_codes(capsys, monkeypatch):
         assert word in out
 
 
-def test_train_search_and_list(capsys, monkeypatch, tiny_file, tiny, tmp_path):
+def test_train_search_and_list(capsys, monkeypatch, tiny_file, query, tmp_path):
     run = tmp_path / "run"
     code, out, _ = call(capsys, monkeypatch, "train", tiny_file, "--out", run, "--json")
     assert code == 0
     assert json.loads(out)["run"] == str(run)
     assert json.loads(out)["utility"] == RunFolder(run).summary()["utility"]
 
-    from fedstyle_secure import open_gallery
-
-    picture = tmp_path / "picture.png"
-    Image.fromarray(open_gallery(tiny.gallery).portfolio("mosaic-1").test_pictures[0]).save(picture)
-    code, out, _ = call(capsys, monkeypatch, "search", run, picture, "--top", "3", "--json")
+    code, out, _ = call(capsys, monkeypatch, "search", run, query, "--top", "3", "--json")
     found = json.loads(out)
     assert code == 0
     assert [m["rank"] for m in found] == [1, 2, 3]
@@ -174,7 +171,7 @@ def test_the_demo_finds_the_right_artist_more_often_than_not(capsys, monkeypatch
     assert "there already" in out
 
 
-def test_ledger_and_withdraw(capsys, monkeypatch, tiny_file, tmp_path):
+def test_ledger_and_withdraw(capsys, monkeypatch, tiny_file, query, tmp_path):
     run = tmp_path / "run"
     call(capsys, monkeypatch, "train", tiny_file, "--out", run, "--json")
     code, out, _ = call(capsys, monkeypatch, "ledger", run)
@@ -187,10 +184,22 @@ def test_ledger_and_withdraw(capsys, monkeypatch, tiny_file, tmp_path):
     (row,) = [row for row in summary if row["artist"] == "mosaic-1"]
     assert account["epsilon_artwork"] == pytest.approx(row["epsilon_artwork"])
     assert [r["round"] for r in account["releases"]] == [0, 0, 1, 2]
+    (home,) = (tmp_path / "studios").glob("mosaic-1*")
     code, out, _ = call(capsys, monkeypatch, "withdraw", run, "mosaic-1")
     assert (code, "mosaic-1 has withdrawn" in out) == (0, True)
+    assert f"\n  {home / 'ledger.jsonl'}\n" in out
+    code, out, _ = call(capsys, monkeypatch, "withdraw", run, "mosaic-1", "--json")
+    done = json.loads(out)
+    assert (code, done["ledger"]) == (0, str(home / "ledger.jsonl"))
     code, out, _ = call(capsys, monkeypatch, "ledger", run, "--artist", "mosaic-1")
-    assert "mosaic-1 withdrew at 20" in out
+    assert f"mosaic-1 withdrew at {done['withdrawn']}" in out
+    code, out, err = call(capsys, monkeypatch, "search", run, query, "--json")
+    assert (code, "mosaic-1" in out, len(json.loads(out))) == (0, False, 3)
+    assert f"Withdrew, and is not listed: mosaic-1 (at {done['withdrawn']})." in err
+    shutil.rmtree(home)
+    _, out, err = call(capsys, monkeypatch, "search", run, query)
+    assert "mosaic-1" not in out
+    assert "Not listed, as its own ledger is missing or damaged: mosaic-1." in err
     code, _, err = call(capsys, monkeypatch, "ledger", run, "--artist", "nobody")
     assert (code, err.count("\n")) == (4, 1)
     (home,) = (tmp_path / "studios").glob("impasto-1*")

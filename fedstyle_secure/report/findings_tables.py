@@ -311,6 +311,11 @@ def panels(facts: Facts) -> list[Block]:
         return [NO_AUDIT]
     if not facts.audit["show_pictures"]:
         return [Para(["The auditor's setting does not allow pictures, so none is shown here."], "note")]
+    gone = [artist for artist in facts.audit["artists"] if artist in facts.own["withdrawn"]]
+    if gone:
+        names = [piece for artist in gone for piece in (", ", facts.called(artist))][1:]
+        told = "Pictures are kept back, as artists whose works they may show have withdrawn: "
+        return [Para([told, *names, "."], "note")]
     blocks: list[Block] = []
     for name in dict.fromkeys(name for finding in facts.findings for name in finding.pictures):
         places = [i for i, finding in enumerate(facts.findings) if name in finding.pictures]

@@ -94,12 +94,31 @@ class Evidence(_Part):
         return self.own_ledgers or self.signed or self.opener is not None
 
 
+class Consent(_Part):
+    """Whether an artist of the run may have withdrawn by now; of whom nobody can tell fails, too."""
+
+    allow_withdrawn: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything could fail."""
+        return not self.allow_withdrawn
+
+
 class Policy(_Part):
     """A policy file's content."""
 
     evidence: Evidence | None = None
     epsilon: EpsilonLimits | None = None
     attacks: AttackLimits | None = None
+    consent: Consent | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether any run could fail it."""
+        limits = self.epsilon.model_dump(exclude={"delta"}).values() if self.epsilon else ()
+        parts = (self.attacks, self.evidence, self.consent)
+        return any(limit is not None for limit in limits) or any(part and part.asks for part in parts)
 
 
 @dataclass(frozen=True)
@@ -184,10 +203,10 @@ def _load(path: Path) -> tuple[str, Policy]:
         raise ConfigError(
             f"{path}:{line}: {key} = {problem['input']!r} is not allowed: {problem['msg']}"
         ) from None
-    limits = policy.epsilon.model_dump(exclude={"delta"}).values() if policy.epsilon else ()
-    parts = (policy.attacks, policy.evidence)
-    if not any(part and part.asks for part in parts) and all(limit is None for limit in limits):
-        raise ConfigError(f"{path}: asks for nothing; set a key under [epsilon], [attacks] or [evidence]")
+    if not policy.asks:
+        raise ConfigError(
+            f"{path}: asks for nothing; set a key under [epsilon], [attacks], [evidence] or [consent]"
+        )
     views = policy.attacks.forbidden_verdicts if policy.attacks else ()
     for view in views if isinstance(views, dict) else ():
         if view not in (*VIEWS, "all"):
@@ -201,6 +220,7 @@ def _refuse_unknown(path: Path, lines: Mapping[tuple[str, ...], int], values: Ma
         "epsilon": EpsilonLimits,
         "attacks": AttackLimits,
         "evidence": Evidence,
+        "consent": Consent,
     }
     for section, inner in values.items():
         if section not in parts:
@@ -267,6 +287,8 @@ class _Gate:
             yield from self._epsilon(policy.epsilon)
         if policy.attacks is not None:
             yield from self._attacks(policy.attacks)
+        if policy.consent is not None and policy.consent.asks:
+            yield from self._consent()
         for i in self._facts.alarms:
             problem = "lies above what the guarantee allows: a bug in the defence or in the attack"
             yield self._check("attacks", subject=self._name(i), problem=problem)
@@ -297,6 +319,18 @@ class _Gate:
         if asked.opener is not None:
             # With another key, or without signatures, the run is refused before anything is asked of it.
             yield self._check("evidence", "opener", subject="run", problem=problem)
+
+    def _consent(self) -> Iterable[Check]:
+        own = self._facts.own
+        for row in self._facts.summary["privacy"]["per_artist"]:
+            artist, problem = row["artist"], ""
+            if artist in own["withdrawn"]:
+                problem = f"withdrew at {own['withdrawn'][artist]}, and the model keeps what it released"
+            elif row["withdrawn"]:
+                problem = "withdrew before the run ended, and the model keeps what it released"
+            elif artist in own["withdrawal_unknown"]:
+                problem = "its own ledger is not here, so nobody can tell whether it has withdrawn"
+            yield self._check("consent", "allow_withdrawn", subject=f"artist {artist}", problem=problem)
 
     def _epsilon(self, limits: EpsilonLimits) -> Iterable[Check]:
         privacy = self._facts.summary["privacy"]
