@@ -56,12 +56,12 @@ def measured(
     head = {"benchmark": "audits", "run": name, "seed": config.run.seed}
     seen = set()
     for row in found.findings:
-        key = (row.attack, row.metric, row.target, row.value)
+        key = (row.attack, row.quantity, row.target, row.value)
         if row.value is None or key in seen:
             continue
         seen.add(key)
         yield head | {
-            "view": row.view, "attack": row.attack, "metric": row.metric, "target": row.target,
+            "view": row.view, "attack": row.attack, "metric": row.quantity, "target": row.target,
             "value": row.value, "low": row.low, "high": row.high, "n": row.n, "baseline": row.baseline,
             "bound": row.bound, "control": row.control, "verdict": row.verdict, "alarm": row.alarm,
         }  # fmt: skip

@@ -20,7 +20,7 @@ from fedstyle_secure.privacy.statement import Accountant, Line
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.spreadsheet import guarded
-from fedstyle_secure.studios import has_studios, known_studios, studio_home, studios_root
+from fedstyle_secure.studios import found_studios, known_studios, studio_home
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,21 @@ class Account:
         }
 
 
+@dataclass(frozen=True)
+class Withdrawn:
+    """A withdrawal that is written.
+
+    Attributes:
+        artist: Whose.
+        at: When, UTC, ISO 8601 to the second; a second withdrawal finds the first one's time.
+        ledger: The file that it was written into.
+    """
+
+    artist: str
+    at: str
+    ledger: Path
+
+
 def accounts(
     run: RunFolder, artist: str | None = None, *, each: bool = False, studios: Path | None = None
 ) -> list[Account]:
@@ -87,13 +102,10 @@ def accounts(
         PrivacyError: A ledger is damaged or shortened; names the file and the line.
     """
     config = run.config()
-    kept = json.loads(run.ledger_file.read_text(encoding="utf-8")) if run.finished else {}
-    names = tuple(kept) or open_gallery(config.gallery).artists
-    said = known_studios(run, studios) if studios is not None else studios_root(config, run)
-    root = said if has_studios(run, said) else None
+    kept, root = _kept(run), found_studios(run, studios)
     accountant, budget = Accountant(config.privacy.delta), budget_of(config.privacy)
     found = []
-    for name in _chosen(run, names, artist):
+    for name in _chosen(run, _names(run), artist):
         home = studio_home(root, config.gallery, name) if root is not None else None
         entries, withdrawn, live = _read(home, name, kept.get(name))
         spent = {
@@ -109,7 +121,11 @@ def accounts(
 def write_csv(path: Path, found: Iterable[Account]) -> None:
     """Write every release with its figures, a row a release; an empty cell is no guarantee, or not known."""
     rows = [
-        {"artist": guarded(account["artist"]), "delta": account["delta"]}
+        {
+            "artist": guarded(account["artist"]),
+            "withdrawn": account["withdrawn"],
+            "delta": account["delta"],
+        }
         | {key: _cell(value) for key, value in release.items()}
         for account in (a.to_dict() for a in found)
         for release in account["releases"]
@@ -127,8 +143,10 @@ def _cell(value: Any) -> Any:
     return guarded(value) if isinstance(value, str) else value
 
 
-def withdraw(run: RunFolder, artist: str, studios: Path | None = None) -> None:
+def withdraw(run: RunFolder, artist: str, studios: Path | None = None) -> Withdrawn:
     """Withdraw an artist of a run, for this run and every other one on its portfolio.
+
+    Nothing in the run's folder changes: whoever serves it asks the artist's ledger.
 
     Args:
         run: The run.
@@ -140,11 +158,21 @@ def withdraw(run: RunFolder, artist: str, studios: Path | None = None) -> None:
         PrivacyError: The ledger is damaged.
     """
     config = run.config()
-    (artist,) = _chosen(run, open_gallery(config.gallery).artists, artist)
+    (artist,) = _chosen(run, _names(run), artist)
     home = studio_home(known_studios(run, studios), config.gallery, artist)
     if not home.is_dir():
         raise RunError(f"{home}: no such studio; it was there when the run was made, and holds the ledger")
-    write_withdrawal(home)
+    return Withdrawn(artist, write_withdrawal(home).at, home / "ledger.jsonl")
+
+
+def _names(run: RunFolder) -> tuple[str, ...]:
+    """A run's artists; a finished one knows them without its pictures."""
+    return tuple(_kept(run)) or open_gallery(run.config().gallery).artists
+
+
+def _kept(run: RunFolder) -> dict[str, Any]:
+    """The ledgers as a finished run left them, by artist; {} for a run that is not finished."""
+    return json.loads(run.ledger_file.read_text(encoding="utf-8")) if run.finished else {}
 
 
 def _chosen(run: RunFolder, names: tuple[str, ...], artist: str | None) -> tuple[str, ...]:

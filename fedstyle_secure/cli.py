@@ -8,6 +8,7 @@ import math
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from fedstyle_secure.config import Config
     from fedstyle_secure.privacy.ledger import Entry
     from fedstyle_secure.privacy.statement import Line
-    from fedstyle_secure.training import Engine, Run
+    from fedstyle_secure.training import Cards, Engine, Run
 
 app = typer.Typer(
     help="Train a style-search model over artists who never share their pictures.",
@@ -127,15 +128,17 @@ def search(
     run: Annotated[Path, typer.Argument(help="A finished run's folder.", show_default=False)],
     picture: Annotated[Path, typer.Argument(help="The picture to search with.", show_default=False)],
     top: Annotated[int, typer.Option(min=1, help="How many artists to list.")] = 5,
+    studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank the artists of a run by style, nearest first."""
     from fedstyle_secure.training import Run
 
     opened = Run.open(run)
-    matches = opened.search(picture, top)
-    if note := _canary_note(opened.summary):
-        say(note, err=True)
+    matches = opened.search(picture, top, studios)
+    for note in (_canary_note(opened.summary), *_unlisted(opened.cards(studios))):
+        if note:
+            say(note, err=True)
     if as_json:
         print_json([{"rank": m.rank, "artist": m.artist, "score": m.score} for m in matches])
         return
@@ -302,15 +305,22 @@ def withdraw(
     run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
     artist: Annotated[str, typer.Argument(help="Who withdraws.", show_default=False)],
     studios: StudiosPath = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Withdraw an artist: nothing of its portfolio is released any more, in any run."""
+    """Withdraw an artist: nothing of its portfolio is released any more, and no search lists it."""
     from fedstyle_secure.accounts import withdraw as write
     from fedstyle_secure.runs import RunFolder
 
-    write(RunFolder(run), artist, studios)
+    done = write(RunFolder(run), artist, studios)
+    if as_json:
+        print_json({"artist": done.artist, "withdrawn": done.at, "ledger": str(done.ledger)})
+        return
+    say(f"{artist} has withdrawn, at {done.at}, for every run on its portfolio. Its ledger says so:")
+    say(f"  {short(done.ledger)}")
     say(
-        f"{artist} has withdrawn. Its card is taken down in the next round of a run that goes on. "
-        "What was released before cannot be called back."
+        "No search lists it any more, reports say so, and a run that goes on drops its card in the next "
+        "round. What was released before cannot be called back: an encoder keeps what it learned, and "
+        "prototypes.npz of a finished run the card; do not pass it on."
     )
 
 
@@ -513,6 +523,17 @@ def _canary_note(told: dict[str, Any]) -> str:
         f"This run holds canaries: {canaries['number']} of the kind {canaries['kind']} were planted for an "
         "audit, each in with probability one half. Its model is not of the artists' works alone."
     )
+
+
+def _unlisted(cards: Cards) -> Iterator[str]:
+    """Whom a search leaves out, and what it could not ask, as sentences."""
+    if cards.withdrawn:
+        gone = ", ".join(f"{artist} (at {at})" for artist, at in cards.withdrawn.items())
+        yield f"Withdrew, and is not listed: {gone}."
+    if cards.unknown:
+        yield f"Not listed, as its own ledger is missing or damaged: {', '.join(cards.unknown)}."
+    if not cards.checked:
+        yield "The artists' own ledgers are not here, so who has withdrawn since this run ended is not known."
 
 
 def _style_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -198,8 +198,8 @@ def show_audit(found: Audit) -> None:
     """What leaks under which view, the alarms first."""
     for row in found.alarms:
         say(
-            f"ALARM: {row.view}: {row.attack}: {row.metric} {row.value:.3g}, at least {row.low:.3g}, and the "
-            f"guarantee allows {row.bound:.3g}: a bug in the defence or in the attack"
+            f"ALARM: {row.view}: {row.attack}: {row.quantity} {row.value:.3g}, at least {row.low:.3g}, and "
+            f"the guarantee allows {row.bound:.3g}: a bug in the defence or in the attack"
         )
     if found.about["settings"]["without"]:
         say(
@@ -243,7 +243,7 @@ def _said(row: Finding) -> str:
 
 def _figure(row: Finding) -> str:
     high = row.value if row.high is None else row.high
-    return f"{row.metric} {row.value:.2f} [{row.low:.2f}, {high:.2f}]"
+    return f"{row.quantity} {row.value:.2f} [{row.low:.2f}, {high:.2f}]"
 
 
 def _hardest_hit(found: Audit) -> str:

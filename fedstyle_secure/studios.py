@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fedstyle_secure.config import Config, GallerySection
@@ -90,6 +90,52 @@ def studio_home(root: Path, gallery: GallerySection, artist: str) -> Path:
 def opener_home(root: Path) -> Path:
     """The opener's own folder."""
     return root / OPENER
+
+
+def found_studios(run: RunFolder, named: Path | None = None) -> Path | None:
+    """The studios that a run began with, for a command that also knows what to say without them.
+
+    Args:
+        run: The run; it need not be finished.
+        named: Where they lie; None: where the run says.
+
+    Returns:
+        None where they are not where the run says.
+
+    Raises:
+        RunError: Those that are named are other ones.
+    """
+    if named is not None:
+        return known_studios(run, named)
+    said = studios_root(run.config(), run)
+    return said if has_studios(run, said) else None
+
+
+def withdrawals(run: RunFolder, artists: Iterable[str], studios: Path | None = None) -> dict[str, str] | None:
+    """When each of a run's artists withdrew, as its own ledger says today; "" for who has not.
+
+    Args:
+        run: The run.
+        artists: Of the run.
+        studios: Where the artists' own ledgers lie; None: where the run says, if they are there.
+
+    Returns:
+        Without artists whose ledger is missing or damaged, of whom nobody can tell; None where no studios are
+        there.
+    """
+    root = found_studios(run, studios)
+    if root is None:
+        return None
+    gallery, found = run.config().gallery, {}
+    for artist in artists:
+        path = studio_home(root, gallery, artist) / "ledger.jsonl"
+        try:
+            ledger = Ledger(path) if path.exists() else None
+        except PrivacyError:
+            ledger = None
+        if ledger is not None:
+            found[artist] = ledger.withdrawal.at if ledger.withdrawal else ""
+    return found
 
 
 def claim(root: Path, run: RunFolder | None = None) -> None:

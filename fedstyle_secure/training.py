@@ -14,11 +14,30 @@ import numpy as np
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, GalleryError, RunError
 from fedstyle_secure.runs import RunFolder, read_arrays
-from fedstyle_secure.studios import has_released, studios_root
+from fedstyle_secure.studios import has_released, studios_root, withdrawals
 from fedstyle_secure.style.retrieval import Match, rank_artists
 
 Engine = Literal["local", "ray"]
 OnRound = Callable[[dict[str, Any], int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Cards:
+    """The cards of a finished run that may be served, and whose may not.
+
+    Attributes:
+        artists: Who may be found.
+        rows: Their cards, (artists, dim).
+        withdrawn: Who has a card in the run and withdrew, and when.
+        unknown: Who has a card in the run and may not be served, as its own ledger is missing or damaged.
+        checked: Whether the artists' own ledgers are here; where they are not, nobody has been left out.
+    """
+
+    artists: tuple[str, ...]
+    rows: np.ndarray
+    withdrawn: dict[str, str]
+    unknown: tuple[str, ...]
+    checked: bool
 
 
 @dataclass(frozen=True)
@@ -39,24 +58,49 @@ class Run:
         folder = RunFolder(Path(path))
         return cls(folder, folder.summary())
 
-    def search(self, picture: Path | str, top: int = 5) -> list[Match]:
-        """The artists nearest in style to a picture file.
+    def cards(self, studios: Path | None = None) -> Cards:
+        """The cards that may be served: of artists who, by their own ledgers, have not withdrawn since.
+
+        Args:
+            studios: Where the artists' own ledgers lie; None: where the run says, if they are there.
+
+        Raises:
+            RunError: These are not the run's studios.
+        """
+        with np.load(self.folder.prototypes_file, allow_pickle=False) as stored:
+            names, rows = tuple(str(a) for a in stored["artists"]), stored["cards"]
+        told = withdrawals(self.folder, names, studios)
+        known = dict.fromkeys(names, "") if told is None else told
+        kept = [i for i, artist in enumerate(names) if known.get(artist) == ""]
+        return Cards(
+            artists=tuple(names[i] for i in kept),
+            rows=rows[kept],
+            withdrawn={artist: at for artist, at in known.items() if at},
+            unknown=tuple(artist for artist in names if artist not in known),
+            checked=told is not None,
+        )
+
+    def search(self, picture: Path | str, top: int = 5, studios: Path | None = None) -> list[Match]:
+        """The artists nearest in style to a picture file, of those whose cards may be served.
 
         Args:
             picture: JPEG, PNG, WebP or TIFF.
             top: How many artists, >= 1.
+            studios: Where the artists' own ledgers lie; None: where the run says, if they are there.
 
         Raises:
             GalleryError: The picture cannot be read.
-            RunError: No artist of this run has a card, or its files are damaged.
+            RunError: No artist of this run has a card that may be served, or its files are damaged.
         """
         from fedstyle_secure.galleries.pictures import decode_picture, read_picture_bytes
         from fedstyle_secure.style.encoders import encoder_from_arrays
 
-        with np.load(self.folder.prototypes_file, allow_pickle=False) as stored:
-            artists, cards = tuple(str(a) for a in stored["artists"]), stored["cards"]
-        if not artists:
-            raise RunError(f"{self.folder.path}: no artist published a card, so nobody can be found by name")
+        cards = self.cards(studios)
+        if not cards.artists:
+            gone = "no artist published a card"
+            if cards.withdrawn or cards.unknown:
+                gone = "every artist with a card has withdrawn, or has no ledger that says otherwise"
+            raise RunError(f"{self.folder.path}: {gone}, so nobody can be found by name")
         config = self.folder.config()
         try:
             pixels = decode_picture(read_picture_bytes(Path(picture)), config.gallery.size)
@@ -64,9 +108,8 @@ class Run:
             raise GalleryError(f"{picture}: {error}") from None
         arrays, _ = read_arrays(self.folder.encoder_file)
         encoder = encoder_from_arrays(config.style, arrays)
-        return rank_artists(
-            encoder.embed_pictures(pixels[None])[0], artists, encoder.place(cards).numpy(), top
-        )
+        query, placed = encoder.embed_pictures(pixels[None])[0], encoder.place(cards.rows).numpy()
+        return rank_artists(query, cards.artists, placed, top)
 
 
 def train(

@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 
+import fedstyle_secure
 from fedstyle_secure.config import Config
+from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.runs import RunFolder
+
+TINY = (
+    "gallery.artists=4",
+    "gallery.public_artists=3",
+    "gallery.pictures=12",
+    "gallery.size=32",
+    "style.encoder=cnn",
+    "style.dim=8",
+    "style.pretrain_steps=3",
+    "style.practice_artists=0",
+    "style.views=2",
+    "styles.count=3",
+    "run.rounds=2",
+    "training.expected_pictures=9",
+    # Solving for a target takes seconds; tests that need it set "auto".
+    "privacy.noise_multiplier=2",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> Iterator[None]:
+    """Practice encoders are learned once a session, and nothing is left in the home of whoever tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Config:
+    """A run of seconds: four small procedural artists, a hardly trained CNN, two rounds."""
+    return Config().override(list(TINY))
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, tmp_path_factory) -> RunFolder:
+    """The run of `tiny`, trained once a session: to be read. `own` is a copy to be written."""
+    return fedstyle_secure.train(tiny, tmp_path_factory.mktemp("finished") / "runs" / "run").folder
 
 
 @pytest.fixture(scope="session")
@@ -23,24 +65,15 @@ def benchmark_module() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture
-def tiny(tmp_path_factory, monkeypatch) -> Config:
-    """A run of seconds: four small procedural artists, a hardly trained CNN, two rounds."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    return Config().override(
-        [
-            "gallery.artists=4",
-            "gallery.public_artists=3",
-            "gallery.pictures=12",
-            "gallery.size=32",
-            "style.encoder=cnn",
-            "style.dim=8",
-            "style.pretrain_steps=3",
-            "style.practice_artists=0",
-            "style.views=2",
-            "styles.count=3",
-            "run.rounds=2",
-            "training.expected_pictures=9",
-            # Solving for a target takes seconds; tests that need it set "auto".
-            "privacy.noise_multiplier=2",
-        ]
-    )
+def own(finished, tmp_path) -> RunFolder:
+    """A copy of the finished run and its studios, in `tmp_path / "runs"`."""
+    shutil.copytree(finished.path.parent, tmp_path / "runs")
+    return RunFolder(tmp_path / "runs" / "run")
+
+
+@pytest.fixture(scope="session")
+def query(tiny, tmp_path_factory) -> Path:
+    """A test picture of `mosaic-1`, to search with."""
+    path = tmp_path_factory.mktemp("query") / "picture.png"
+    Image.fromarray(open_gallery(tiny.gallery).portfolio("mosaic-1").test_pictures[0]).save(path)
+    return path

@@ -1,6 +1,8 @@
 """The command line: what it prints, what it writes, and the exit codes."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,18 @@ import pytest
 from PIL import Image
 
 from fedstyle_secure import cli, config
+from fedstyle_secure.audit import runner
+from fedstyle_secure.audit.catalogue import catalogue
 from fedstyle_secure.runs import RunFolder
+
+
+@pytest.fixture
+def few_attacks(monkeypatch):
+    """Audits of two attacks that take no time, in this process."""
+    few = [known for known in catalogue() if known.card.key in ("card_linkage", "sum_styles")]
+    monkeypatch.setattr(runner, "catalogue", lambda: few)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+
 
 HEAVY = ("torch", "opacus", "flwr", "tenseal", "sklearn", "scipy", "numpy", "pydantic")
 
@@ -56,18 +69,14 @@ def test_help_names_every_command_and_the_exit_codes(capsys, monkeypatch):
         assert word in out
 
 
-def test_train_search_and_list(capsys, monkeypatch, tiny_file, tiny, tmp_path):
+def test_train_search_and_list(capsys, monkeypatch, tiny_file, query, tmp_path):
     run = tmp_path / "run"
     code, out, _ = call(capsys, monkeypatch, "train", tiny_file, "--out", run, "--json")
     assert code == 0
     assert json.loads(out)["run"] == str(run)
     assert json.loads(out)["utility"] == RunFolder(run).summary()["utility"]
 
-    from fedstyle_secure import open_gallery
-
-    picture = tmp_path / "picture.png"
-    Image.fromarray(open_gallery(tiny.gallery).portfolio("mosaic-1").test_pictures[0]).save(picture)
-    code, out, _ = call(capsys, monkeypatch, "search", run, picture, "--top", "3", "--json")
+    code, out, _ = call(capsys, monkeypatch, "search", run, query, "--top", "3", "--json")
     found = json.loads(out)
     assert code == 0
     assert [m["rank"] for m in found] == [1, 2, 3]
@@ -143,6 +152,7 @@ def test_settings_lists_all(capsys, monkeypatch):
     assert {"privacy.target_epsilon", "gallery.path", "share.sgd"} <= keys
 
 
+@pytest.mark.usefixtures("few_attacks")
 def test_the_demo_shows_a_run_that_is_there_and_trains_again_with_force(capsys, monkeypatch, tiny, tmp_path):
     sections = {section: getattr(tiny, section) for section in config.Config.model_fields}
 
@@ -152,7 +162,7 @@ def test_the_demo_shows_a_run_that_is_there_and_trains_again_with_force(capsys, 
 
     monkeypatch.setattr(config, "Config", Tiny)
     out = tmp_path / "demo"
-    for arguments, there in ((), False), ((), True), (("--force",), False), ((), True):
+    for arguments, there in ((), False), ((), True), (("--force",), False):
         code, text, _ = call(capsys, monkeypatch, "demo", "--out", out, *arguments)
         assert code == 0
         assert ("is there already" in text) == there
@@ -178,9 +188,8 @@ def test_the_demo_finds_the_right_artist_more_often_than_not(capsys, monkeypatch
     assert "there already" in out
 
 
-def test_ledger_and_withdraw(capsys, monkeypatch, tiny_file, tmp_path):
-    run = tmp_path / "run"
-    call(capsys, monkeypatch, "train", tiny_file, "--out", run, "--json")
+def test_ledger_and_withdraw(capsys, monkeypatch, own, query):
+    run = own.path
     code, out, _ = call(capsys, monkeypatch, "ledger", run)
     assert code == 0
     assert out.count("lifetime epsilon") == 4
@@ -191,13 +200,25 @@ def test_ledger_and_withdraw(capsys, monkeypatch, tiny_file, tmp_path):
     (row,) = [row for row in summary if row["artist"] == "mosaic-1"]
     assert account["epsilon_artwork"] == pytest.approx(row["epsilon_artwork"])
     assert [r["round"] for r in account["releases"]] == [0, 0, 1, 2]
+    (home,) = (run.parent / "studios").glob("mosaic-1*")
     code, out, _ = call(capsys, monkeypatch, "withdraw", run, "mosaic-1")
     assert (code, "mosaic-1 has withdrawn" in out) == (0, True)
+    assert f"\n  {home / 'ledger.jsonl'}\n" in out
+    code, out, _ = call(capsys, monkeypatch, "withdraw", run, "mosaic-1", "--json")
+    done = json.loads(out)
+    assert (code, done["ledger"]) == (0, str(home / "ledger.jsonl"))
     code, out, _ = call(capsys, monkeypatch, "ledger", run, "--artist", "mosaic-1")
-    assert "mosaic-1 withdrew at 20" in out
+    assert f"mosaic-1 withdrew at {done['withdrawn']}" in out
+    code, out, err = call(capsys, monkeypatch, "search", run, query, "--json")
+    assert (code, "mosaic-1" in out, len(json.loads(out))) == (0, False, 3)
+    assert f"Withdrew, and is not listed: mosaic-1 (at {done['withdrawn']})." in err
+    shutil.rmtree(home)
+    _, out, err = call(capsys, monkeypatch, "search", run, query)
+    assert "mosaic-1" not in out
+    assert "Not listed, as its own ledger is missing or damaged: mosaic-1." in err
     code, _, err = call(capsys, monkeypatch, "ledger", run, "--artist", "nobody")
     assert (code, err.count("\n")) == (4, 1)
-    (home,) = (tmp_path / "studios").glob("impasto-1*")
+    (home,) = (run.parent / "studios").glob("impasto-1*")
     (home / "ledger.jsonl").write_text("{}\n")
     code, _, err = call(capsys, monkeypatch, "ledger", run)
     assert (code, "line 1 is damaged" in err) == (5, True)
@@ -216,16 +237,17 @@ def test_a_note_before_the_run_reaches_whoever_started_it(capsys, monkeypatch, t
     assert "privacy.epsilon_artist_max" in out
 
 
+@pytest.mark.usefixtures("few_attacks")
 def test_audit_report_and_check(capsys, monkeypatch, tiny, tmp_path):
     path, run = tmp_path / "tiny.toml", tmp_path / "run"
     path.write_text(tiny.override(["audit.record=all"]).to_toml())
     assert call(capsys, monkeypatch, "train", path, "--out", run, "--json")[0] == 0
-    settings = tmp_path / "audit.toml"
-    settings.write_text('preset = "tiny"\ntargets = 4\ncandidates = 8\nrounds = 1\nprocesses = 1\n')
-    code, out, _ = call(capsys, monkeypatch, "audit", run, settings, "--json")
+    short = tmp_path / "audit.toml"
+    short.write_text('preset = "tiny"\ntargets = 4\ncandidates = 8\nrounds = 1\nprocesses = 1\n')
+    code, out, _ = call(capsys, monkeypatch, "audit", run, short, "--json")
     assert code == 0
     assert {row["view"] for row in json.loads(out)} >= {"network", "platform", "opener", "buyer"}
-    code, _, err = call(capsys, monkeypatch, "audit", run, settings)
+    code, _, err = call(capsys, monkeypatch, "audit", run, short)
     assert code == 4
     assert "--force" in err
     code, out, _ = call(capsys, monkeypatch, "report", run, "--format", "html,json", "--date", "2026-01-02")

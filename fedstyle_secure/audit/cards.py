@@ -11,6 +11,7 @@ import torch
 
 from attacks.inversion.prototypes import linkage_scores
 from attacks.membership.encoder import prototype_tracing
+from fedstyle_secure.audit.findings import MEMBERSHIP
 from fedstyle_secure.audit.limits import NO_GUARANTEE, Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, guessing, membership
 from fedstyle_secure.audit.scene import Scene
@@ -35,7 +36,7 @@ from fedstyle_secure.style.prototypes import (
 CARD_MEMBERSHIP = AttackCard(
     "card_membership", "Tracing a style card",
     "Asks of a picture whether it is one of those that an artist's published style card is the mean of.",
-    "membership inference", "L1", "artwork", "membership AUC",
+    "membership inference", "L1", "artwork", MEMBERSHIP,
 )  # fmt: skip
 CARD_LINKAGE = AttackCard(
     "card_linkage", "Linking a style card to its artist",
@@ -45,7 +46,7 @@ CARD_LINKAGE = AttackCard(
 SUM_MEMBERSHIP = AttackCard(
     "sum_membership", "Tracing a prototype sum",
     "Asks of a picture whether it is one of those that a prototype sum was made of.",
-    "membership inference", "L1", "artwork", "membership AUC",
+    "membership inference", "L1", "artwork", MEMBERSHIP,
 )  # fmt: skip
 SUM_STYLES = AttackCard(
     "sum_styles", "Main style of an artist from a prototype sum",
@@ -124,7 +125,7 @@ def card_linkage(scene: Scene) -> Outcome:
         "a card is published under its artist's name, to be found by",
     )  # fmt: skip
     # The guarantee is an artwork's: it says nothing of what gives an artist away.
-    return Outcome((guessing(how, hits, 1 / len(carded), None, control, "artist named rightly"),))
+    return Outcome((guessing(how, hits, 1 / len(carded), None, control),))
 
 
 def sum_membership(scene: Scene, grain: Item) -> Outcome:
@@ -184,7 +185,7 @@ def _main_styles(scene: Scene, card: AttackCard, grain: Item, note: str) -> Outc
     how = Setting(
         card, settings.seed, settings.confidence, time.perf_counter() - started, "closed form", note
     )
-    return Outcome((guessing(how, hits, baseline, None, control, card.metric),))
+    return Outcome((guessing(how, hits, baseline, None, control),))
 
 
 @dataclass(frozen=True, eq=False)

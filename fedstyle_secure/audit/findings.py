@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 from fedstyle_secure.errors import AuditError
 
@@ -35,8 +35,27 @@ Category = Literal[
 """The attacks that EDPB Opinion 28/2024, paragraph 55, names."""
 
 
-PROVEN = "epsilon lower bound"
-"""Metric of what canaries prove; planted records are the worst case, so it answers nothing about pictures."""
+Metric = Literal[
+    "membership AUC",
+    "participation AUC",
+    "TPR at an FPR",
+    "identification rate",
+    "near copies",
+    "style named rightly",
+    "main style named rightly",
+    "artist named rightly",
+    "epsilon lower bound",
+]
+"""What a figure measures. These names are compared; a number that belongs to one has a field of its own."""
+
+MEMBERSHIP: Final = "membership AUC"
+RATE: Final = "TPR at an FPR"
+IDENTIFICATION: Final = "identification rate"
+PROVEN: Final = "epsilon lower bound"
+"""What canaries prove; planted records are the worst case, so it answers nothing about pictures."""
+
+FORMAT = 2
+"""Version of an audit's files. In 1 a rate stood inside the metric's name."""
 
 NO_RECORD = "the run kept no record of its messages (audit.record)"
 """Why attacks on messages cannot be run on many a run."""
@@ -51,7 +70,7 @@ class Finding:
         attack: The attack's name.
         target: An artist, or `all`.
         unit: What the attack is after: an artwork or an artist.
-        metric: What was measured, for example `identification rate`.
+        metric: What was measured.
         value: The figure; None where nothing was run.
         low: Lower end of the interval, or None.
         high: Upper end of the interval, or None.
@@ -64,6 +83,7 @@ class Finding:
         seed: Of the attack.
         level: How much artwork this would leak.
         category: The class of attack.
+        fpr: The false-positive rate of a `TPR at an FPR`, in (0, 1), as it was asked for; else None.
         reason: Why it was not run or is inconclusive, or what the verdict stands on, in one sentence.
         method: How the figure and its interval were made.
         control: The positive control's figure: the same attack where nothing is defended; or None.
@@ -77,7 +97,7 @@ class Finding:
     attack: str
     target: str
     unit: Literal["artwork", "artist"]
-    metric: str
+    metric: Metric
     value: float | None
     low: float | None
     high: float | None
@@ -90,6 +110,7 @@ class Finding:
     seed: int
     level: Level
     category: Category
+    fpr: float | None = None
     reason: str = ""
     method: str = ""
     control: float | None = None
@@ -101,6 +122,15 @@ class Finding:
     def __post_init__(self) -> None:
         if self.verdict not in get_args(Verdict) or self.level not in LEVELS:
             raise AuditError(f"finding {self.attack!r}: verdict {self.verdict!r}, level {self.level!r}")
+        if self.metric not in get_args(Metric):
+            raise AuditError(
+                f"finding {self.attack!r}: metric {self.metric!r} is none of {', '.join(get_args(Metric))}"
+            )
+        rate = isinstance(self.fpr, float) and 0 < self.fpr < 1
+        if rate != (self.metric == RATE) or not (rate or self.fpr is None):
+            raise AuditError(
+                f"finding {self.attack!r}: fpr {self.fpr!r}: a {RATE} has one between 0 and 1, others none"
+            )
         if self.verdict == "not run" and not self.reason:
             raise AuditError(f"finding {self.attack!r}: say why it was not run")
         if (self.verdict == "not run") != (self.value is None):
@@ -118,6 +148,11 @@ class Finding:
         Then the defence or the attack has a bug.
         """
         return self.bound is not None and self.low is not None and self.low > self.bound
+
+    @property
+    def quantity(self) -> str:
+        """What was measured, in words: the metric, with the rate that belongs to it."""
+        return self.metric if self.fpr is None else f"{self.metric} of {self.fpr}"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -154,6 +189,21 @@ def judge(leaks: bool, control_won: bool, able: bool) -> Verdict:
     if leaks:
         return "leaks"
     return "not broken by this attack" if control_won and able else "inconclusive"
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What an `audit.json` says. Raises AuditError where it is missing, damaged, or of another format."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        found = about["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AuditError(f"{path}: cannot be read: {error!r}") from None
+    if found != FORMAT:
+        raise AuditError(
+            f"{path}: format {found!r} is not known, this reads {FORMAT}; `fedstyle audit --force` makes "
+            "it anew"
+        )
+    return about
 
 
 def write_findings(path: Path, findings: Sequence[Finding]) -> None:

@@ -313,8 +313,6 @@ def check_audit(run: RunFolder, audit: Mapping[str, Any], sums: Mapping[str, str
         key = ".".join(str(part) for part in problem["loc"])
         raise AuditError(f"{folder / 'audit.json'}: {key}: {problem['msg']}") from None
     _check_settings(folder / "audit.json", audit)
-    if audit["format"] != 1:
-        raise AuditError(f"{folder / 'audit.json'}: format {audit['format']!r} is not known; this reads 1")
     if audit["run"] != run.identity:
         raise AuditError(
             f"{folder / 'audit.json'}: is the audit of run {str(audit['run'])[:32]}, this is {run.identity}"

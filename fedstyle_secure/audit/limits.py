@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -207,20 +207,26 @@ class Limit:
             kept = 1 - np.exp(-epsilons)[:, None] * (1 - deltas[:, None] - rates)
         return np.minimum(np.minimum(grown, kept).min(axis=0), 1.0)
 
-    @cached_property
+    @property
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Epsilons and deltas that the releases satisfy."""
-        if rdp_epsilon(self._events, _DELTAS[0]) > _BEYOND_USE:
-            # Grids grow with epsilon, without bound, and such a limit would say nothing.
-            return np.array([0.0]), np.array([1.0])
-        known = [event.dp_event() for event in self._events]
-        if all(event is not None for event in known):
-            from dp_accounting import dp_event
-            from dp_accounting.pld import PLDAccountant
+        return _pairs(self._events)
 
-            with np.errstate(divide="ignore"):
-                accountant = PLDAccountant().compose(dp_event.ComposedDpEvent(known))
-                return _EPSILONS, np.array([accountant.get_delta(epsilon) for epsilon in _EPSILONS])
-        epsilons = np.array([rdp_epsilon(self._events, delta) for delta in _DELTAS])
-        finite = np.isfinite(epsilons)
-        return np.r_[epsilons[finite], 0.0], np.r_[_DELTAS[finite], 1.0]
+
+@lru_cache(maxsize=16)
+def _pairs(events: tuple[Event, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Epsilons and deltas that releases satisfy, to be read only. Many attacks see the same releases, and to
+    compose them takes longer than most attacks."""
+    if rdp_epsilon(events, _DELTAS[0]) > _BEYOND_USE:
+        # Grids grow with epsilon, without bound, and such a limit would say nothing.
+        return np.array([0.0]), np.array([1.0])
+    known = [event.dp_event() for event in events]
+    if all(event is not None for event in known):
+        from dp_accounting import dp_event
+        from dp_accounting.pld import PLDAccountant
+
+        with np.errstate(divide="ignore"):
+            accountant = PLDAccountant().compose(dp_event.ComposedDpEvent(known))
+            return _EPSILONS, np.array([accountant.get_delta(epsilon) for epsilon in _EPSILONS])
+    epsilons = np.array([rdp_epsilon(events, delta) for delta in _DELTAS])
+    finite = np.isfinite(epsilons)
+    return np.r_[epsilons[finite], 0.0], np.r_[_DELTAS[finite], 1.0]

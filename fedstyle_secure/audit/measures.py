@@ -16,7 +16,17 @@ from attacks.membership.scores import MembershipScores
 from attacks.plots import AttackScores
 from attacks.roc import auc, newcombe_interval, tpr_at_fpr
 from fedstyle_secure.audit.blind import Blind
-from fedstyle_secure.audit.findings import Category, Finding, Level, judge, not_run
+from fedstyle_secure.audit.findings import (
+    IDENTIFICATION,
+    MEMBERSHIP,
+    RATE,
+    Category,
+    Finding,
+    Level,
+    Metric,
+    judge,
+    not_run,
+)
 from fedstyle_secure.audit.limits import Limit
 
 Row = Callable[[np.ndarray, np.ndarray, float, str], Finding]
@@ -43,7 +53,7 @@ class AttackCard:
     category: Category
     level: Level
     unit: Literal["artwork", "artist"]
-    metric: str
+    metric: Metric
 
     def scores(self, values: Sequence[np.ndarray]) -> MembershipScores:
         """Scores of several artists' pictures, each (n,), as those of one attack."""
@@ -156,7 +166,7 @@ def identification(
     _, known = clopper_pearson(int(blind.sum()), n, sure)
     failed = _failed(won, able, n, "identified no more than chance where nothing was defended")
     return Finding(
-        view="", attack=name, target=target, unit=how.card.unit, metric="identification rate",
+        view="", attack=name, target=target, unit=how.card.unit, metric=IDENTIFICATION,
         value=found.value, low=found.low, high=found.high, confidence=sure, n=found.n,
         baseline=max(chance, prior), bound=limit.success(max(chance, known) if prior > chance else chance),
         verdict=verdict, seconds=how.seconds, seed=how.seed, level=how.card.level,
@@ -176,7 +186,6 @@ def guessing(
     baseline: float,
     limit: float | None,
     control_right: np.ndarray,
-    what: str,
     target: str = "all",
 ) -> Finding:
     """Share of right guesses among few choices.
@@ -187,7 +196,6 @@ def guessing(
         baseline: Share that one gets right without looking.
         limit: Highest share that the guarantee allows; None where there is none.
         control_right: bool (m,), where nothing was defended.
-        what: The metric.
         target: An artist, or `all`.
     """
     hits, n = int(np.sum(right)), len(right)
@@ -197,10 +205,10 @@ def guessing(
     failed = _failed(won, able, n, "did no better than its baseline where nothing was defended")
     verdict = judge(low > baseline, won, able)
     return Finding(
-        view="", attack=how.card.name, target=target, unit=how.card.unit, metric=what, value=hits / n,
-        low=low, high=high, confidence=how.confidence, n=n, baseline=baseline, bound=limit, verdict=verdict,
-        seconds=how.seconds, seed=how.seed, level=how.card.level, category=how.card.category,
-        reason=_reason(verdict, how.note, failed),
+        view="", attack=how.card.name, target=target, unit=how.card.unit, metric=how.card.metric,
+        value=hits / n, low=low, high=high, confidence=how.confidence, n=n, baseline=baseline,
+        bound=limit, verdict=verdict, seconds=how.seconds, seed=how.seed, level=how.card.level,
+        category=how.card.category, reason=_reason(verdict, how.note, failed),
         method="share of right guesses; Clopper-Pearson", control=float(np.mean(control_right)),
         budget=how.budget,
     )  # fmt: skip
@@ -242,7 +250,7 @@ def membership(
         n = len(inside) + len(outside)
         failed = _failed(won, best > baseline, n, "did not win where nothing was defended either")
         return Finding(
-            view="", attack=how.card.name, target=target, unit=how.card.unit, metric="membership AUC",
+            view="", attack=how.card.name, target=target, unit=how.card.unit, metric=MEMBERSHIP,
             value=auc(inside, outside), low=low, high=high, confidence=sure, n=n, baseline=baseline,
             bound=bound, verdict=verdict, seconds=how.seconds, seed=how.seed, level=how.card.level,
             category=how.card.category, reason=_joined(_reason(verdict, how.note, failed), _unbounded(blind)),
@@ -272,24 +280,22 @@ def _low_rate(
     fpr: float,
 ) -> Finding:
     """The TPR at a low FPR. Baseline and bound are taken at the largest FPR that the non-members allow."""
-    metric = f"TPR at {fpr:.3g} FPR"
+    like = replace(like, metric=RATE, fpr=fpr)
     if fpr * len(others) < 1:
         reason = f"needs {math.ceil(1 / fpr)} non-members, and there are {len(others)}"
-        return replace(not_run(like, reason), metric=metric)
+        return not_run(like, reason)
     point = tpr_at_fpr(members, others, fpr, how.confidence)
     if not point.reliable:
-        return replace(not_run(like, point.note), metric=metric)
+        return not_run(like, point.note)
     if blind.apart:
-        return replace(
-            not_run(like, f"a blind guess has no TPR at a low FPR here; {_unbounded(blind)}"), metric=metric
-        )
+        return not_run(like, f"a blind guess has no TPR at a low FPR here; {_unbounded(blind)}")
     allowed = max(point.fpr_high, fpr)
     able = clopper_pearson(len(members), len(members), how.confidence)[0] > allowed
     verdict = judge(point.low > allowed, won, able)
     failed = _failed(won, able, len(members), "did not win where nothing was defended either")
     reason = _reason(verdict, how.note, failed)
     return replace(
-        like, metric=metric, value=point.value, low=point.low, high=point.high, baseline=allowed,
+        like, value=point.value, low=point.low, high=point.high, baseline=allowed,
         bound=limit.success(allowed), verdict=verdict, reason=reason, control=None,
         method="Clopper-Pearson on either rate",
         details={

@@ -16,6 +16,7 @@ from attacks.metrics import mean_square
 from attacks.observation import Observation
 from attacks.results import Budget
 from fedstyle_secure.audit.cards import CardSide
+from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, identification, membership
 from fedstyle_secure.audit.scene import CENTRED, Scene
@@ -29,17 +30,17 @@ _STEPS_OF_IMAGES = 100
 SIMILARITY = AttackCard(
     "model_similarity", "Similarity to the own card",
     "Asks whether pictures that trained lie nearer to their artist's card under the final encoder.",
-    "membership inference", "L1", "artwork", "membership AUC",
+    "membership inference", "L1", "artwork", MEMBERSHIP,
 )  # fmt: skip
 GRADIENT = AttackCard(
     "model_gradient", "Gradient length at the final encoder",
     "Asks whether the final encoder has less left to learn from pictures that trained.",
-    "membership inference", "L1", "artwork", "membership AUC",
+    "membership inference", "L1", "artwork", MEMBERSHIP,
 )  # fmt: skip
 INVERSION = AttackCard(
     "model_inversion", "Inversion of a style card",
     "Looks for a picture whose embedding is an artist's card, by descent through the encoder.",
-    "model inversion", "L4", "artwork", "identification rate",
+    "model inversion", "L4", "artwork", IDENTIFICATION,
 )  # fmt: skip
 
 

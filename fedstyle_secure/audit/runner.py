@@ -21,7 +21,7 @@ from typing import Any
 from attacks.errors import AttackError
 from fedstyle_secure import __version__
 from fedstyle_secure.audit.catalogue import Known, catalogue
-from fedstyle_secure.audit.findings import Finding, read_findings, write_findings
+from fedstyle_secure.audit.findings import FORMAT, Finding, read_about, read_findings, write_findings
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
@@ -31,7 +31,6 @@ from fedstyle_secure.processes import leave_with_parent
 from fedstyle_secure.runs import RunFolder, file_sha256, write_text
 from fedstyle_secure.threads import one_thread
 
-FORMAT = 1
 _PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-accounting")
 
 OnJob = Callable[[str, int, int, float], None]
@@ -65,12 +64,8 @@ class Audit:
             AuditError: There is none, or its files cannot be read.
         """
         folder = run.audit_folder
-        findings = read_findings(folder / "findings.json")
-        try:
-            about = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise AuditError(f"{folder / 'audit.json'}: cannot be read: {error}") from None
-        return cls(folder, tuple(findings), about)
+        about = read_about(folder / "audit.json")
+        return cls(folder, tuple(read_findings(folder / "findings.json")), about)
 
 
 def audit(
@@ -302,5 +297,5 @@ def _draw_curve(path: Path, known: Known, scores: Any, limit: Any, confidence: f
 
 def _key(settings: AuditSettings, inputs: Mapping[str, str]) -> str:
     """What a kept job depends on."""
-    text = json.dumps([__version__, settings.model_dump(mode="json"), dict(inputs)], sort_keys=True)
+    text = json.dumps([__version__, FORMAT, settings.model_dump(mode="json"), dict(inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

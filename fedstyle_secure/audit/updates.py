@@ -23,7 +23,7 @@ from attacks.membership.federated import combined_rounds
 from attacks.membership.tracing import traced
 from attacks.metrics import mean_square
 from attacks.results import Attack, Budget, Evidence, Truth
-from fedstyle_secure.audit.findings import NO_RECORD
+from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, NO_RECORD
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import (
     AttackCard,
@@ -43,7 +43,7 @@ ONE = AttackCard(
     "update_one", "Inversion of an update",
     "Works back from the update of a step whose batch happened to hold one picture to that picture. Such "
     "updates are made anew with the run's own weights, clip and noise, as a run draws few.",
-    "reconstruction", "L4", "artwork", "identification rate",
+    "reconstruction", "L4", "artwork", IDENTIFICATION,
 )  # fmt: skip
 STYLE = AttackCard(
     "update_style", "Style of a picture from its update",
@@ -54,17 +54,17 @@ STYLE = AttackCard(
 BATCH = AttackCard(
     "update_batch", "Row-space match of an update",
     "Looks for pictures whose features lie in the space that an update's rows span.",
-    "membership inference", "L1", "artwork", "membership AUC",
+    "membership inference", "L1", "artwork", MEMBERSHIP,
 )  # fmt: skip
 ROUNDS = AttackCard(
     "update_rounds", "Gradient alignment over rounds",
     "Compares each round's update with the gradient that a candidate picture would have given.",
-    "membership inference", "L1", "artwork", "membership AUC",
+    "membership inference", "L1", "artwork", MEMBERSHIP,
 )  # fmt: skip
 MEAN = AttackCard(
     "mean_rounds", "Gradient alignment with the encoder's changes",
     "The same with nothing but the encoder before and after each round.",
-    "membership inference", "L1", "artwork", "membership AUC",
+    "membership inference", "L1", "artwork", MEMBERSHIP,
 )  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def style_of_one(scene: Scene) -> Outcome:
     seconds, note = time.perf_counter() - started, _batches_of_one(scene)
     how = Setting(STYLE, settings.seed, settings.confidence, seconds, "closed form", note)
     limit = Limit(_one_release(scene, sent)).success(baseline)
-    finding = guessing(how, hits, baseline, limit, control, "style named rightly")
+    finding = guessing(how, hits, baseline, limit, control)
     details = {"commonest style": commonest, "prior only": float(np.mean(blind))}
     return Outcome((replace(finding, details={**finding.details, **details}),))
 

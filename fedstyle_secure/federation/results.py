@@ -7,7 +7,7 @@ import platform
 import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -88,7 +88,10 @@ def write_results(
         canaries: What may be known of them.
         opener: The opener's public key; None where there is none.
     """
-    names, cards = state.card_matrix()
+    ledgers = {artist: _ledger(run, artist, home) for artist, home in homes.items()}
+    gone = {artist for artist, ledger in ledgers.items() if ledger is not None and ledger.withdrawal}
+    kept = {artist: card for artist, card in state.cards.items() if artist not in gone}
+    names, cards = replace(state, cards=kept).card_matrix()
     told = {"encoder": config.style.encoder, "canaries": str(canaries.number)}
     write_arrays(run.encoder_file, state.encoder, told)
     partial = run.prototypes_file.with_name("prototypes.partial.npz")
@@ -100,7 +103,6 @@ def write_results(
         cards=cards,
     )
     partial.replace(run.prototypes_file)
-    ledgers = {artist: _ledger(run, artist, home) for artist, home in homes.items()}
     exported = {
         a: None if ledger is None else [e.to_dict() for e in ledger.entries] for a, ledger in ledgers.items()
     }

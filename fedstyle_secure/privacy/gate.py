@@ -23,7 +23,7 @@ import numpy as np
 
 from fedstyle_secure.errors import PrivacyError, WithdrawnError
 from fedstyle_secure.privacy.budget import Budget
-from fedstyle_secure.privacy.ledger import Entry, Ledger, sync_folder
+from fedstyle_secure.privacy.ledger import Entry, Ledger, Withdrawal, sync_folder
 from fedstyle_secure.privacy.mechanisms import Mechanism
 
 Kind = Literal["update", "card", "prototypes", "metrics", "sum"]
@@ -148,12 +148,16 @@ def _require_consent(ledger: Ledger) -> None:
         raise WithdrawnError(f"the artist withdrew at {ledger.withdrawal.at}")
 
 
-def withdraw(home: Path) -> None:
-    """Write an artist's withdrawal into its ledger: no release leaves through any gate after it."""
+def withdraw(home: Path) -> Withdrawal:
+    """Write an artist's withdrawal into its ledger: no release leaves through any gate after it.
+
+    Returns:
+        The withdrawal that the ledger holds: the first one.
+    """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (home / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        Ledger(home / "ledger.jsonl").withdraw(now())
+        return Ledger(home / "ledger.jsonl").withdraw(now())
 
 
 def now() -> str:

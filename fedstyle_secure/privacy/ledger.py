@@ -118,10 +118,13 @@ class Ledger:
         """
         self._write(tuple(entries), {"entries": [entry.to_dict() for entry in entries]})
 
-    def withdraw(self, at: str) -> None:
-        """Write that the artist has withdrawn; doing so twice changes nothing."""
-        if self.withdrawal is None:
-            self._write(Withdrawal(at), {"withdrawal": {"at": at}})
+    def withdraw(self, at: str) -> Withdrawal:
+        """Write that the artist has withdrawn, and give it back; doing so twice changes nothing."""
+        found = self.withdrawal
+        if found is None:
+            found = Withdrawal(at)
+            self._write(found, {"withdrawal": {"at": at}})
+        return found
 
     def _write(self, line: tuple[Entry, ...] | Withdrawal, body: dict[str, Any]) -> None:
         if not self._lines:

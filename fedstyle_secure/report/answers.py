@@ -8,6 +8,7 @@ from typing import get_args
 from fedstyle_secure.audit.findings import PROVEN, Category, Finding, Level
 from fedstyle_secure.report.facts import Facts
 from fedstyle_secure.report.pieces import Answers, Badge, Block, Line, Para, Piece, Sign, Strong, Term
+from fedstyle_secure.report.sources import Sources
 from fedstyle_secure.report.words import ORDER
 
 QUESTIONS: Sequence[tuple[str, str, tuple[Level, ...]]] = (
@@ -148,7 +149,7 @@ def _hardest_hit(facts: Facts, chosen: Sequence[int]) -> list[Piece]:
         " Largest figure of a single artist: ",
         facts.sources.text(f"{at}/target"),
         ", ",
-        facts.sources.text(f"{at}/metric"),
+        *metric(facts.sources, at),
         " ",
         figure(f"{at}/value", "rate"),
         " (between ",
@@ -181,7 +182,7 @@ def _measured(facts: Facts, i: int) -> Line:
     ]
     if finding.target != "all":
         line += [" for ", facts.sources.text(f"{at}/target")]
-    line += [": ", facts.sources.text(f"{at}/metric"), " ", figure(f"{at}/value", "rate")]
+    line += [": ", *metric(facts.sources, at), " ", figure(f"{at}/value", "rate")]
     if finding.low is not None and finding.high is not None:
         line += [" (between ", figure(f"{at}/low", "rate"), " and ", figure(f"{at}/high", "rate"), ")"]
     if finding.baseline is not None:
@@ -196,6 +197,12 @@ def _margin(finding: Finding) -> float:
     if finding.value is None:
         return -float("inf")
     return (finding.value if finding.low is None else finding.low) - (finding.baseline or 0.0)
+
+
+def metric(sources: Sources, at: str) -> Line:
+    """What the finding at a pointer measured, cited: its metric, and the rate that belongs to it."""
+    known = sources.value(f"{at}/fpr") is not None
+    return [sources.text(f"{at}/metric"), *([" of ", sources.figure(f"{at}/fpr")] if known else [])]
 
 
 def view_name(facts: Facts, key: str) -> Line:

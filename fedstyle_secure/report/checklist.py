@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fedstyle_secure.audit.findings import PROVEN
 from fedstyle_secure.report.answers import answer
 from fedstyle_secure.report.facts import Facts
 from fedstyle_secure.report.pieces import Badge, Blank, Block, Bullets, Entry, Line, Para, Piece, Table
@@ -134,25 +135,36 @@ def _consent(facts: Facts) -> list[Block]:
 
 
 def _withdrawals(facts: Facts) -> list[Block]:
-    rows = facts.summary["privacy"]["per_artist"]
-    gone = [i for i, row in enumerate(rows) if row["withdrawn"]]
-    blocks: list[Block] = []
-    for i in gone:
-        artist = rows[i]["artist"]
-        line: list[Piece] = [facts.sources.text(f"summary.json#/privacy/per_artist/{i}/artist"), " withdrew"]
+    lines: list[Line] = []
+    unknown = facts.own["withdrawal_unknown"]
+    for i, row in enumerate(facts.summary["privacy"]["per_artist"]):
+        artist = row["artist"]
+        if artist not in facts.own["withdrawn"] and not row["withdrawn"]:
+            continue
+        line: list[Piece] = [facts.called(artist), " withdrew"]
+        if artist in facts.own["withdrawn"]:
+            line += [" at ", facts.withdrawn(i)]
+        line += [", before the run ended" if row["withdrawn"] else ", after the run had ended"]
         ours = [j for j, e in enumerate(facts.ledger[artist] or []) if e["run"] == facts.run.identity]
         if ours:
             last = facts.sources.figure(facts.ledger_pointer(artist, ours[-1], "round"), "whole")
             line += ["; the last round with a release is round ", last]
-        blocks.append(Para([*line, "."]))
-    if not gone:
-        blocks.append(Para(["No artist had withdrawn when the run ended."]))
-    told = (
-        "A withdrawal stops every further release and takes the card down. What was released before cannot "
-        "be called "
-        "back, and the encoder keeps what it learned, within the stated epsilon where there is one."
+        lines.append([*line, "."])
+    blocks: list[Block] = [Bullets(lines)] if lines else []
+    if unknown:
+        count = facts.sources.figure("report.json#/withdrawal_unknown/*", "whole", "count")
+        told: Line = ["Artists whose own ledger is not here, so that nobody can tell by now: ", count, "."]
+        blocks.append(Para(told))
+    if not lines and len(unknown) < len(facts.artists):
+        blocks.append(Para(["No artist whose own ledger is here has withdrawn."]))
+    undone = (
+        "A withdrawal stops every further release and takes the card down: a run that goes on drops it, and "
+        "no search lists it where the artist's own ledger lies. What was released before cannot be called "
+        "back. The encoder and the prototypes keep what they learned, within the stated epsilon where there "
+        "is one; prototypes.npz and the record of a run that had ended keep card and releases, as do copies "
+        "that others hold. To train anew without the artist costs all others again."
     )
-    return [*blocks, Para([told])]
+    return [*blocks, Para([undone])]
 
 
 def _unit(facts: Facts) -> list[Block]:
@@ -405,7 +417,7 @@ def _canaries(facts: Facts) -> list[Block]:
 
 
 def _empirical(facts: Facts) -> list[Block]:
-    bounds = [i for i, f in enumerate(facts.findings) if "epsilon" in f.metric and f.value is not None]
+    bounds = [i for i, f in enumerate(facts.findings) if f.metric == PROVEN and f.value is not None]
     if not bounds:
         told = (
             "No lower bound on epsilon was measured. Bounds on every other metric stand beside the findings."

@@ -40,7 +40,7 @@ def spending(facts: Facts) -> list[Block]:
                 [figure(f"{at}/epsilon_artwork", "epsilon", none=_NO)],
                 [figure(f"{at}/epsilon_artist", "epsilon", none=_NO)],
                 [figure(f"{at}/lifetime_epsilon_artwork", "epsilon", none=_NO)],
-                [figure(f"{at}/withdrawn")],
+                [facts.withdrawn(i)],
             ]
         )
     caption: Line = [
@@ -85,7 +85,7 @@ def _since(facts: Facts) -> list[Block]:
         at = f"report.json#/since/{escape(artist)}"
         rows.append(
             [
-                _name(facts, artist),
+                facts.called(artist),
                 ": ",
                 figure(f"{at}/releases", "whole"),
                 " more releases in other runs; all together now cost per artwork ",
@@ -135,7 +135,7 @@ def kinds(facts: Facts) -> list[Block]:
         )
     caption: Line = [
         "Every release of ",
-        _name(facts, artist),
+        facts.called(artist),
         ", who released most. The parameters are the original ones, so that others can convert them.",
     ]
     head: list[Line] = [
@@ -148,13 +148,6 @@ def kinds(facts: Facts) -> list[Block]:
         ["Covers artist"],
     ]
     return [Table("kinds", caption, head, rows, frozenset({1, 4}), frozenset({3}))]
-
-
-def _name(facts: Facts, artist: str) -> Piece:
-    for i, row in enumerate(facts.summary["privacy"]["per_artist"]):
-        if row["artist"] == artist:
-            return facts.sources.text(f"summary.json#/privacy/per_artist/{i}/artist")
-    return artist
 
 
 def _parameters(facts: Facts, values: Mapping[str, Any], at: str) -> Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -12,17 +12,19 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from fedstyle_secure.audit.findings import Finding, read_findings
+from fedstyle_secure.audit.findings import Finding, read_about, read_findings
 from fedstyle_secure.audit.integrity import Checked, check_audit, check_finished, read_json
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.events import event_from_dict
 from fedstyle_secure.privacy.units import Unit
+from fedstyle_secure.report.pieces import Piece
 from fedstyle_secure.report.sources import Sources, escape
 from fedstyle_secure.runs import RunFolder, file_sha256
 from fedstyle_secure.secure_sum.manifest import Manifest
 from fedstyle_secure.secure_sum.profiles import MAX_MODULUS_BITS
 from fedstyle_secure.secure_sum.transcript import read as read_transcript
+from fedstyle_secure.studios import withdrawals
 
 _SECURITY_BITS = 128
 """The level that `MAX_MODULUS_BITS` stands for: Homomorphic Encryption Standard 2018, table 1."""
@@ -93,6 +95,23 @@ class Facts:
         cost = entry[f"{unit}_cost"]
         return cost is not None and not event_from_dict(cost).noiseless
 
+    def called(self, artist: str) -> Piece:
+        """A private artist's name, cited."""
+        for i, row in enumerate(self.summary["privacy"]["per_artist"]):
+            if row["artist"] == artist:
+                return self.sources.text(f"summary.json#/privacy/per_artist/{i}/artist")
+        return artist
+
+    def withdrawn(self, i: int) -> Piece:
+        """When the artist of a row of `summary.json` withdrew, as its own ledger says today; whether it did
+        before the run ended, where that ledger is not here."""
+        row = self.summary["privacy"]["per_artist"][i]
+        if row["artist"] in self.own["withdrawn"]:
+            return self.sources.text(f"report.json#/withdrawn/{escape(row['artist'])}")
+        if row["artist"] not in self.own["withdrawal_unknown"]:
+            return "no"
+        return "before the run ended" if row["withdrawn"] else "not known"
+
     def ledger_pointer(self, artist: str, *rest: str | int) -> str:
         """Where an artist's releases are."""
         return "/".join([f"ledger.json#/{escape(artist)}", *(escape(part) for part in rest)])
@@ -123,6 +142,7 @@ def read_facts(run: Path | str, opener: str | None = None, studios: Path | None 
     lines = transcript.read_text(encoding="utf-8").splitlines() if transcript.is_file() else []
     manifests = read_transcript(transcript).manifests if lines else ()
     own = _own(folder, audit, checked, ledger) | {"scheme": _scheme(manifests)}
+    own |= _withdrawals(folder, ledger, studios)
     files = {
         "config.toml": config.model_dump(mode="json"),
         "manifest.json": manifest,
@@ -144,7 +164,7 @@ def _audit(folder: RunFolder, checked: Checked) -> tuple[Mapping[str, Any] | Non
         if stray is not None:
             raise AuditError(f"{path}: is missing, so nothing vouches for {stray.name}; audit the run again")
         return None, ()
-    audit = read_json(path)
+    audit = read_about(path)
     check_audit(folder, audit, checked.sums)
     findings = tuple(read_findings(path.parent / "findings.json"))
     keys = {view["key"] for view in audit["views"]}
@@ -186,6 +206,15 @@ def _own(
             for artist, own in checked.own.items()
             if own.releases > len(ledger[artist])
         },
+    }
+
+
+def _withdrawals(folder: RunFolder, artists: Iterable[str], studios: Path | None) -> dict[str, Any]:
+    """Who has withdrawn by now, and when; and of whom nobody here can tell, as its own ledger is not here."""
+    known = withdrawals(folder, artists, studios) or {}
+    return {
+        "withdrawn": {artist: at for artist, at in known.items() if at},
+        "withdrawal_unknown": [artist for artist in artists if artist not in known],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedstyle_secure.audit.findings import Finding
-from fedstyle_secure.report.answers import view_name, view_span, worst
+from fedstyle_secure.report.answers import metric, view_name, view_span, worst
 from fedstyle_secure.report.facts import Facts
 from fedstyle_secure.report.pieces import (
     Badge,
@@ -137,7 +137,7 @@ def every_row(facts: Facts) -> list[Block]:
         lines: list[list[Line]] = [
             [
                 [facts.sources.text(f"findings.json#/{places[0]}/attack")],
-                [facts.sources.text(f"findings.json#/{places[0]}/metric")],
+                metric(facts.sources, f"findings.json#/{places[0]}"),
                 view_span(facts, places),
                 [facts.sources.text(f"findings.json#/{places[0]}/reason")],
             ]
@@ -167,7 +167,7 @@ def _row(facts: Facts, places: Sequence[int]) -> list[Line]:
     finding, at = facts.findings[i], f"findings.json#/{i}"
     none = "none"
     return [
-        [text(f"{at}/attack"), Break(), *target(facts, i), ", ", text(f"{at}/metric")],
+        [text(f"{at}/attack"), Break(), *target(facts, i), ", ", *metric(facts.sources, at)],
         [Badge(worst([finding]))],
         [*interval(facts, i), *([Break(), *drawn] if (drawn := scale(finding)) else [])],
         [figure(f"{at}/baseline", "rate", none=none)],
@@ -261,7 +261,7 @@ def per_artist(facts: Facts) -> list[Block]:
             Break(),
             *view_name(facts, finding.view),
             ", ",
-            facts.sources.text(f"findings.json#/{i}/metric"),
+            *metric(facts.sources, f"findings.json#/{i}"),
         ]
         rows.append(
             [
@@ -311,6 +311,11 @@ def panels(facts: Facts) -> list[Block]:
         return [NO_AUDIT]
     if not facts.audit["show_pictures"]:
         return [Para(["The auditor's setting does not allow pictures, so none is shown here."], "note")]
+    gone = [artist for artist in facts.audit["artists"] if artist in facts.own["withdrawn"]]
+    if gone:
+        names = [piece for artist in gone for piece in (", ", facts.called(artist))][1:]
+        told = "Pictures are kept back, as artists whose works they may show have withdrawn: "
+        return [Para([told, *names, "."], "note")]
     blocks: list[Block] = []
     for name in dict.fromkeys(name for finding in facts.findings for name in finding.pictures):
         places = [i for i, finding in enumerate(facts.findings) if name in finding.pictures]
@@ -384,7 +389,7 @@ def alarms(facts: Facts) -> list[Block]:
             ", ",
             *target(facts, i),
             ": ",
-            facts.sources.text(f"{at}/metric"),
+            *metric(facts.sources, at),
             " ",
             facts.sources.figure(f"{at}/value", "rate"),
             " (at least ",

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedstyle_secure.audit.findings import Finding, Verdict
+from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, RATE, Finding, Verdict
 from fedstyle_secure.errors import AuditError, ConfigError
 from fedstyle_secure.hints import did_you_mean
 from fedstyle_secure.report.facts import Facts, read_facts
@@ -31,9 +31,6 @@ VIEWS = (
 )
 """Adversary views that a policy may name."""
 
-_TPR = re.compile(r"TPR at (\S+) FPR")
-_IDENTIFICATION = "identification rate"
-_MEMBERSHIP = "membership AUC"
 _Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -97,12 +94,31 @@ class Evidence(_Part):
         return self.own_ledgers or self.signed or self.opener is not None
 
 
+class Consent(_Part):
+    """Whether an artist of the run may have withdrawn by now; of whom nobody can tell fails, too."""
+
+    allow_withdrawn: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything could fail."""
+        return not self.allow_withdrawn
+
+
 class Policy(_Part):
     """A policy file's content."""
 
     evidence: Evidence | None = None
     epsilon: EpsilonLimits | None = None
     attacks: AttackLimits | None = None
+    consent: Consent | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether any run could fail it."""
+        limits = self.epsilon.model_dump(exclude={"delta"}).values() if self.epsilon else ()
+        parts = (self.attacks, self.evidence, self.consent)
+        return any(limit is not None for limit in limits) or any(part and part.asks for part in parts)
 
 
 @dataclass(frozen=True)
@@ -187,10 +203,10 @@ def _load(path: Path) -> tuple[str, Policy]:
         raise ConfigError(
             f"{path}:{line}: {key} = {problem['input']!r} is not allowed: {problem['msg']}"
         ) from None
-    limits = policy.epsilon.model_dump(exclude={"delta"}).values() if policy.epsilon else ()
-    parts = (policy.attacks, policy.evidence)
-    if not any(part and part.asks for part in parts) and all(limit is None for limit in limits):
-        raise ConfigError(f"{path}: asks for nothing; set a key under [epsilon], [attacks] or [evidence]")
+    if not policy.asks:
+        raise ConfigError(
+            f"{path}: asks for nothing; set a key under [epsilon], [attacks], [evidence] or [consent]"
+        )
     views = policy.attacks.forbidden_verdicts if policy.attacks else ()
     for view in views if isinstance(views, dict) else ():
         if view not in (*VIEWS, "all"):
@@ -204,6 +220,7 @@ def _refuse_unknown(path: Path, lines: Mapping[tuple[str, ...], int], values: Ma
         "epsilon": EpsilonLimits,
         "attacks": AttackLimits,
         "evidence": Evidence,
+        "consent": Consent,
     }
     for section, inner in values.items():
         if section not in parts:
@@ -270,6 +287,8 @@ class _Gate:
             yield from self._epsilon(policy.epsilon)
         if policy.attacks is not None:
             yield from self._attacks(policy.attacks)
+        if policy.consent is not None and policy.consent.asks:
+            yield from self._consent()
         for i in self._facts.alarms:
             problem = "lies above what the guarantee allows: a bug in the defence or in the attack"
             yield self._check("attacks", subject=self._name(i), problem=problem)
@@ -279,7 +298,7 @@ class _Gate:
 
     def _name(self, i: int) -> str:
         finding = self._facts.findings[i]
-        return f"{finding.view}, {finding.attack}, {finding.target}, {finding.metric}"
+        return f"{finding.view}, {finding.attack}, {finding.target}, {finding.quantity}"
 
     def _evidence(self, asked: Evidence) -> Iterable[Check]:
         found = self._facts.own["checked"]
@@ -300,6 +319,18 @@ class _Gate:
         if asked.opener is not None:
             # With another key, or without signatures, the run is refused before anything is asked of it.
             yield self._check("evidence", "opener", subject="run", problem=problem)
+
+    def _consent(self) -> Iterable[Check]:
+        own = self._facts.own
+        for row in self._facts.summary["privacy"]["per_artist"]:
+            artist, problem = row["artist"], ""
+            if artist in own["withdrawn"]:
+                problem = f"withdrew at {own['withdrawn'][artist]}, and the model keeps what it released"
+            elif row["withdrawn"]:
+                problem = "withdrew before the run ended, and the model keeps what it released"
+            elif artist in own["withdrawal_unknown"]:
+                problem = "its own ledger is not here, so nobody can tell whether it has withdrawn"
+            yield self._check("consent", "allow_withdrawn", subject=f"artist {artist}", problem=problem)
 
     def _epsilon(self, limits: EpsilonLimits) -> Iterable[Check]:
         privacy = self._facts.summary["privacy"]
@@ -359,39 +390,43 @@ class _Gate:
 
     def _tpr(self, limit: MaxTpr) -> Iterable[Check]:
         """Every membership attack that ran must have this rate."""
-        keys = ("attacks", "max_tpr")
-        ran = [i for i in self._ran() if self._facts.findings[i].metric == _MEMBERSHIP]
+        keys, asked = ("attacks", "max_tpr"), f"{RATE} of {limit.fpr}"
+        ran = [i for i in self._ran() if self._facts.findings[i].metric == MEMBERSHIP]
         for i in ran:
             finding = self._facts.findings[i]
             if finding.target != "all":
                 continue
-            alike = [f for f in self._facts.findings if (f.view, f.attack) == (finding.view, finding.attack)]
-            rates = [f for f in alike if f.target == "all" and _rate_of(f) == limit.fpr]
-            there = sorted({r for f in alike if f.value is not None and (r := _rate_of(f)) is not None})
+            alike = [
+                f
+                for f in self._facts.findings
+                if (f.view, f.attack, f.metric) == (finding.view, finding.attack, RATE)
+            ]
+            rates = [f for f in alike if f.target == "all" and f.fpr == limit.fpr]
+            there = sorted({f.fpr for f in alike if f.value is not None and f.fpr is not None})
             problem = ""
             if not rates:
-                problem = f"has no TPR at an FPR of {limit.fpr:g}"
-                problem += f"; it has one at {', '.join(f'{rate:g}' for rate in there)}" if there else ""
+                problem = f"has no {asked}"
+                problem += f"; it has one at {', '.join(str(rate) for rate in there)}" if there else ""
             for rate in rates:
                 if rate.value is None:
-                    problem = f"its TPR at an FPR of {limit.fpr:g} was not run: {rate.reason}"
+                    problem = f"its {asked} was not run: {rate.reason}"
                 else:
                     problem = problem or _above(rate, rate.value, rate.high, limit.value)
-            subject = f"{finding.view}, {finding.attack}, all, TPR at {limit.fpr:g} FPR"
+            subject = f"{finding.view}, {finding.attack}, all, {asked}"
             yield self._check(*keys, subject=subject, problem=problem)
         if not ran:
             yield self._check(*keys, subject="audit", problem="no membership attack was run")
 
     def _advantage(self, limit: float) -> Iterable[Check]:
         keys = ("attacks", "max_identification_advantage")
-        found = [i for i in self._ran() if self._facts.findings[i].metric == _IDENTIFICATION]
+        found = [i for i in self._ran() if self._facts.findings[i].metric == IDENTIFICATION]
         for i in found:
             finding = self._facts.findings[i]
             value, high = _advantage_of(finding)
             problem = "has no baseline" if value is None else _above(finding, value, high, limit)
             yield self._check(*keys, subject=self._name(i), problem=problem)
         if not found:
-            yield self._check(*keys, subject="audit", problem=f"no finding has an {_IDENTIFICATION}")
+            yield self._check(*keys, subject="audit", problem=f"no finding has an {IDENTIFICATION}")
 
     def _required(self, name: str) -> Check:
         """`ATTACK`, or `VIEW/ATTACK`; the attack by its name or its key."""
@@ -416,7 +451,7 @@ class _Gate:
     def _verdicts(self, limits: AttackLimits) -> Iterable[Check]:
         # Where the attack itself proves nothing, one line says so, not one an artist.
         weak_for_all = {
-            (finding.view, finding.attack, finding.metric)
+            (finding.view, finding.attack, finding.quantity)
             for finding in self._facts.findings
             if finding.verdict == "inconclusive" and finding.target == "all"
         }
@@ -439,19 +474,12 @@ class _Gate:
                 yield self._check(
                     *keys, subject=self._name(i), problem=f"is “{finding.verdict}”" if bad else ""
                 )
-            told = finding.target != "all" and (finding.view, finding.attack, finding.metric) in weak_for_all
+            what = (finding.view, finding.attack, finding.quantity)
+            told = finding.target != "all" and what in weak_for_all
             if not limits.allow_inconclusive and not told:
                 weak = f"is inconclusive: {finding.reason or 'no reason is given'}"
                 problem = weak if finding.verdict == "inconclusive" else ""
                 yield self._check("attacks", "allow_inconclusive", subject=self._name(i), problem=problem)
-
-
-def _rate_of(finding: Finding) -> float | None:
-    match = _TPR.fullmatch(finding.metric)
-    try:
-        return float(match[1]) if match else None
-    except ValueError:
-        return None
 
 
 def _advantage_of(finding: Finding) -> tuple[float | None, float | None]:

@@ -350,7 +350,7 @@ def _chance(runs: Iterable[Facts]) -> dict[str, float]:
     intervals, above = 0, 0.0
     for facts in runs:
         seen = {
-            (f.attack, f.metric, f.target, f.value, f.low): f.confidence
+            (f.attack, f.quantity, f.target, f.value, f.low): f.confidence
             for f in facts.findings
             if f.low is not None and f.confidence is not None
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fedstyle_secure.audit.findings import PROVEN, Finding
+from fedstyle_secure.report.answers import metric
 from fedstyle_secure.report.pieces import Badge, Block, Bullets, Line, Para, Piece, Strong
 from fedstyle_secure.report.sweep_facts import SweepFacts
 from fedstyle_secure.report.sweep_points import worst_verdict
@@ -13,10 +14,10 @@ Place = tuple[int, int]
 """Of a finding: its run's place in the table, and its place among the run's findings."""
 
 
-def finding_at(facts: SweepFacts, place: Place, key: str) -> str:
-    """The source of something that a finding says."""
+def finding_at(facts: SweepFacts, place: Place, *key: str) -> str:
+    """The source of a finding, or of something that it says."""
     run, i = place
-    return f"{facts.rows[run]['folder']}/run/audit/findings.json#/{i}/{key}"
+    return "/".join((f"{facts.rows[run]['folder']}/run/audit/findings.json#", str(i), *key))
 
 
 def leaking(facts: SweepFacts, places: Iterable[int], view: str, unit: str) -> dict[str, list[Place]]:
@@ -86,7 +87,7 @@ def _above_bounds(facts: SweepFacts) -> list[Block]:
         groups: dict[tuple[object, ...], list[int]] = {}
         for i in own.alarms:
             f: Finding = own.findings[i]
-            groups.setdefault((f.attack, f.metric, f.target, f.value, f.low), []).append(i)
+            groups.setdefault((f.attack, f.quantity, f.target, f.value, f.low), []).append(i)
         blocks += [Para(_above_bound(facts, run, same), "alarm") for same in groups.values()]
     if blocks:
         chance = facts.sources.figure("report.json#/chance/above", "short")
@@ -113,7 +114,7 @@ def _above_bound(facts: SweepFacts, run: int, same: Sequence[int]) -> Line:
         Badge("alarm"), " Run ", sources.text(facts.at([run], "cell")), ", in the view of ", *names, ": ",
         sources.text(finding_at(facts, first, "attack")), ", ",
         "all artists" if own.findings[same[0]].target == "all" else sources.text(whom), ": ",
-        sources.text(finding_at(facts, first, "metric")), " ",
+        *metric(sources, finding_at(facts, first)), " ",
         sources.figure(finding_at(facts, first, "value"), "rate"), " (at least ",
         sources.figure(finding_at(facts, first, "low"), "rate"), ") lies above ",
         sources.figure(finding_at(facts, first, "bound"), "rate"), ", the most that the guarantee allows.",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedstyle_secure.audit.findings import Finding, read_findings
+from fedstyle_secure.audit.findings import Finding, read_about, read_findings
 from fedstyle_secure.audit.integrity import check_audit, check_finished
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config, Scalar
@@ -124,12 +123,8 @@ class CellFolder:
         """
         if self.cell.audit is None:
             return {}, []
-        path = self.run.audit_folder / "audit.json"
-        try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise AuditError(f"{path}: cannot be read: {error}") from None
-        return about, read_findings(self.run.audit_folder / "findings.json")
+        folder = self.run.audit_folder
+        return read_about(folder / "audit.json"), read_findings(folder / "findings.json")
 
     def _require(self) -> None:
         """A folder's name says what is in it; where it does not, somebody edited it."""

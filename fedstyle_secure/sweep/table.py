@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fedstyle_secure.audit.findings import PROVEN, Finding, Verdict
+from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, PROVEN, Finding, Verdict
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.runs import write_json
@@ -138,7 +138,7 @@ def tabulate(grid: Grid, cells: Sequence[CellFolder], root: Path) -> Table:
         if folder.finished:
             about, findings = folder.audit()
             names = _names(about)
-            attacks |= {f.attack: names[f.attack] for f in findings if f.metric == "membership AUC"}
+            attacks |= {f.attack: names[f.attack] for f in findings if f.metric == MEMBERSHIP}
             row |= measured(folder.summary(), about, findings)
         rows.append(row)
     columns = tuple(_columns(grid, attacks, rows))
@@ -210,13 +210,13 @@ def _leakage(findings: Sequence[Finding], keys: Mapping[str, str]) -> dict[str, 
     if not findings:
         return {}
     # What several views hold is measured once, and stands in a row of each.
-    alarms = {(f.attack, f.metric, f.target, f.value) for f in findings if f.alarm}
+    alarms = {(f.attack, f.quantity, f.target, f.value) for f in findings if f.alarm}
     row: dict[str, Any] = {"alarms": len(alarms)}
     for view in VIEWS:
         seen = [f for f in findings if f.view == view or view == "worst"]
         heads = [f for f in seen if f.target == "all" and f.value is not None]
-        rates = [f for f in heads if f.attack == INVERSION and f.metric == "identification rate"]
-        areas = [f for f in heads if f.metric == "membership AUC"]
+        rates = [f for f in heads if f.attack == INVERSION and f.metric == IDENTIFICATION]
+        areas = [f for f in heads if f.metric == MEMBERSHIP]
         row |= _figures(f"{view}.{RATE}", rates, view)
         row |= _figures(f"{view}.{AUC}", areas, view)
         bounds = [f.bound for f in areas if f.bound is not None]
@@ -226,11 +226,9 @@ def _leakage(findings: Sequence[Finding], keys: Mapping[str, str]) -> dict[str, 
         row[f"{view}.{RATE}_not_run"] = (
             None
             if rates
-            else _why_not(f for f in seen if f.attack == INVERSION and f.metric == "identification rate")
+            else _why_not(f for f in seen if f.attack == INVERSION and f.metric == IDENTIFICATION)
         )
-        row[f"{view}.{AUC}_not_run"] = (
-            None if areas else _why_not(f for f in seen if f.metric == "membership AUC")
-        )
+        row[f"{view}.{AUC}_not_run"] = None if areas else _why_not(f for f in seen if f.metric == MEMBERSHIP)
         for attack in dict.fromkeys(f.attack for f in areas):
             own = [f for f in areas if f.attack == attack]
             row |= _figures(f"{view}.auc.{keys[attack]}", own, view)

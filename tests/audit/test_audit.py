@@ -6,11 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.catalogue import catalogue
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.runner import Audit, audit
@@ -23,6 +23,8 @@ from fedstyle_secure.privacy.accounting import merge
 SETTINGS = AuditSettings(
     targets=12, candidates=40, confidence=0.95, rounds=2, processes=1, fpr=(0.1,), show_pictures=True
 )
+# Enough for what is kept, killed, hidden and named; no verdict is looked at.
+QUICK = SETTINGS.model_copy(update={"targets": 4, "candidates": 8, "rounds": 1})
 SMALL = (
     "gallery.artists=8", "gallery.public_artists=6", "gallery.pictures=20", "gallery.size=48",
     "style.dim=48", "style.practice_artists=0", "styles.count=4", "run.rounds=2",
@@ -46,9 +48,25 @@ def plain(train_run):
     return train_run(*SMALL, "privacy.dp=off", "secure_sum.enabled=false")
 
 
-def verdicts(run, view, attacks, *without):
+FEW = ("update_one", "card_membership", "imprint", "model_gradient")
+"""Attacks: one draws pictures, two draw curves, one cannot be run."""
+
+
+@pytest.fixture
+def few_attacks(monkeypatch):
+    few = [known for known in catalogue() if known.card.key in FEW]
+    monkeypatch.setattr(runner, "catalogue", lambda: few)
+
+
+@pytest.fixture
+def shared_scene(scene_of, monkeypatch):
+    """Pictures are prepared once, not for every audit; a blind guess finds nothing."""
+    monkeypatch.setattr(runner, "Scene", scene_of)
+
+
+def verdicts(scene_of, run, view, attacks, *without):
     """The headline verdict of some attacks under a view."""
-    scene = Scene(run, SETTINGS.model_copy(update={"without": without}))
+    scene = scene_of(run, SETTINGS.model_copy(update={"without": without}))
     views = views_of(scene.config, scene.plan, scene.roster_length, SETTINGS.colluders, without)
     seen = next(v for v in views if v.key == view)
     found = {}
@@ -70,9 +88,9 @@ def verdicts(run, view, attacks, *without):
         ("opener_checks", "malicious_platform", "taken_apart"),
     ],
 )
-def test_each_defence_changes_a_verdict_of_the_view_that_it_guards(guarded, defence, view, attack):
-    assert verdicts(guarded, view, [attack])[attack] != "leaks"
-    assert verdicts(guarded, view, [attack], defence)[attack] == "leaks"
+def test_each_defence_changes_a_verdict_of_the_view_that_it_guards(scene_of, guarded, defence, view, attack):
+    assert verdicts(scene_of, guarded, view, [attack])[attack] != "leaks"
+    assert verdicts(scene_of, guarded, view, [attack], defence)[attack] == "leaks"
 
 
 def test_an_undefended_run_leaks_and_the_audit_says_so_everywhere(plain):
@@ -103,11 +121,11 @@ def test_an_undefended_run_leaks_and_the_audit_says_so_everywhere(plain):
         audit(plain, SETTINGS)
 
 
-def test_the_same_seed_gives_the_same_findings(guarded, tmp_path):
+def test_the_same_seed_gives_the_same_findings(scene_of, guarded):
     """Noise that an audit draws anew is its own, and seeded."""
     keys = ("update_one", "sum_styles", "card_membership")
-    first = [k.run(Scene(guarded, SETTINGS), k.needs[-1]) for k in catalogue() if k.card.key in keys]
-    again = [k.run(Scene(guarded, SETTINGS), k.needs[-1]) for k in catalogue() if k.card.key in keys]
+    first = [k.run(scene_of(guarded, QUICK), k.needs[-1]) for k in catalogue() if k.card.key in keys]
+    again = [k.run(scene_of(guarded, QUICK), k.needs[-1]) for k in catalogue() if k.card.key in keys]
     for a, b in zip(first, again, strict=True):
         assert [f.value for f in a.findings] == [f.value for f in b.findings]
 
@@ -122,8 +140,9 @@ def test_the_limit_of_updates_covers_every_release_that_they_hold(guarded):
     assert Limit(bare.costs(last=last.round)).none
 
 
+@pytest.mark.usefixtures("few_attacks", "shared_scene")
 def test_pictures_are_kept_back_where_they_may_not_be_shown(guarded):
-    found = audit(guarded, SETTINGS.model_copy(update={"show_pictures": False}), force=True)
+    found = audit(guarded, QUICK.model_copy(update={"show_pictures": False}), force=True)
     assert not any(f.pictures for f in found.findings)
     assert not list(found.folder.glob("pictures*"))
 
@@ -131,38 +150,40 @@ def test_pictures_are_kept_back_where_they_may_not_be_shown(guarded):
 _AUDIT = """
 import sys
 from pathlib import Path
-from fedstyle_secure.audit.runner import audit
+from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.settings import AuditSettings
 if __name__ == "__main__":
-    audit(Path(sys.argv[1]), AuditSettings.model_validate_json(sys.argv[2]), force=True)
+    settings = AuditSettings.model_validate_json(sys.argv[2])
+    few = [known for known in runner.catalogue() if known.card.key in sys.argv[3:]]
+    runner.catalogue = lambda: few
+    runner.audit(Path(sys.argv[1]), settings, force=True, on_job=lambda name, *_: print(name, flush=True))
 """
 
 
+@pytest.mark.usefixtures("few_attacks")
 def test_a_killed_audit_goes_on_with_what_it_had(guarded, tmp_path):
     script = tmp_path / "run_audit.py"
     script.write_text(_AUDIT)
-    settings = SETTINGS.model_copy(update={"seed": 5})
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(guarded.path), settings.model_dump_json()], start_new_session=True
-    )
+    settings = QUICK.model_copy(update={"seed": 5})
+    command = [sys.executable, str(script), str(guarded.path), settings.model_dump_json(), *FEW]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE) as process:
+        for _ in range(2):
+            assert process.stdout.readline()
+        os.killpg(process.pid, signal.SIGKILL)
     jobs = guarded.audit_folder / "jobs"
-    deadline = time.monotonic() + 120
-    while len(list(jobs.glob("*.json"))) < 2:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
     kept = {p.name: p.stat().st_mtime_ns for p in jobs.glob("*.json")}
     started = []
     found = audit(guarded, settings, on_job=lambda name, done, of, left: started.append(done))
     assert len(started) < started[-1]
     assert not jobs.exists()
     assert len(kept) >= 2
-    whole = audit(guarded, settings, force=True)
+    # Two processes find what one does.
+    whole = audit(guarded, settings.model_copy(update={"processes": 2}), force=True)
     strip = [{**f.to_dict(), "seconds": 0} for f in found.findings]
     assert strip == [{**f.to_dict(), "seconds": 0} for f in whole.findings]
 
 
+@pytest.mark.usefixtures("few_attacks", "shared_scene")
 def test_what_an_interrupted_audit_left_does_not_outlive_its_settings(guarded, monkeypatch):
     """Pictures above all: they may have been allowed then, and not now."""
     shutil.rmtree(guarded.audit_folder, ignore_errors=True)
@@ -174,20 +195,19 @@ def test_what_an_interrupted_audit_left_does_not_outlive_its_settings(guarded, m
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        audit(guarded, SETTINGS, on_job=stop)
+        audit(guarded, QUICK, on_job=stop)
     assert (guarded.audit_folder / "pictures_update_one.png").exists()
     jobs = {job.stem for job in (guarded.audit_folder / "jobs").iterdir()}
     assert len(jobs) == len(done)
-    hidden = SETTINGS.model_copy(update={"show_pictures": False})
+    hidden = QUICK.model_copy(update={"show_pictures": False})
     found = audit(guarded, hidden)
     assert not list(guarded.audit_folder.glob("pictures_*"))
     named = {name for row in found.findings for name in (*row.pictures, row.curve) if name}
     assert {Path(name).stem for name in found.about["files"]} == {Path(n).stem for n in named} | {"findings"}
 
 
-def test_a_run_without_a_record_says_what_could_not_be_run(train_run):
-    run = train_run(*SMALL, *GUARDED, "audit.record=none")
-    scene = Scene(run, SETTINGS)
+def test_a_run_without_a_record_says_what_could_not_be_run(finished):
+    scene = Scene(finished, SETTINGS)
     known = {k.card.key: k for k in catalogue()}
     with pytest.raises(AuditError, match=r"audit\.record"):
         known["update_rounds"].run(scene, known["update_rounds"].needs[0])
@@ -198,10 +218,11 @@ def test_an_unfinished_or_missing_run_is_refused(tmp_path):
         audit(Path(tmp_path))
 
 
+@pytest.mark.usefixtures("few_attacks", "shared_scene")
 def test_a_job_kept_with_other_settings_is_not_used(guarded):
     shutil.rmtree(guarded.audit_folder, ignore_errors=True)
     jobs = guarded.audit_folder / "jobs"
     jobs.mkdir(parents=True)
     (jobs / "update_one-own_updates.json").write_text(json.dumps({"key": "other", "findings": []}))
-    found = audit(guarded, SETTINGS)
+    found = audit(guarded, QUICK)
     assert any(f.attack == "Inversion of an update" and f.value is not None for f in found.findings)

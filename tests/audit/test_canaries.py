@@ -159,10 +159,9 @@ def test_canary_artists_under_noise_stay_below_the_ledger(tiny, tmp_path):
     assert found.bounds[1].epsilon < found.accounted
 
 
-def test_a_run_that_cannot_be_looked_at_says_why(audited, tiny, tmp_path):
-    plain = fedstyle_secure.train(tiny, tmp_path / "plain")
+def test_a_run_that_cannot_be_looked_at_says_why(audited, finished, tmp_path):
     with pytest.raises(RunError, match=r"audit\.canaries = 0"):
-        audit_canaries(plain.folder)
+        audit_canaries(finished)
     blind = fedstyle_secure.train(audited.override(["audit.record=none"]), tmp_path / "blind")
     with pytest.raises(RunError, match=r"audit\.record was none"):
         audit_canaries(blind.folder.path)

@@ -1,12 +1,24 @@
 """From scores to findings: verdicts follow from intervals, baselines and controls, and from nothing else."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attacks.membership.scores import MembershipScores
 from attacks.roc import auc
 from fedstyle_secure.audit.blind import Blind
-from fedstyle_secure.audit.findings import Finding, judge, not_run, read_findings, write_findings
+from fedstyle_secure.audit.findings import (
+    Finding,
+    judge,
+    not_run,
+    read_about,
+    read_findings,
+    write_findings,
+)
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import Setting, guessing, identification, membership
 from fedstyle_secure.audit.updates import ONE, ROUNDS
@@ -136,7 +148,7 @@ def test_membership_counts_beyond_the_blind_baseline_and_each_artist_pays_for_th
     assert {row.target: row.value for row in each} == {artist: auc(*parts) for artist, parts in own.items()}
     assert [row.value for row in each] == sorted((row.value for row in each), reverse=True)
     assert [row.confidence for row in each] == [pytest.approx(1 - 0.05 / 5)] * 5
-    assert rate.metric == "TPR at 0.3 FPR"
+    assert (rate.metric, rate.fpr) == ("TPR at an FPR", 0.3)
     assert rate.baseline >= 0.3
     blind = membership(SURE, _scores(scores), truth, artists, Blind(0.95), limit, control, [0.1]).findings
     assert blind[0].verdict == "not broken by this attack"
@@ -175,16 +187,16 @@ def test_a_rate_that_the_non_members_cannot_show_is_not_run():
 def test_too_few_trials_to_show_anything_are_said_to_be_so():
     """Six of six reach 0.54 at 95 %, which a baseline of 0.6 is above."""
     right = np.ones(6, bool)
-    found = guessing(HOW, right, 0.6, None, right, "x")
+    found = guessing(HOW, right, 0.6, None, right)
     assert found.verdict == "inconclusive"
     assert "of which not even all could have shown a leak" in found.reason
 
 
 def test_guesses_count_beyond_their_baseline():
     right, wrong = np.ones(10, bool), np.zeros(10, bool)
-    assert guessing(HOW, right, 0.5, None, right, "x").verdict == "leaks"
-    assert guessing(HOW, wrong, 0.5, None, right, "x").verdict == "not broken by this attack"
-    assert guessing(HOW, wrong, 0.5, None, wrong, "x").verdict == "inconclusive"
+    assert guessing(HOW, right, 0.5, None, right).verdict == "leaks"
+    assert guessing(HOW, wrong, 0.5, None, right).verdict == "not broken by this attack"
+    assert guessing(HOW, wrong, 0.5, None, wrong).verdict == "inconclusive"
 
 
 def test_findings_come_back_as_they_were_written(tmp_path):
@@ -194,6 +206,43 @@ def test_findings_come_back_as_they_were_written(tmp_path):
     assert read_findings(tmp_path / "findings.json") == rows
     (tmp_path / "findings.json").write_text('[{"view": "platform"}]')
     with pytest.raises(AuditError, match="unknown or missing"):
+        read_findings(tmp_path / "findings.json")
+
+
+@given(fpr=st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_a_rate_comes_back_to_the_last_bit(fpr):
+    row = replace(ROUNDS.blank(0, "no record was kept"), metric="TPR at an FPR", fpr=fpr)
+    text = json.dumps(row.to_dict())
+    assert Finding.from_dict(json.loads(text)) == row
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"metric": "TPR at 0.01 FPR"}, "metric 'TPR at 0.01 FPR' is none of membership AUC"),
+        ({"metric": "TPR at an FPR"}, "fpr None: a TPR at an FPR has one"),
+        ({"metric": "TPR at an FPR", "fpr": 1.0}, "fpr 1.0"),
+        ({"metric": "TPR at an FPR", "fpr": "0.01"}, "fpr '0.01'"),
+        ({"fpr": 0.01}, "fpr 0.01: a TPR at an FPR has one between 0 and 1, others none"),
+        ({"fpr": "0.01"}, "fpr '0.01'"),
+    ],
+)
+def test_a_metric_is_one_of_a_closed_set_and_a_rate_has_its_number(values, problem):
+    with pytest.raises(AuditError, match=problem):
+        replace(ROUNDS.blank(0, "no record was kept"), **values)
+
+
+def test_findings_of_an_audit_of_the_first_format_are_refused_by_name(tmp_path):
+    """There a rate stood in the metric's name, with three digits."""
+    (tmp_path / "audit.json").write_text('{"format": 1}')
+    with pytest.raises(
+        AuditError, match=r"audit\.json: format 1 is not known, this reads 2; `fedstyle audit --f"
+    ):
+        read_about(tmp_path / "audit.json")
+    old = ROUNDS.blank(0, "no record was kept").to_dict()
+    del old["fpr"]
+    (tmp_path / "findings.json").write_text(json.dumps([old]))
+    with pytest.raises(AuditError, match=r"findings\.json: cannot be read: finding: key 'fpr' is unknown or"):
         read_findings(tmp_path / "findings.json")
 
 

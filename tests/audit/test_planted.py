@@ -17,11 +17,11 @@ from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.training import train
 
 
-@pytest.fixture
-def run(tiny, tmp_path):
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
     """24 canaries whose coins follow from a seed."""
     config = tiny.override(["style.dim=64", "audit.record=all", "audit.canaries=24"])
-    folder = RunFolder(tmp_path / "run")
+    folder = RunFolder(tmp_path_factory.mktemp("planted") / "run")
     folder.begin(config, resume=False, force=False)
     drawn = Canaries.draw(config, open_gallery(config.gallery))
     coins = np.random.default_rng(0).random(24) < 0.5

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import fedstyle_secure
 from fedstyle_secure import cli
@@ -144,14 +143,14 @@ def test_nothing_but_an_artists_studio_reads_the_coins(tiny, tmp_path, monkeypat
     assert readers == ["_open_studio"] * 4
 
 
-def test_canaries_cost_the_ledgers_nothing_and_the_portfolio_stays_the_same_one(tiny, tmp_path):
-    plain = fedstyle_secure.train(tiny, tmp_path / "plain")
-    run = fedstyle_secure.train(tiny.override(FOREIGN), tmp_path / "planted")
+def test_canaries_cost_the_ledgers_nothing_and_the_portfolio_stays_the_same_one(tiny, own):
+    plain = own.summary()
+    run = fedstyle_secure.train(tiny.override(FOREIGN), own.path.parent / "planted")
     for key in ("epsilon_artwork_max", "noise_multiplier"):
-        assert run.summary["privacy"][key] == plain.summary["privacy"][key]
-    home = studio_home(tmp_path / "studios", tiny.gallery, "mosaic-1")
+        assert run.summary["privacy"][key] == plain["privacy"][key]
+    home = studio_home(own.path.parent / "studios", tiny.gallery, "mosaic-1")
     runs = [entry.run for entry in Ledger(home / "ledger.jsonl").entries]
-    assert set(runs) == {plain.folder.identity, run.folder.identity}
+    assert set(runs) == {own.identity, run.folder.identity}
     row = run.summary["privacy"]["per_artist"][0]
     assert row["lifetime_epsilon_artwork"] > row["epsilon_artwork"]
 
@@ -206,12 +205,11 @@ def test_what_cannot_be_planted_is_refused_before_anything_is_released(tiny, tmp
     assert not list(tmp_path.rglob("ledger.jsonl"))
 
 
-def test_the_command_line_says_that_a_model_holds_canaries(tiny, tmp_path, capsys, monkeypatch):
+def test_the_command_line_says_that_a_model_holds_canaries(
+    tiny, finished, query, tmp_path, capsys, monkeypatch
+):
     run = fedstyle_secure.train(tiny.override(["audit.canaries=6"]), tmp_path / "run").folder.path
-    plain = fedstyle_secure.train(tiny, tmp_path / "plain").folder.path
-    picture = tmp_path / "picture.png"
-    pixels = fedstyle_secure.open_gallery(tiny.gallery).portfolio("mosaic-1").test_pictures[0]
-    Image.fromarray(pixels).save(picture)
+    plain = finished.path
     monkeypatch.setenv("COLUMNS", "200")
 
     def said(*arguments):
@@ -223,14 +221,14 @@ def test_the_command_line_says_that_a_model_holds_canaries(tiny, tmp_path, capsy
         return found.out, found.err
 
     note = "holds canaries: 6 of the kind gradient"
-    out, err = said("search", run, picture, "--json")
+    out, err = said("search", run, query, "--json")
     assert note in err
     assert len(json.loads(out)) == 4
     assert note in said("verify", run)[0]
     assert json.loads(said("verify", run, "--json")[0])["canaries"] == 6
     cli._show(fedstyle_secure.Run.open(run), False)
     assert note in capsys.readouterr().out
-    for arguments in (("search", plain, picture), ("verify", plain)):
+    for arguments in (("search", plain, query), ("verify", plain)):
         assert "canaries" not in "".join(said(*arguments))
     cli._show(fedstyle_secure.Run.open(plain), False)
     assert "canaries" not in capsys.readouterr().out

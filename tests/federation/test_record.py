@@ -1,6 +1,7 @@
 """What an audited run records: exactly what came in, of those who were chosen, and nothing else changes."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -173,10 +174,17 @@ def test_whoever_is_not_in_the_run_cannot_be_recorded(tiny, tmp_path):
     assert set(read_rounds(run.folder)[1].replies) == {"canary-2"}
 
 
+@pytest.fixture(scope="module")
+def recorded(tiny, tmp_path_factory):
+    config = tiny.override(["audit.record=mosaic-1"])
+    return fedstyle_secure.train(config, tmp_path_factory.mktemp("recorded") / "run").folder
+
+
 @pytest.mark.parametrize("damage", ["a flipped bit", "cut short", "gone", "another round's text"])
-def test_a_damaged_record_is_named(tiny, tmp_path, damage):
-    run = fedstyle_secure.train(tiny.override(["audit.record=mosaic-1"]), tmp_path / "run")
-    path = record_file(run.folder.record_folder, 1)
+def test_a_damaged_record_is_named(recorded, tmp_path, damage):
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(recorded.path, run.path)
+    path = record_file(run.record_folder, 1)
     content = bytearray(path.read_bytes())
     if damage == "a flipped bit":
         content[-100] ^= 1
@@ -192,7 +200,7 @@ def test_a_damaged_record_is_named(tiny, tmp_path, damage):
     with pytest.raises(RunError, match=r"round_00001\.safetensors"):
         read_round(path)
     with pytest.raises(RunError, match=r"round_00001\.safetensors"):
-        read_rounds(run.folder)
+        read_rounds(run)
 
 
 def test_deleting_a_run_deletes_its_record_and_coins(tiny, tmp_path):
@@ -202,7 +210,6 @@ def test_deleting_a_run_deletes_its_record_and_coins(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_was_not_recorded_says_so(tiny, tmp_path):
-    run = fedstyle_secure.train(tiny, tmp_path / "run")
+def test_a_run_that_was_not_recorded_says_so(finished):
     with pytest.raises(RunError, match=r"audit\.record was none"):
-        read_rounds(run.folder)
+        read_rounds(finished)

@@ -67,14 +67,14 @@ def test_a_run_leaves_everything_that_the_next_tool_reads(tiny, tmp_path):
     assert utility["baseline_top1"] == run.folder.metrics()[0]["artist_top1"]
 
 
-def test_a_finished_run_is_never_overwritten_without_force(tiny, tmp_path):
-    first = fedstyle_secure.train(tiny, tmp_path / "run")
+def test_a_finished_run_is_never_overwritten_without_force(tiny, own):
+    first = own.summary()
     with pytest.raises(RunError, match="--force"):
-        fedstyle_secure.train(tiny, tmp_path / "run")
-    again = fedstyle_secure.train(tiny, tmp_path / "run", resume=True)
-    assert again.summary == first.summary
+        fedstyle_secure.train(tiny, own.path)
+    again = fedstyle_secure.train(tiny, own.path, resume=True)
+    assert again.summary == first
     other = tiny.override(["run.seed=1", *NO_NOISE])
-    forced = fedstyle_secure.train(other, tmp_path / "run", force=True)
+    forced = fedstyle_secure.train(other, own.path, force=True)
     assert forced.folder.config().run.seed == 1
 
 
@@ -84,12 +84,12 @@ def test_resuming_with_other_settings_is_refused_and_names_the_setting(tiny, tmp
         fedstyle_secure.train(tiny.override(["style.dim=9"]), tmp_path / "run", resume=True)
 
 
-def test_same_seed_same_weights_without_noise_and_other_weights_with(tiny, tmp_path):
+def test_same_seed_same_weights_without_noise_and_other_weights_with(tiny, finished, tmp_path):
     quiet = tiny.override(NO_NOISE)
     a, b = (weights(fedstyle_secure.train(quiet, tmp_path / name)) for name in "ab")
     assert all(np.array_equal(a[k], b[k]) for k in a)
-    c, d = (fedstyle_secure.train(tiny, tmp_path / name) for name in "cd")
-    with np.load(c.folder.prototypes_file) as first, np.load(d.folder.prototypes_file) as second:
+    c, d = finished, fedstyle_secure.train(tiny, tmp_path / "d").folder
+    with np.load(c.prototypes_file) as first, np.load(d.prototypes_file) as second:
         assert not np.array_equal(first["cards"], second["cards"])
 
 
@@ -269,14 +269,13 @@ def test_a_start_that_fails_leaves_nothing_in_the_way(tiny, tmp_path):
     assert fedstyle_secure.train(tiny, tmp_path / "run").folder.finished
 
 
-def test_resuming_needs_a_run_of_the_same_settings(tiny, tmp_path):
+def test_resuming_needs_a_run_of_the_same_settings(tiny, own, tmp_path):
     with pytest.raises(RunError, match="no run here"):
-        fedstyle_secure.train(tiny, tmp_path / "run", resume=True)
-    fedstyle_secure.train(tiny, tmp_path / "run")
+        fedstyle_secure.train(tiny, tmp_path / "elsewhere", resume=True)
     with pytest.raises(RunError, match=r"run\.seed = 0, not 1"):
-        fedstyle_secure.train(tiny.override(["run.seed=1"]), tmp_path / "run", resume=True)
+        fedstyle_secure.train(tiny.override(["run.seed=1"]), own.path, resume=True)
     with pytest.raises(ConfigError, match="choose one"):
-        fedstyle_secure.train(tiny, tmp_path / "run", resume=True, force=True)
+        fedstyle_secure.train(tiny, own.path, resume=True, force=True)
 
 
 def folder_of(tiny, root):
@@ -333,17 +332,12 @@ def test_the_wire_carries_no_picture_count_or_file_name(tiny, tmp_path, monkeypa
 
 def test_resuming_with_other_pictures_is_refused(tiny, tmp_path):
     config = folder_of(tiny, tmp_path / "art")
-    file = tmp_path / "run.toml"
-    file.write_text(config.to_toml())
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(KILLER),
-        str(file),
-        str(tmp_path / "run"),
-        "between rounds",
-    ]
-    subprocess.run(command, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+    def dies(line, rounds):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fedstyle_secure.train(config, tmp_path / "run", on_round=dies)
     Image.fromarray(np.full((32, 32, 3), 7, np.uint8)).save(tmp_path / "art" / "ann" / "sketch-0.png")
     with pytest.raises(RunError, match="gallery has changed"):
         fedstyle_secure.train(config, tmp_path / "run", resume=True)
@@ -436,12 +430,10 @@ def test_config_type_is_exported():
     assert fedstyle_secure.Config is Config
 
 
-def test_a_second_run_goes_on_with_the_ledger_whatever_its_settings(tiny, tmp_path):
-    fedstyle_secure.train(tiny, tmp_path / "one")
-    again = fedstyle_secure.train(
-        tiny.override(["run.seed=5", "privacy.noise_multiplier=3"]), tmp_path / "two"
-    )
-    forced = fedstyle_secure.train(tiny, tmp_path / "two", force=True)
+def test_a_second_run_goes_on_with_the_ledger_whatever_its_settings(tiny, own):
+    two = own.path.parent / "two"
+    again = fedstyle_secure.train(tiny.override(["run.seed=5", "privacy.noise_multiplier=3"]), two)
+    forced = fedstyle_secure.train(tiny, two, force=True)
     figures = [run.summary["privacy"]["per_artist"][0] for run in (again, forced)]
     assert figures[1]["lifetime_epsilon_artwork"] > figures[0]["lifetime_epsilon_artwork"] > 0
     assert len({e.run for e in ledger(forced.folder, "impasto-1").entries}) == 3

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import fedstyle_secure
-from fedstyle_secure.audit.findings import Finding, not_run, write_findings
+from fedstyle_secure.audit.findings import FORMAT, Finding, not_run, write_findings
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.runs import RunFolder, file_sha256
@@ -79,7 +79,7 @@ def finding(**values) -> Finding:
 def rows(artists: tuple[str, ...]) -> list[Finding]:
     """Every verdict, over several views and artists; no alarm."""
     low_rate = finding(
-        metric="TPR at 0.01 FPR", value=0.0167, low=0.0002, high=0.1142, baseline=0.0488, control=None
+        metric="TPR at an FPR", fpr=0.01, value=0.0167, low=0.0002, high=0.1142, baseline=0.0488, control=None
     )
     inversion = finding(
         attack="Inversion of an update",
@@ -174,7 +174,7 @@ def audit(run: RunFolder, findings: list[Finding], **changes) -> None:
     held = ["each artist's update is sent in clear, in every round with training", "cards are published"]
     lacked = ["prototype sums leave the artist encrypted, and this view has no key"]
     values = {
-        "format": 1,
+        "format": FORMAT,
         "run": run.identity,
         "preset": "quick",
         "settings": AuditSettings().model_dump(mode="json"),

@@ -1,6 +1,7 @@
 """A gate that fails closed, and says which line of the policy a run does not meet."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -86,7 +87,7 @@ def test_a_figure_that_is_not_shown_to_be_below_its_limit_fails(gate):
 
 
 def test_a_figure_above_its_limit_and_one_without_an_interval_fail(gate, run, audited):
-    row = {"metric": "TPR at 0.01 FPR", "value": 0.3, "low": 0.2, "high": 0.4, "verdict": "leaks"}
+    row = {"metric": "TPR at an FPR", "fpr": 0.01, "value": 0.3, "low": 0.2, "high": 0.4, "verdict": "leaks"}
     bare = row | {"value": 0.01, "low": None, "high": None}
     audited(run, lambda rows, make: [make(), make(**row), make(view="buyer"), make(view="buyer", **bare)])
     found = gate("[attacks]\nmax_tpr = {fpr = 0.01, value = 0.1}\n")
@@ -99,8 +100,26 @@ def test_a_rate_that_was_not_measured_fails(gate):
     assert len(found) == 3
 
 
+@pytest.mark.parametrize("fpr", [0.01, 0.01234, 1 / 30, 1 / 7, 2 / 3, 1e-7, 0.1 + 0.2])
+def test_a_rate_of_any_number_is_the_one_that_the_policy_asks_for(gate, run, audited, fpr):
+    """A rate was once text of three digits, so that five of these seven never met."""
+    rate = {"metric": "TPR at an FPR", "fpr": fpr, "value": 0.01, "low": 0.0, "high": 0.03}
+    audited(run, lambda rows, make: [make(), make(**rate)])
+    assert gate(f"[attacks]\nmax_tpr = {{fpr = {fpr}, value = 0.1}}\n") == []
+    near = math.nextafter(fpr, 1.0)
+    (found,) = gate(f"[attacks]\nmax_tpr = {{fpr = {near}, value = 0.1}}\n")
+    assert found[2] == f"has no TPR at an FPR of {near}; it has one at {fpr}"
+
+
+def test_two_rates_of_one_attack_are_excused_apart(gate, run, audited):
+    """An attack that proves nothing at one rate says nothing of another one."""
+    rate = {"metric": "TPR at an FPR", "verdict": "inconclusive", "reason": "did not win anywhere"}
+    audited(run, lambda rows, make: [make(fpr=0.01, **rate), make(fpr=0.1, target=rows[-1].target, **rate)])
+    assert len(gate("[attacks]\nallow_inconclusive = false\n")) == 2
+
+
 def test_a_strong_attack_without_the_rate_is_not_excused_by_a_weak_one_with_it(gate, run, audited):
-    rate = {"metric": "TPR at 0.01 FPR", "value": 0.01, "low": 0.0, "high": 0.03}
+    rate = {"metric": "TPR at an FPR", "fpr": 0.01, "value": 0.01, "low": 0.0, "high": 0.03}
     audited(
         run, lambda rows, make: [make(attack="Weak"), make(attack="Weak", **rate), make(value=0.9, low=0.8)]
     )
@@ -147,9 +166,8 @@ def test_a_required_attack_that_proves_nothing_fails_though_others_may(gate, run
 
 
 def test_a_rate_that_was_not_run_says_why(gate, run, audited):
-    audited(
-        run, lambda rows, make: [make(), not_run(make(metric="TPR at 0.01 FPR"), "needs 100 non-members")]
-    )
+    rate = {"metric": "TPR at an FPR", "fpr": 0.01}
+    audited(run, lambda rows, make: [make(), not_run(make(**rate), "needs 100 non-members")])
     found = gate("[attacks]\nmax_tpr = {fpr = 0.01, value = 0.1}\n")
     assert problems(found) == "its TPR at an FPR of 0.01 was not run: needs 100 non-members"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from pyarrow import parquet
 
-from fedstyle_secure.audit.findings import PROVEN, Finding, write_findings
+from fedstyle_secure.audit.findings import FORMAT, PROVEN, Finding, write_findings
 from fedstyle_secure.audit.measures import AttackCard
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.sweep.cells import CellFolder
@@ -38,7 +38,7 @@ def finish(folder: CellFolder, top1, epsilon, findings):
     run.audit_folder.mkdir()
     attacks = [{"key": key, "name": name} for key, name, _, _ in (INVERSION, ROUNDS, CARD, LINKAGE)]
     settings = folder.cell.audit.model_dump(mode="json")
-    about = {"attacks": attacks, "wall_s": 7.5, "settings": settings}
+    about = {"format": FORMAT, "attacks": attacks, "wall_s": 7.5, "settings": settings}
     (run.audit_folder / "audit.json").write_text(json.dumps(about))
     write_findings(run.audit_folder / "findings.json", findings)
     summary = {
