@@ -13,7 +13,8 @@ import numpy as np
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, GalleryError, RunError
-from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.files import read_arrays
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import has_released, studios_root
 from fedstyle_secure.style.retrieval import Match, rank_artists
 

@@ -5,7 +5,6 @@ Flower's records carry it. Whatever comes in is checked before it is used: names
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -18,6 +17,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.lib import format as npy
 
 from fedstyle_secure.errors import FederationError
+from fedstyle_secure.files import arrays_digest
 from fedstyle_secure.privacy.gate import Sealed
 from fedstyle_secure.style.prototypes import Styles
 
@@ -51,17 +51,9 @@ class Instruction:
 
     def digest(self) -> str:
         """SHA-256 of everything in the instruction."""
-        h = hashlib.sha256(
-            json.dumps(
-                [VERSION, self.round, self.styles.names, self.styles.by_label, self.card_artists]
-            ).encode()
-        )
+        said = [VERSION, self.round, self.styles.names, self.styles.by_label, self.card_artists]
         named = {**self.encoder, "#prototypes": self.styles.prototypes, "#cards": self.cards}
-        for name in sorted(named):
-            array = np.ascontiguousarray(named[name])
-            h.update(repr((name, array.dtype.str, array.shape)).encode())
-            h.update(array.tobytes())
-        return h.hexdigest()
+        return arrays_digest(named, json.dumps(said))
 
     def to_record(self) -> RecordDict:
         """As Flower records."""

@@ -5,7 +5,6 @@ It holds no key and sees no value: uploads are checked, added and passed on, and
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -30,6 +29,7 @@ from fedstyle_secure.federation.offers import (
     read_opening,
 )
 from fedstyle_secure.federation.sums import RoundSum
+from fedstyle_secure.files import append
 from fedstyle_secure.secure_sum.aggregator import Aggregator
 from fedstyle_secure.secure_sum.artist_side import announces
 from fedstyle_secure.secure_sum.messages import Upload
@@ -225,10 +225,7 @@ class Counter:
             self._keep(line)
 
     def _keep(self, line: bytes) -> None:
-        with self._transcript.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        append(self._transcript, line)
 
     def _find_opener(self) -> int:
         nodes = sorted(self._grid.get_node_ids())

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from fedstyle_secure import __version__
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.files import PRIVATE, private_folder, write_text
 from fedstyle_secure.privacy.accounting import calibrate
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DistributedNoise, Event
 from fedstyle_secure.privacy.mechanisms import ArtistSum, DpSgd, GaussianSum, NoisyCounts
+from fedstyle_secure.version import __version__
 
 METRICS = ("pictures", "found")
 """The counts of a metrics release."""
@@ -204,10 +205,8 @@ def _calibrated(
         config.privacy.delta,
     )
     if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = kept.with_name(kept.name + ".partial")
-        partial.write_text(json.dumps({"settings": key, "scale": scale}), encoding="utf-8")
-        partial.replace(kept)
+        private_folder(kept.parent)
+        write_text(kept, json.dumps({"settings": key, "scale": scale}), synced=False, mode=PRIVATE)
     return scale
 
 

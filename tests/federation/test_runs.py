@@ -18,9 +18,10 @@ from fedstyle_secure.errors import ConfigError, FederationError, RunError
 from fedstyle_secure.federation.artist import Studio
 from fedstyle_secure.federation.platform import _learn_public
 from fedstyle_secure.federation.protocol import Instruction
+from fedstyle_secure.files import read_arrays
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import solve
-from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import claim, studio_home, studios_root
 from fedstyle_secure.style.encoders import encoder_from_arrays
 from fedstyle_secure.style.prototypes import ROW_NORM, Styles
