@@ -27,6 +27,11 @@ _BEYOND_USE = 200.0
 """PRV's and PLD's grids grow with epsilon; above this the figure is no guarantee anyone would act on."""
 
 
+_FARTHEST = 40.0
+_SAME_SCALE = 1e-6
+"""Logarithms of noise scales: how far a search goes, and two that count as one."""
+
+
 def merge(events: Iterable[Event]) -> tuple[Event, ...]:
     """Add up the steps of equal mechanisms; composition does not depend on their order."""
     steps: Counter[Event] = Counter()
@@ -133,6 +138,10 @@ def calibrate(
 ) -> float:
     """A noise scale whose composed epsilon lies within `tolerance` below the target.
 
+    The scale is bracketed, then found by Brent's method on the logarithms, where epsilon is next to a
+    straight line; where it is not, that method bisects, so it ends. Where the bound itself jumps over the
+    target, the scale is the smallest, to a millionth, whose epsilon lies below.
+
     Args:
         events_at: Events of the whole run at a noise scale; epsilon must fall as the scale grows.
         target_epsilon: Upper limit of the composed epsilon, > 0.
@@ -142,18 +151,30 @@ def calibrate(
     Raises:
         PrivacyError: No scale reaches the target.
     """
-    aim = target_epsilon * (1 - tolerance / 2)
-    low, high, scale = 0.0, math.inf, 1.0
-    for _ in range(100):
-        spent = epsilon(events_at(scale), delta)
+    from scipy.optimize import brentq
+
+    reached: list[float] = []
+
+    def distance(log_scale: float) -> float:
+        """How far the logarithm of epsilon lies above the target's; 0 within the tolerance."""
+        spent = epsilon(events_at(math.exp(log_scale)), delta)
+        if spent <= target_epsilon:
+            reached.append(log_scale)
         if target_epsilon * (1 - tolerance) <= spent <= target_epsilon:
-            return scale
-        if spent > target_epsilon:
-            low = scale
-        else:
-            high = scale
-        # Epsilon falls roughly as 1 / scale, which lands close at once; the bracket catches the rest.
-        guess = scale * (spent / aim if math.isfinite(spent) else 2.0)
-        middle = (low + high) / 2 if math.isfinite(high) else 2 * low
-        scale = guess if low < guess < high else middle
-    raise PrivacyError(f"no noise scale reaches epsilon {target_epsilon:g} at delta {delta:g}")
+            return 0.0
+        return min(max(math.log(max(spent, 1e-300) / target_epsilon), -_FARTHEST), _FARTHEST)
+
+    here = beyond = 0.0
+    gap = gap_beyond = distance(here)
+    stretch = 1.0
+    while gap * gap_beyond > 0:
+        if abs(beyond) > _FARTHEST:
+            raise PrivacyError(f"no noise scale reaches epsilon {target_epsilon:g} at delta {delta:g}")
+        here, gap = beyond, gap_beyond
+        # Epsilon falls roughly as 1 / scale; a little more than that, so that the root lies in between.
+        step = 1.05 * abs(gap) + 0.02 if abs(gap) < _FARTHEST else 1.0
+        beyond, stretch = here + math.copysign(stretch * step, gap), 2 * stretch
+        gap_beyond = distance(beyond)
+    if gap and gap_beyond:
+        brentq(distance, here, beyond, xtol=_SAME_SCALE)
+    return math.exp(min(reached))
