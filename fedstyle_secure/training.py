@@ -96,6 +96,8 @@ def train(
         PrivacyError: The guarantee cannot be met.
         FederationError: Too few artists answered.
     """
+    from fedstyle_secure.style.encoders import require_learnable
+
     folder = RunFolder(Path(out).resolve())
     paths = {"run.folder": str(folder.path)}
     if config.gallery.path:
@@ -110,6 +112,7 @@ def train(
     if resume and folder.finished:
         folder.require(config)
         return Run.open(folder.path)
+    require_learnable(config.style, config.gallery)
     fresh = not resume
     folder.begin(config, resume=resume, force=force)
     try:

@@ -97,11 +97,12 @@ def audit(
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
     settings = settings or AuditSettings()
-    inputs = check_finished(folder).sums
     home = folder.audit_folder
-    if (home / "audit.json").exists():
-        if not force:
-            raise RunError(f"{home}: holds an audit; `--force` makes it anew")
+    there = (home / "audit.json").exists()
+    if there and not force:
+        raise RunError(f"{home}: holds an audit; `--force` makes it anew")
+    inputs = check_finished(folder).sums
+    if there:
         shutil.rmtree(home)
     began, started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
     scene_facts = _Facts.of(folder, settings)

@@ -23,7 +23,7 @@ from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import claim, studio_home, studios_root
-from fedstyle_secure.style.encoders import encoder_from_arrays
+from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder
 from fedstyle_secure.style.prototypes import ROW_NORM, Styles
 
 PUBLIC_NAMES = ("public-impasto-1", "public-woodcut-1", "public-pixel-art-1")
@@ -427,6 +427,37 @@ def test_other_weights_may_train_privately(tiny, tmp_path, train):
     before = _learn_public(config, public).encoder
     moved = {name for name, array in weights(run).items() if not np.array_equal(array, before[name])}
     assert moved == trained
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        (["style.encoder=texture", "style.train=norms", "cards.releases=2"], r"style\.train"),
+        (["style.encoder=texture", "style.train=all"], r"style\.train"),
+        (["gallery.source=folder", "gallery.path=/nowhere"], r"gallery\.public"),
+        (["gallery.source=hub", "gallery.dataset=nobody/nothing", "gallery.public=,"], r"gallery\.public"),
+    ],
+)
+def test_what_no_encoder_can_learn_from_is_refused_before_any_work(
+    tiny, tmp_path, monkeypatch, settings, key
+):
+    """560 practice pictures were painted first, or a data set fetched."""
+
+    def works(*_, **__):
+        raise AssertionError("worked")
+
+    for name in (
+        "fedstyle_secure.galleries.opening.open_gallery",
+        "fedstyle_secure.style.encoders.practice_portfolios",
+        "fedstyle_secure.federation.apps.open_gallery",
+    ):
+        monkeypatch.setattr(name, works)
+    config = tiny.override(settings)
+    with pytest.raises(ConfigError, match=key):
+        fedstyle_secure.train(config, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match=key):
+        fit_encoder(config.style, [] if "gallery.source" in settings[0] else [object()], 0)
 
 
 def test_config_type_is_exported():
