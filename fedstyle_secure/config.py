@@ -54,7 +54,9 @@ def _all_none_or_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class RunSection(_Section):
