@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 from fedstyle_secure.errors import FederationError
 from fedstyle_secure.files import arrays_digest
 from fedstyle_secure.privacy.gate import Sealed
+from fedstyle_secure.privacy.plan import PLAUSIBLE
 from fedstyle_secure.style.prototypes import Styles
 
 VERSION = 1
@@ -27,8 +28,6 @@ _INTEGERS = ("sum", "metrics")
 """Kinds of release that are made of integers."""
 
 _MAX_NDIM = 8
-_PLAUSIBLE = 1e6
-"""No honest value of a reply comes near this; larger ones would overflow what they are added to."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +151,9 @@ class Reply:
                         f"artist {artist!r}: {kind}: tensor {name!r} is {array.dtype} {array.shape}, "
                         f"not {dtype} {shapes[kind][name]}"
                     )
-                if not ((array > -_PLAUSIBLE) & (array < _PLAUSIBLE)).all():
+                if not ((array > -PLAUSIBLE) & (array < PLAUSIBLE)).all():
                     raise FederationError(
-                        f"artist {artist!r}: {kind}: tensor {name!r} is not finite or beyond {_PLAUSIBLE:g}"
+                        f"artist {artist!r}: {kind}: tensor {name!r} is not finite or beyond {PLAUSIBLE:g}"
                     )
         return cls(artist, arrays)
 

@@ -54,8 +54,8 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     merged = merge(events)
     bound = rdp_epsilon(merged, delta)
     if 0 < bound <= _BEYOND_USE:
-        # At extreme deltas the grids' arithmetic refuses; then RDP's bound stands alone.
-        with suppress(ValueError, RuntimeError):
+        # At extremes the grids' arithmetic refuses, or has no room; then RDP's bound stands alone.
+        with suppress(ArithmeticError, ValueError, RuntimeError, MemoryError):
             bound = min(bound, grid_epsilon(merged, delta))
     return bound
 
@@ -74,6 +74,8 @@ def rdp_epsilon(events: Iterable[Event], delta: float) -> float:
     while (rest := delta - sum(event.slack(limit) for event in merged)) > 0:
         with _quiet():
             bound, _ = rdp.get_privacy_spent(orders=list(_ORDERS), rdp=total, delta=rest)
+        if math.isnan(bound):
+            break
         if bound <= limit:
             return max(float(bound), 0.0)
         # The samplers' slack grows with the epsilon that it is used with, so it is taken anew.
@@ -115,7 +117,8 @@ def _prv_epsilon(events: Sequence[SampledGaussian], delta: float) -> float:
     from opacus.accountants import PRVAccountant
 
     accountant = PRVAccountant()
-    accountant.history = [(event.noise_multiplier, event.sampling_rate, event.steps) for event in events]
+    charged = (event.charged for event in events)
+    accountant.history = [(one.noise_multiplier, one.sampling_rate, one.steps) for one in charged]
     error = _PRV_ERROR * min(max(rdp_epsilon(events, delta), 0.02), 2.0)
     with _quiet():
         return float(accountant.get_epsilon(delta, eps_error=error))
