@@ -108,8 +108,9 @@ def append(
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             if synced:
                 os.fsync(handle)
-        except OSError:
+        except OSError as error:
             file.truncate(start)
+            error.filename = error.filename or str(path)
             raise
     if synced:
         sync_folder(path.parent)
@@ -245,8 +246,11 @@ def _partial(
             if synced:
                 os.fsync(handle)
         place(partial, path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            # A full disk says so of a descriptor only.
+            error.filename = str(path)
         raise
     if synced:
         sync_folder(path.parent)

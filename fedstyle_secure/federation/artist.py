@@ -411,6 +411,8 @@ def _code(error: Exception) -> Decline | Code:
         return Decline.REFUSED
     if isinstance(error, GalleryError):
         return Decline.PORTFOLIO
+    if isinstance(error, OSError | MemoryError):
+        return Decline.MACHINE
     return Decline.INTERNAL
 
 

@@ -198,6 +198,8 @@ def refusal_code(error: Exception) -> Code | Decline:
         return Decline.MALFORMED
     if isinstance(error, PrivacyError | SecureSumError):
         return Decline.REFUSED
+    if isinstance(error, OSError | MemoryError):
+        return Decline.MACHINE
     return Decline.INTERNAL
 
 

@@ -230,11 +230,17 @@ class Counter:
     def _find_opener(self) -> int:
         nodes = sorted(self._grid.get_node_ids())
         record = RecordDict({"hello": ConfigRecord({"asks": "opener"})})
+        replies = self._ask(record, nodes, "query.hello")
         found = [
             reply.metadata.src_node_id
-            for reply in self._ask(record, nodes, "query.hello")
+            for reply in replies
             if not reply.has_error() and reply.content.config_records["hello"].get("role") == "opener"
         ]
+        if not found and len(replies) < len(nodes):
+            raise FederationError(
+                f"no opener among the {len(replies)} of {len(nodes)} nodes that answered in time; "
+                f"run.timeout = {self._timeout:g}"
+            )
         if len(found) != 1:
             raise FederationError(
                 f"{len(found)} of {len(nodes)} nodes are an opener; secure_sum.enabled needs one node more "

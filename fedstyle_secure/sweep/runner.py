@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fedstyle_secure.errors import AuditError, ConfigError, RunError
+from fedstyle_secure.errors import AuditError, ConfigError, RunError, resumable
 from fedstyle_secure.files import file_sha256, locked, write_json, write_text
 from fedstyle_secure.sweep.cells import CODE, CellFolder
 from fedstyle_secure.sweep.code import code_digest
@@ -139,7 +139,8 @@ def sweep(
         raise ConfigError("--resume goes on with a sweep and --force deletes it: choose one")
     root = Path(out).resolve()
     _prepare(root, resume=resume, force=force)
-    with _lock(root), Sessions(root / "sessions.json", code_digest()) as sessions:
+    again = resumable(root, "go on with `fedstyle sweep --resume`")
+    with again, _lock(root), Sessions(root / "sessions.json", code_digest()) as sessions:
         # Until the end this is no finished sweep, whatever it was before.
         (root / _ABOUT).unlink(missing_ok=True)
         write_text(root / _GRID, grid.to_toml())
