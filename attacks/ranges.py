@@ -43,8 +43,9 @@ def real(name: str, value: Any, allowed: str, *, infinite: bool = False) -> None
         below = value <= high if allowed[-1] == "]" else value < high
         right = (above and below) or (infinite and high == math.inf and value == high)
     if not right:
+        wanted = "finite number" if low == -math.inf else f"number in {allowed}"
         also = " or infinite" if infinite else ""
-        raise AttackError(f"{name} must be a number in {allowed}{also}, not {value!r}")
+        raise AttackError(f"{name} must be a {wanted}{also}, not {value!r}")
 
 
 def wholes(name: str, values: Any, low: int, high: int | None = None) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, GalleryError, RunError, resumable
 from fedstyle_secure.files import read_arrays
+from fedstyle_secure.idle import idle
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import has_released, studios_root
 from fedstyle_secure.style.retrieval import Match, rank_artists
@@ -114,6 +115,8 @@ def train(
         folder.require(config)
         return Run.open(folder.path)
     require_learnable(config.style, config.gallery)
+    for sentence in idle(config):
+        logging.getLogger("fedstyle_secure").warning(sentence)
     fresh = not resume
     with resumable(folder.path, "the run goes on with `fedstyle train --resume`"):
         folder.begin(config, resume=resume, force=force)

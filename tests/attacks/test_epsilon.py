@@ -494,7 +494,7 @@ def test_what_is_not_allowed_says_so():
     with pytest.raises(AttackError, match="not finite"):
         one_run_epsilon(np.array([np.inf]), out, TERMS, Explicit(0.0))
     for nowhere in (np.nan, np.inf):
-        with pytest.raises(AttackError, match="threshold must be finite"):
+        with pytest.raises(AttackError, match="threshold must be a finite number"):
             Explicit(nowhere)
     with pytest.raises(AttackError, match="deviation > 0"):
         normals_epsilon((0.0, 1.0), (1.0, 0.0), 1e-5)
