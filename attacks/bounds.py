@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from attacks.errors import AttackError
+from attacks.ranges import real, whole
 
 Adjacency = Literal["add-remove", "replace"]
 
@@ -27,8 +28,7 @@ class Explicit:
     threshold: float
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.threshold):
-            raise AttackError(f"threshold must be finite, not {self.threshold}")
+        real("threshold", self.threshold, "(-inf, inf)")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class ExplicitRank:
 
     rank: int
 
+    def __post_init__(self) -> None:
+        whole("rank", self.rank, 1)
+
 
 @dataclass(frozen=True)
 class Split:
@@ -49,11 +52,15 @@ class Split:
 
     Attributes:
         fraction: Share of the scores that chooses, in (0, 1).
-        seed: Of the random split.
+        seed: Of the random split, >= 0.
     """
 
     fraction: float = 0.5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        real("split: fraction", self.fraction, "(0, 1)")
+        whole("split: seed", self.seed, 0)
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,15 @@ class Bonferroni:
     """Look at many ranks and divide the error among them.
 
     Attributes:
-        points: How many, spread over all ranks before the scores are seen; None for every rank there is.
+        points: How many, >= 1, spread over all ranks before the scores are seen; None for every rank there
+            is.
     """
 
     points: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.points is not None:
+            whole("points", self.points, 1)
 
 
 @dataclass(frozen=True)
@@ -96,14 +108,12 @@ class Terms:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        if not 0 <= self.delta < 1:
-            raise AttackError(f"delta must be in [0, 1), not {self.delta}")
+        real("delta", self.delta, "[0, 1)")
         if self.adjacency not in ("add-remove", "replace"):
             raise AttackError(f"adjacency must be 'add-remove' or 'replace', not {self.adjacency!r}")
         if not self.unit.strip():
             raise AttackError("unit must say what one canary stands for, such as 'artwork'")
-        if not 0 < self.confidence < 1:
-            raise AttackError(f"confidence must be between 0 and 1, not {self.confidence}")
+        real("confidence", self.confidence, "(0, 1)")
 
     @property
     def error(self) -> float:
@@ -170,6 +180,4 @@ def bound_of(
 
 def split_rng(strategy: Split) -> np.random.Generator:
     """The generator of a split."""
-    if not 0 < strategy.fraction < 1:
-        raise AttackError(f"split: fraction must be between 0 and 1, not {strategy.fraction}")
     return np.random.default_rng(strategy.seed)

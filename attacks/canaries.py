@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attacks.errors import AttackError
+from attacks.ranges import real, whole, wholes
 
 Bytes = Callable[[int], bytes]
 """Random bytes, as many as asked for."""
@@ -35,6 +36,13 @@ class DiracCanaries:
     norm: float
     dimension: int
 
+    def __post_init__(self) -> None:
+        whole("dimension", self.dimension, 1)
+        real("norm", self.norm, "(0, inf)")
+        wholes("coordinates", self.coordinates, 0, self.dimension - 1)
+        if len(np.unique(self.coordinates)) < len(self.coordinates):
+            raise AttackError("coordinates must be all different")
+
     @classmethod
     def draw(cls, count: int, dimension: int, norm: float, rng: np.random.Generator) -> DiracCanaries:
         """Choose coordinates.
@@ -45,10 +53,8 @@ class DiracCanaries:
             norm: > 0.
             rng: Chooses; which coordinates they are need not be secret.
         """
-        if not 1 <= count <= dimension:
-            raise AttackError(f"{count} Dirac canaries need as many of {dimension} coordinates")
-        if not 0 < norm < np.inf:
-            raise AttackError(f"norm must be > 0 and finite, not {norm}")
+        whole("dimension", dimension, 1)
+        whole("count of Dirac canaries", count, 1, dimension)
         return cls(rng.permutation(dimension)[:count], norm, dimension)
 
     def gradients(self) -> np.ndarray:
@@ -83,9 +89,17 @@ class DiracCanaries:
 
 
 def random_directions(count: int, dimension: int, norm: float, rng: np.random.Generator) -> np.ndarray:
-    """Canary updates of random direction and fixed length, (count, dimension) (Andrew et al. 2023)."""
-    if count < 1 or dimension < 2 or not 0 < norm < np.inf:
-        raise AttackError(f"cannot draw {count} directions of length {norm} in {dimension} dimensions")
+    """Canary updates of random direction and fixed length, (count, dimension) (Andrew et al. 2023).
+
+    Args:
+        count: >= 1.
+        dimension: >= 2.
+        norm: > 0.
+        rng: Draws.
+    """
+    whole("count", count, 1)
+    whole("dimension", dimension, 2)
+    real("norm", norm, "(0, inf)")
     drawn = rng.standard_normal((count, dimension))
     return norm * drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
@@ -114,7 +128,8 @@ def mislabelled(targets: np.ndarray, classes: int, rng: np.random.Generator) -> 
     targets = np.asarray(targets)
     if targets.ndim != 1 or not len(targets):
         raise AttackError(f"targets must be (n,) with n >= 1, not {targets.shape}")
-    if classes < 2 or targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= classes:
+    whole("classes", classes, 2)
+    if targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= classes:
         raise AttackError(f"targets must be whole numbers from 0 to {classes - 1} with 2 classes or more")
     return (targets + rng.integers(1, classes, len(targets))) % classes
 
@@ -126,7 +141,6 @@ def fair_coins(count: int, source: Bytes = os.urandom) -> np.ndarray:
         count: >= 1.
         source: Random bytes; the operating system's unless a test replaces it.
     """
-    if count < 1:
-        raise AttackError(f"coins: count must be at least 1, not {count}")
+    whole("coins: count", count, 1)
     drawn = np.frombuffer(source(-(-count // 8)), np.uint8)
     return np.unpackbits(drawn, count=count).astype(bool)

@@ -10,6 +10,7 @@ from scipy.special import log_ndtr
 
 from attacks.bounds import Bound, Terms
 from attacks.errors import AttackError
+from attacks.ranges import real, whole
 from attacks.roc import checked_scores
 from attacks.tradeoff import gaussian_epsilon_of, gaussian_mu_of
 from attacks.two_worlds import epsilon_from_rates, rates_at
@@ -28,8 +29,9 @@ def one_shot_federated_estimate(cosines: np.ndarray, dimension: int, terms: Term
         terms: Delta > 0, adjacency, unit.
     """
     cosines, _ = checked_scores(cosines, np.zeros(1))
-    if len(cosines) < 2 or dimension < 2:
-        raise AttackError(f"needs 2 canaries and 2 dimensions, not {len(cosines)} and {dimension}")
+    whole("dimension", dimension, 2)
+    whole("number of canaries", len(cosines), 2)
+    real("delta", terms.delta, "(0, 1)")
     mean, deviation = float(cosines.mean()), float(cosines.std(ddof=1))
     # Of equal numbers, rounding alone.
     if not deviation > 1e-12 * abs(mean):
@@ -70,6 +72,7 @@ def canife_estimate(
     """
     if not rounds:
         raise AttackError("no round was observed")
+    real("delta", terms.delta, "(0, 1)")
     multipliers = []
     for scores_in, scores_out in rounds:
         members, non_members = checked_scores(scores_in, scores_out)
@@ -101,8 +104,7 @@ def normals_epsilon(first: tuple[float, float], second: tuple[float, float], del
         second: Mean and deviation > 0.
         delta: In (0, 1).
     """
-    if not 0 < delta < 1:
-        raise AttackError(f"delta must be between 0 and 1, not {delta}")
+    real("delta", delta, "(0, 1)")
     for mean, deviation in (first, second):
         if not np.isfinite(mean) or not 0 < deviation < np.inf:
             raise AttackError(

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from attacks.errors import AttackError
-from attacks.intervals import clopper_pearson, paired_difference
+from attacks.intervals import clopper_pearson, paired_difference, paired_outcomes
 from attacks.matching import Cost
+from attacks.ranges import real, unit_pictures, whole
 from attacks.results import Result
 
 
@@ -25,8 +26,9 @@ def rank_of_target(scores: Tensor, target: int) -> int:
         scores: (n,), larger is more likely, finite.
         target: Index of the target.
     """
-    if scores.ndim != 1 or not 0 <= target < len(scores):
-        raise AttackError(f"target {target} is not one of scores {tuple(scores.shape)}")
+    if scores.ndim != 1:
+        raise AttackError(f"scores must be (n,), not {tuple(scores.shape)}")
+    whole("target", target, 0, len(scores) - 1)
     if not scores.isfinite().all():
         raise AttackError("a score is not finite")
     return int((scores >= scores[target]).sum())
@@ -61,7 +63,8 @@ def identification_rate(attack: str, ranks: np.ndarray, candidates: int, confide
     """
     ranks = np.asarray(ranks)
     _check_ranks(ranks)
-    if ranks.max() > candidates or candidates < 2:
+    whole("candidates", candidates, 2)
+    if ranks.max() > candidates:
         raise AttackError(f"ranks must be (n,) from 1 to the number of candidates, {candidates}")
     hits, n = int((ranks == 1).sum()), len(ranks)
     low, high = clopper_pearson(hits, n, confidence)
@@ -143,6 +146,10 @@ class Trials:
     prior_wins: np.ndarray
     chance: float
 
+    def __post_init__(self) -> None:
+        paired_outcomes(self.wins, self.prior_wins)
+        real("chance", self.chance, "[0, 1)")
+
 
 @dataclass(frozen=True)
 class LevelFinding:
@@ -214,6 +221,9 @@ def near_copy(pictures: Tensor, truths: Tensor, others: Tensor, limit: float = 0
     Raises:
         AttackError: A truth is among the others, so that nothing is nearer to it.
     """
+    for name, given in (("pictures", pictures), ("truths", truths), ("others", others)):
+        unit_pictures(name, given)
+    real("limit", limit, "(0, 1]")
     same = (truths[:, None] == others).flatten(2).all(2)
     if same.any():
         row, column = same.nonzero()[0].tolist()

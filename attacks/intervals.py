@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import beta, binom
 
 from attacks.errors import AttackError
+from attacks.ranges import real, whole
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> tuple[float,
         n: Trials, >= 1.
         confidence: In (0, 1).
     """
-    _check_confidence(confidence)
-    if n < 1 or not 0 <= hits <= n:
-        raise AttackError(f"{hits} hits of {n} trials is no proportion")
+    real("confidence", confidence, "(0, 1)")
+    whole("trials n", n, 1)
+    whole("hits", hits, 0, n)
     tail = (1 - confidence) / 2
     low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
     high = 1.0 if hits == n else float(beta.isf(tail, hits + 1, n - hits))
@@ -58,12 +59,8 @@ def paired_difference(attack: np.ndarray, rival: np.ndarray, confidence: float =
         rival: The same of the rival, on the same targets.
         confidence: In (0, 1).
     """
-    attack, rival = np.asarray(attack), np.asarray(rival)
-    if attack.shape != rival.shape or attack.ndim != 1 or not len(attack):
-        raise AttackError(f"outcomes must be paired, (n,) each, not {attack.shape} and {rival.shape}")
-    if not (np.isin(attack, (0, 1)).all() and np.isin(rival, (0, 1)).all()):
-        raise AttackError("outcomes must be wins or losses, bool or 0 and 1")
-    attack, rival = attack.astype(bool), rival.astype(bool)
+    real("confidence", confidence, "(0, 1)")
+    attack, rival = paired_outcomes(attack, rival)
     n, only_attack, only_rival = len(attack), int((attack & ~rival).sum()), int((rival & ~attack).sum())
     half = 1 - (1 - confidence) / 2
     more, less = clopper_pearson(only_attack, n, half), clopper_pearson(only_rival, n, half)
@@ -83,7 +80,7 @@ def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float
         values: (n,), n >= 1.
         confidence: In (0, 1).
     """
-    _check_confidence(confidence)
+    real("confidence", confidence, "(0, 1)")
     ordered = np.sort(np.asarray(values, float))
     if ordered.ndim != 1 or not len(ordered) or np.isnan(ordered).any():
         raise AttackError(f"a median needs values (n,) without NaN, not {ordered.shape}")
@@ -95,6 +92,11 @@ def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float
     return float(ordered[k - 1]), float(ordered[-k])
 
 
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise AttackError(f"confidence must be between 0 and 1, not {confidence}")
+def paired_outcomes(attack: np.ndarray, rival: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """bool (n,) each, n >= 1, from bool or 0 and 1. Raises AttackError where they are something else."""
+    attack, rival = np.asarray(attack), np.asarray(rival)
+    if attack.shape != rival.shape or attack.ndim != 1 or not len(attack):
+        raise AttackError(f"outcomes must be paired, (n,) each, not {attack.shape} and {rival.shape}")
+    if not (np.isin(attack, (0, 1)).all() and np.isin(rival, (0, 1)).all()):
+        raise AttackError("outcomes must be wins or losses, bool or 0 and 1")
+    return attack.astype(bool), rival.astype(bool)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import AttackError
+from attacks.ranges import real, whole
 
 Loss = Callable[[Any, Tensor], Tensor]
 """Maps what the model returns and the targets (b, ...) to losses (b,), one a picture."""
@@ -110,23 +111,18 @@ class LocalTraining:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "epochs", "views"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise AttackError(f"training: {name} must be a whole number of at least 1, not {value!r}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise AttackError(f"training: learning_rate must be > 0 and finite, not {self.learning_rate}")
+            whole(f"training: {name}", getattr(self, name), 1)
+        real("training: learning_rate", self.learning_rate, "(0, inf)")
         if self.steps % self.epochs:
             raise AttackError(f"training: {self.steps} steps are not whole in {self.epochs} epochs")
-        if not 0 <= self.momentum < 1:
-            raise AttackError(f"training: momentum must be in [0, 1), not {self.momentum}")
+        real("training: momentum", self.momentum, "[0, 1)")
         if self.reduction not in ("mean", "sum"):
             raise AttackError(f"training: reduction must be 'mean' or 'sum', not {self.reduction!r}")
         if self.mode not in ("train", "eval"):
             raise AttackError(f"training: mode must be 'train' or 'eval', not {self.mode!r}")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise AttackError(f"training: clip_norm must be > 0 or None, not {self.clip_norm}")
-        if not 0 <= self.noise_std < float("inf"):
-            raise AttackError(f"training: noise_std must be >= 0 and finite, not {self.noise_std}")
+        if self.clip_norm is not None:
+            real("training: clip_norm", self.clip_norm, "(0, inf)", infinite=True)
+        real("training: noise_std", self.noise_std, "[0, inf)")
 
     @property
     def pictures(self) -> int:
@@ -358,8 +354,7 @@ class Observation:
             self._set("targets", self.targets.detach().clone())
 
     def _check_prototypes(self) -> None:
-        if not 0 <= self.prototype_noise < float("inf"):
-            raise AttackError(f"prototype_noise must be >= 0 and finite, not {self.prototype_noise}")
+        real("prototype_noise", self.prototype_noise, "[0, inf)")
         if self.prototypes is None:
             if self.counts is not None:
                 raise AttackError("counts belong to prototypes, and there is none")

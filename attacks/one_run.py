@@ -22,6 +22,7 @@ from attacks.bounds import (
     split_rng,
 )
 from attacks.errors import AttackError
+from attacks.ranges import real, whole, wholes
 from attacks.roc import checked_scores, lower_bounds, rank_ladder
 from attacks.tradeoff import gaussian_epsilon_of
 
@@ -130,11 +131,14 @@ def one_run_p_value(m: int, guesses: int, right: int, epsilon: float, delta: flo
         m: Canaries that had a coin.
         guesses: r, fixed beforehand, 1 to m.
         right: v, 0 to r.
-        epsilon: >= 0.
-        delta: >= 0.
+        epsilon: >= 0; infinite allows everything.
+        delta: In [0, 1].
     """
-    if not 1 <= guesses <= m or not 0 <= right <= guesses:
-        raise AttackError(f"{right} right of {guesses} guesses about {m} canaries is not possible")
+    whole("canaries m", m, 1)
+    whole("guesses", guesses, 1, m)
+    whole("right", right, 0, guesses)
+    real("epsilon", epsilon, "[0, inf)", infinite=True)
+    real("delta", delta, "[0, 1]")
     q = 1 / (1 + np.exp(-epsilon))
     tail = float(binom.sf(right - 1, guesses, q))
     if right == 0 or delta == 0:
@@ -154,10 +158,15 @@ def largest_refuted_mu(m: int, guesses: np.ndarray, right: np.ndarray, error: fl
 
     Args:
         m: Canaries that had a coin.
-        guesses: int (k,), each fixed beforehand.
-        right: int (k,).
+        guesses: int (k,), each fixed beforehand, 1 to m.
+        right: int (k,), each 0 to its guesses.
         error: Probability allowed to each pair, in (0, 1).
     """
+    whole("canaries m", m, 1)
+    guesses, right = wholes("guesses", guesses, 1, m), wholes("right", right, 0)
+    if right.shape != guesses.shape or (right > guesses).any():
+        raise AttackError("right must be one for each of the guesses, and no more than them")
+    real("error", error, "(0, 1)")
     low, high, chosen = 0.0, 1.0, right > 0
     guesses, right = guesses[chosen], right[chosen]
     if not len(guesses) or not (refuted := _refuted(m, guesses, right, error, 0.0)).any():

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import beta
 
 from attacks.errors import AttackError
+from attacks.ranges import real
 from attacks.roc import RocCurve, auc, checked_scores, roc_curve
 from attacks.tradeoff import LimitCheck, check_limit, dp_limit
 
@@ -83,7 +84,7 @@ class Limits:
     """What the mechanism allows.
 
     Attributes:
-        epsilon: >= 0.
+        epsilon: >= 0; infinite allows everything.
         delta: In [0, 1].
         exact: The mechanism's exact trade-off: highest TPR (k,) at FPR (k,), such as
             `partial(gaussian_limit, mu=...)`; None where it is not known.
@@ -92,6 +93,10 @@ class Limits:
     epsilon: float
     delta: float
     exact: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        real("epsilon", self.epsilon, "[0, inf)", infinite=True)
+        real("delta", self.delta, "[0, 1]")
 
 
 def above_limit(
@@ -119,8 +124,7 @@ def roc_band(scores: AttackScores, confidence: float = 0.95) -> Band:
         scores: Of one attack.
         confidence: In (0, 1).
     """
-    if not 0 < confidence < 1:
-        raise AttackError(f"confidence must be between 0 and 1, not {confidence}")
+    real("confidence", confidence, "(0, 1)")
     curve, n, tail = scores.curve, len(scores.members), (1 - confidence) / 2
     hits = np.rint(curve.tpr * n)
     low = np.where(hits > 0, beta.ppf(tail, np.maximum(hits, 1), n - hits + 1), 0.0)

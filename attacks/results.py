@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attacks.errors import AttackError
 from attacks.observation import Capability, Observation, ThreatModel
+from attacks.ranges import real, whole
 
 Progress = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and seconds left as estimated from the steps so far."""
@@ -32,10 +33,10 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            raise AttackError(f"budget: steps {self.steps} and restarts {self.restarts} must be at least 1")
-        if self.seconds is not None and not self.seconds > 0:
-            raise AttackError(f"budget: seconds must be > 0 or None, not {self.seconds}")
+        whole("budget: steps", self.steps, 1)
+        whole("budget: restarts", self.restarts, 1)
+        if self.seconds is not None:
+            real("budget: seconds", self.seconds, "(0, inf)", infinite=True)
 
 
 @dataclass(frozen=True, eq=False)

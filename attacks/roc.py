@@ -15,6 +15,7 @@ from scipy.stats import beta, rankdata
 
 from attacks.errors import AttackError
 from attacks.intervals import clopper_pearson
+from attacks.ranges import real, whole, wholes
 
 _WIDEST = 2.0
 """A true-positive rate is called reliable while its false-positive rate is known within this factor."""
@@ -186,8 +187,8 @@ def _delong_variance(members: np.ndarray, non_members: np.ndarray) -> float:
 
 def null_deviation(n_in: int, n_out: int) -> float:
     """Standard deviation of the AUC of scores that say nothing, without ties (Mann and Whitney 1947)."""
-    if n_in < 1 or n_out < 1:
-        raise AttackError(f"an AUC needs members and non-members, not {n_in} and {n_out}")
+    whole("members n_in", n_in, 1)
+    whole("non-members n_out", n_out, 1)
     return float(np.sqrt((n_in + n_out + 1) / (12 * n_in * n_out)))
 
 
@@ -214,8 +215,7 @@ def bootstrap_interval(
     """
     members, non_members = checked_scores(members, non_members)
     _normal_quantile(confidence)
-    if repeats < 100:
-        raise AttackError(f"bootstrap: repeats must be at least 100, not {repeats}")
+    whole("bootstrap: repeats", repeats, 100)
     drawn = [
         statistic(rng.choice(members, len(members)), rng.choice(non_members, len(non_members)))
         for _ in range(repeats)
@@ -236,8 +236,7 @@ def tpr_at_fpr(
     """
     members, non_members = checked_scores(members, non_members)
     n_in, n_out = len(members), len(non_members)
-    if not 0 < fpr < 1:
-        raise AttackError(f"fpr must be between 0 and 1, not {fpr}")
+    real("fpr", fpr, "(0, 1)")
     allowed = int(np.floor(fpr * n_out * (1 + 1e-12)))
     if allowed < 1:
         raise AttackError(
@@ -268,8 +267,8 @@ def log_log_points(curve: RocCurve, floor: float, points: int = 200) -> tuple[np
         floor: Smallest FPR, in (0, 1); below 1 / n_out there is nothing to see.
         points: >= 2.
     """
-    if not 0 < floor < 1 or points < 2:
-        raise AttackError(f"a log-log curve needs 0 < floor < 1 and 2 points, not {floor} and {points}")
+    real("floor", floor, "(0, 1)")
+    whole("points", points, 2)
     fpr = np.geomspace(floor, 1.0, points)
     return fpr, curve.at(fpr)
 
@@ -279,8 +278,9 @@ def rank_ladder(n: int, points: int | None) -> np.ndarray:
 
     The few are equally far apart in normal quantiles, so that both tails and the middle are covered.
     """
-    if n < 1 or (points is not None and points < 1):
-        raise AttackError(f"a ladder needs scores and points, not {n} and {points}")
+    whole("scores n", n, 1)
+    if points is not None:
+        whole("points", points, 1)
     if points is None or points >= n:
         return np.arange(1, n + 1)
     ends = ndtri(1 / (n + 1)), ndtri(n / (n + 1))
@@ -304,7 +304,11 @@ def operating_points(
         error: Probability, in (0, 1), that any of the 2 k bounds is false.
     """
     members, non_members = checked_scores(members, non_members)
-    n_in, n_out, each = len(members), len(non_members), error / (2 * len(ranks))
+    n_in, n_out = len(members), len(non_members)
+    ranks = wholes("ranks", ranks, 1, n_out)
+    whole("number of ranks", len(ranks), 1)
+    real("error", error, "(0, 1)")
+    each = error / (2 * len(ranks))
     thresholds = np.sort(non_members)[::-1][ranks - 1]
     hits = n_in - np.searchsorted(np.sort(members), thresholds, side="right")
     tpr_low = lower_bounds(hits, n_in, each)
@@ -315,11 +319,15 @@ def lower_bounds(hits: np.ndarray, n: np.ndarray | int, error: float | np.ndarra
     """One-sided Clopper-Pearson lower bounds of proportions, float64 (k,), each false with `error`.
 
     Args:
-        hits: int (k,).
+        hits: int (k,), each 0 to its trials.
         n: Trials, int or (k,).
-        error: In (0, 1).
+        error: In (0, 1), float or (k,).
     """
-    hits = np.asarray(hits)
+    hits = wholes("hits", hits, 0)
+    if (hits > n).any():
+        raise AttackError("hits must be no more than their trials")
+    for one in np.atleast_1d(error):
+        real("error", one, "(0, 1)")
     return np.where(hits > 0, beta.ppf(error, np.maximum(hits, 1), n - hits + 1), 0.0)
 
 
@@ -332,6 +340,5 @@ def _enough(fpr: float, confidence: float) -> int:
 
 
 def _normal_quantile(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise AttackError(f"confidence must be between 0 and 1, not {confidence}")
+    real("confidence", confidence, "(0, 1)")
     return float(ndtri((1 + confidence) / 2))

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attacks.errors import AttackError
 from attacks.observation import Loss
+from attacks.ranges import real, whole
 
 Adjacency = Literal["add-remove", "replace"]
 
@@ -75,7 +77,7 @@ def probe_sensitivity(
         adjacency: `add-remove` compares a batch with the same without one picture, `replace` with the
             same with another picture in one place.
         rng: Draws the trials.
-        trials: Number of pairs.
+        trials: Number of pairs, >= 1.
         batch_size: Pictures of the largest batch, >= 2.
         watched: Values on the way to the sum, such as `picture_values`; names what mixes pictures where the
             bound is broken.
@@ -84,17 +86,16 @@ def probe_sensitivity(
         The report; `holds` is False as soon as one pair moved further than the bound.
 
     Raises:
-        ValueError: The pool is too small, the bound is none, the adjacency unknown, or there is nothing to
+        AttackError: The pool is too small, the bound is none, the adjacency unknown, or there is nothing to
             try.
     """
-    if len(pool) <= batch_size or batch_size < 2:
-        raise ValueError(f"pool of {len(pool)} is too small for batches of {batch_size}")
+    whole("batch_size", batch_size, 2)
+    if len(pool) <= batch_size:
+        raise AttackError(f"pool of {len(pool)} is too small for batches of {batch_size}")
     if adjacency not in ("add-remove", "replace"):
-        raise ValueError(f"adjacency must be 'add-remove' or 'replace', not {adjacency!r}")
-    if not 0 < bound < np.inf:
-        raise ValueError(f"bound must be > 0 and finite, not {bound}")
-    if trials < 1:
-        raise ValueError(f"no trial is no evidence: trials must be >= 1, not {trials}")
+        raise AttackError(f"adjacency must be 'add-remove' or 'replace', not {adjacency!r}")
+    real("bound", bound, "(0, inf)")
+    whole("trials", trials, 1)
     start = _Pair(pool[:batch_size], pool[batch_size], 0)
     worst, worst_pair = 0.0, start
     # In a small batch there is little that a search could change.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attacks.errors import AttackError
 from attacks.metrics import PSNR_CAP, psnr
+from attacks.ranges import whole
 
 _MARGIN, _GAP, _ROW_GAP = 28, 14, 16
 _INK, _QUIET, _LINE = (35, 35, 35), (120, 120, 120), (225, 225, 225)
@@ -46,8 +47,7 @@ def contact_sheet(
         raise AttackError(f"a sheet shows 1 to {_MOST} truths (n, 1 or 3, h, w), not {tuple(truths.shape)}")
     if labels and len(labels) != len(truths):
         raise AttackError(f"{len(labels)} labels for {len(truths)} rows")
-    if cell < 32:
-        raise AttackError(f"cell must be at least 32 pixels, not {cell}")
+    whole("cell", cell, 32)
     if "truth" in columns:
         raise AttackError("the column 'truth' is drawn from `truths`; name yours otherwise")
     values = {name: psnr(pictures, truths) for name, pictures in columns.items()}

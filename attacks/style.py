@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.errors import AttackError
+from attacks.ranges import real, unit_pictures
 
 _OCTAVES = 3
 _OPPONENT = ((0.299, 0.587, 0.114), (0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
@@ -29,6 +30,7 @@ def style_statistics(pictures: Tensor) -> Tensor:
     """
     if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < 16:
         raise AttackError(f"style needs pictures (n, 3, h, w) from 16x16, not {tuple(pictures.shape)}")
+    unit_pictures("pictures", pictures)
     opponent = torch.tensor(_OPPONENT, dtype=torch.float64)
     x = torch.einsum("oc,nchw->nohw", opponent, pictures.double())
     parts = []
@@ -89,10 +91,12 @@ class ArtistJudge:
         Args:
             works: Pictures (n, 3, h, w) in [0, 1] of each artist, n >= 2; sizes may differ.
             artists: Their names, at least two.
-            shrinkage: Share of the pooled covariance that is replaced by a multiple of the identity.
+            shrinkage: Share, in (0, 1], of the pooled covariance that is replaced by a multiple of the
+                identity.
         """
         if len(works) != len(artists) or len(artists) < 2 or min(map(len, works)) < 2:
             raise AttackError("a judge needs at least two artists with two works each, and a name for each")
+        real("shrinkage", shrinkage, "(0, 1]")
         statistics = [style_statistics(pictures).numpy() for pictures in works]
         stacked = np.concatenate(statistics)
         mean, scale = stacked.mean(0), 1 / (stacked.std(0) + 1e-3)

@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from attacks.errors import AttackError
+from attacks.ranges import real
 from attacks.roc import operating_points, rank_ladder
 
 
@@ -49,8 +50,8 @@ def dp_limit(fpr: np.ndarray, epsilon: float, delta: float) -> np.ndarray:
         delta: In [0, 1].
     """
     fpr = _rates(fpr)
-    if not epsilon >= 0 or not 0 <= delta <= 1:
-        raise AttackError(f"(epsilon, delta) must be >= 0 and in [0, 1], not ({epsilon}, {delta})")
+    real("epsilon", epsilon, "[0, inf)", infinite=True)
+    real("delta", delta, "[0, 1]")
     if np.isinf(epsilon):
         return np.ones_like(fpr)
     with np.errstate(over="ignore", divide="ignore"):
@@ -66,8 +67,7 @@ def gaussian_limit(fpr: np.ndarray, mu: float) -> np.ndarray:
         mu: Sensitivity over standard deviation of the noise, >= 0; sqrt(T) times that after T rounds;
             infinite without noise.
     """
-    if not mu >= 0:
-        raise AttackError(f"mu must be >= 0, not {mu}")
+    real("mu", mu, "[0, inf)", infinite=True)
     if np.isinf(mu):
         return np.ones_like(_rates(fpr))
     return ndtr(ndtri(_rates(fpr)) + mu)
@@ -78,8 +78,8 @@ def gaussian_delta(epsilon: float, mu: float) -> float:
 
     Phi(mu / 2 - eps / mu) - e^eps Phi(-mu / 2 - eps / mu), from logarithms, so that far tails stay exact.
     """
-    if not epsilon >= 0 or not mu >= 0:
-        raise AttackError(f"epsilon and mu must be >= 0, not {epsilon} and {mu}")
+    real("epsilon", epsilon, "[0, inf)", infinite=True)
+    real("mu", mu, "[0, inf)", infinite=True)
     if mu == 0 or np.isinf(epsilon):
         return 0.0
     left = float(log_ndtr(mu / 2 - epsilon / mu))
@@ -96,7 +96,8 @@ def gaussian_epsilon_of(mu: float, delta: float) -> float:
         mu: >= 0.
         delta: In (0, 1).
     """
-    _check_delta(delta)
+    real("mu", mu, "[0, inf)", infinite=True)
+    real("delta", delta, "(0, 1)")
     if np.isinf(mu):
         return np.inf
     if gaussian_delta(0.0, mu) <= delta:
@@ -109,9 +110,8 @@ def gaussian_epsilon_of(mu: float, delta: float) -> float:
 
 def gaussian_mu_of(epsilon: float, delta: float) -> float:
     """Largest mu whose Gaussian mechanism is (epsilon, delta)-DP; the inverse of `gaussian_epsilon_of`."""
-    _check_delta(delta)
-    if not 0 <= epsilon < np.inf:
-        raise AttackError(f"epsilon must be >= 0 and finite, not {epsilon}")
+    real("delta", delta, "(0, 1)")
+    real("epsilon", epsilon, "[0, inf)")
     high = 1.0
     while gaussian_delta(epsilon, high) < delta:
         high *= 2
@@ -140,8 +140,7 @@ def check_limit(
     Raises:
         AttackError: The limit gives something that is no rate: nothing would lie above it.
     """
-    if not 0 < confidence < 1:
-        raise AttackError(f"confidence must be between 0 and 1, not {confidence}")
+    real("confidence", confidence, "(0, 1)")
     ranks = rank_ladder(len(non_members), points)
     found = operating_points(members, non_members, ranks, 1 - confidence)
     allowed = np.asarray(limit(found.fpr_high), np.float64)
@@ -164,8 +163,3 @@ def _rates(fpr: np.ndarray) -> np.ndarray:
     if not ((fpr >= 0) & (fpr <= 1)).all():
         raise AttackError("a false-positive rate must be in [0, 1]")
     return fpr
-
-
-def _check_delta(delta: float) -> None:
-    if not 0 < delta < 1:
-        raise AttackError(f"delta must be between 0 and 1, not {delta}")

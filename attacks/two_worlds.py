@@ -21,6 +21,7 @@ from attacks.bounds import (
     split_rng,
 )
 from attacks.errors import AttackError
+from attacks.ranges import whole, wholes
 from attacks.roc import OperatingPoints, checked_scores, lower_bounds, operating_points, rank_ladder
 from attacks.tradeoff import gaussian_epsilon_of, gaussian_limit
 
@@ -91,12 +92,15 @@ def rank_p_value(
 
     Args:
         hits: int (k,), members above the threshold, 0 to n_in.
-        n_in: Members.
+        n_in: Members, >= 1.
         ranks: int (k,), 1 to n_out, fixed beforehand.
-        n_out: Non-members.
+        n_out: Non-members, >= 1.
         limit: Highest TPR at FPR, any shape, nondecreasing.
     """
-    return _mean_tail(np.asarray(hits), n_in, *_fpr_nodes(np.asarray(ranks), n_out, n_in), limit)
+    whole("n_in", n_in, 1)
+    whole("n_out", n_out, 1)
+    hits, ranks = wholes("hits", hits, 0, n_in), wholes("ranks", ranks, 1, n_out)
+    return _mean_tail(hits, n_in, *_fpr_nodes(ranks, n_out, n_in), limit)
 
 
 def _mean_tail(

@@ -23,6 +23,7 @@ from attacks.errors import AttackError
 from attacks.inversion.analytic import layer_inputs
 from attacks.metrics import PSNR_CAP
 from attacks.observation import Observation, State
+from attacks.ranges import real, whole
 from attacks.replay import simulate
 from attacks.results import generator
 
@@ -64,9 +65,13 @@ class VettingLimits:
     running_variance: tuple[float, float] = (1e-6, 1e4)
 
     def __post_init__(self) -> None:
-        sizes = (self.angle, self.value, self.other_value, self.gain, *self.running_variance)
-        if min(self.parallel_rows, self.smallest_row) < 1 or not all(0 < s < math.inf for s in sizes):
-            raise AttackError("vetting limits must be positive and finite")
+        for name in ("parallel_rows", "smallest_row"):
+            whole(f"vetting limits: {name}", getattr(self, name), 1)
+        for name in ("angle", "value", "other_value", "gain"):
+            real(f"vetting limits: {name}", getattr(self, name), "(0, inf)")
+        low, high = self.running_variance
+        real("vetting limits: lower running_variance", low, "(0, inf)")
+        real("vetting limits: upper running_variance", high, f"[{low!r}, inf)")
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fedstyle_secure.version import __version__
+
 if TYPE_CHECKING:
     from fedstyle_secure.config import Config
     from fedstyle_secure.galleries.opening import open_gallery
     from fedstyle_secure.runs import list_runs
     from fedstyle_secure.training import Run, train
-
-__version__ = "0.1.0"
 
 _EXPORTS = {
     "Config": "fedstyle_secure.config",
@@ -24,7 +24,7 @@ _EXPORTS = {
     "train": "fedstyle_secure.training",
 }
 
-__all__ = ["Config", "Run", "list_runs", "open_gallery", "train"]
+__all__ = ["Config", "Run", "__version__", "list_runs", "open_gallery", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -19,7 +17,18 @@ from fedstyle_secure.cli_audit import app as audit_app
 from fedstyle_secure.cli_audit import run_audit, show_audit
 from fedstyle_secure.errors import FedStyleError
 from fedstyle_secure.privacy.figures import rounded_up
-from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, print_json, say, short, table
+from fedstyle_secure.processes import exit_on_sigterm
+from fedstyle_secure.terminal import (
+    AsJson,
+    OpenerKey,
+    StudiosPath,
+    everything_shown,
+    notices_on,
+    print_json,
+    say,
+    short,
+    table,
+)
 
 if TYPE_CHECKING:
     from fedstyle_secure.accounts import Account
@@ -379,23 +388,24 @@ def gallery_show(
 
 def main() -> None:
     """Entry point of the `fedstyle` script: one line for an error a person can act on, and its code."""
-    # Ended by another process, the engines still end what they started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        app()
-    except FedStyleError as error:
-        say(f"fedstyle: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
-    except BrokenPipeError:
-        raise SystemExit(0) from None
-    except OSError as error:
-        say(f"fedstyle: {error.filename or 'output'}: {error.strerror}", err=True)
-        raise SystemExit(1) from None
+    with exit_on_sigterm(), everything_shown():
+        try:
+            app()
+        except FedStyleError as error:
+            say(f"fedstyle: {error}", err=True)
+            raise SystemExit(error.exit_code) from None
+        except BrokenPipeError:
+            raise SystemExit(0) from None
+        except OSError as error:
+            say(f"fedstyle: {error.filename or 'output'}: {error.strerror or error}", err=True)
+            raise SystemExit(1) from None
+        except MemoryError:
+            say("fedstyle: out of memory", err=True)
+            raise SystemExit(1) from None
 
 
 def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bool, as_json: bool) -> Run:
     from rich.console import Console
-    from rich.logging import RichHandler
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -409,10 +419,6 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
     from fedstyle_secure.training import train
 
     console = Console(stderr=True, quiet=as_json)
-    notices = logging.getLogger("fedstyle_secure")
-    notices.addHandler(RichHandler(console=console, show_time=False, show_path=False, markup=False))
-    notices.setLevel(logging.INFO)
-    notices.propagate = False
     if config.privacy.dp == "off":
         console.print(
             "[bold red]privacy.dp = off: releases have no noise, so nothing bounds what they give away.[/]"
@@ -432,7 +438,7 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with notices_on(console), Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("learning from the public set", total=None)
 
         def on_round(line: dict[str, Any], rounds: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedstyle_secure.errors import AuditError, PolicyError
+from fedstyle_secure.errors import AuditError, PolicyError, resumable
 from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, print_json, say, short, table
 from fedstyle_secure.visible import visible
@@ -187,7 +187,8 @@ def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bo
             progress.update(task, description=name, completed=done, total=of, left=remaining)
 
         try:
-            return audit(run, settings, force=force, on_job=on_job)
+            with resumable(run.audit_folder, "the same command goes on with what was done"):
+                return audit(run, settings, force=force, on_job=on_job)
         except KeyboardInterrupt:
             progress.stop()
             print("fedstyle: interrupted; the same command goes on with what was done", file=sys.stderr)

@@ -33,6 +33,9 @@ PLACES = ("run.folder", "run.studios", "gallery.path")
 """Settings that say where folders lie; no figure of a run follows from them."""
 
 
+_Share = Annotated[float, Field(ge=1e-6, le=1e6)]
+
+
 def _all_none_or_names(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names or (len(names) > 1 and set(WORDS) & set(names)):
         raise ValueError("all, none or names")
@@ -40,7 +43,9 @@ def _all_none_or_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class RunSection(_Section):
@@ -125,7 +130,7 @@ class StyleSection(_Section):
     encoder: Literal["texture", "cnn"] = Field("texture", description="Kind of encoder.")
     dim: int = Field(128, ge=4, le=1024, description="Dimensions of an embedding (texture: at most).")
     train: Literal["head", "norms", "all"] = Field("head", description="Weights that train privately.")
-    temperature: float = Field(0.1, gt=0, le=10, description="Temperature of the contrast.")
+    temperature: float = Field(0.1, ge=1e-3, le=10, description="Temperature of the contrast.")
     alignment: float = Field(0.1, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
     views: int = Field(1, ge=1, le=16, description="Augmented views of a picture; they count as one record.")
     practice_artists: int = Field(
@@ -186,10 +191,12 @@ class TrainingSection(_Section):
 
     local_steps: int = Field(1, ge=0, le=1000, description="DP-SGD steps of an artist in a round.")
     sampling_rate: float = Field(1.0, gt=0, le=1, description="Poisson sampling rate of a step.")
-    expected_pictures: int = Field(45, ge=1, description="Public guess of a portfolio's size; scales steps.")
+    expected_pictures: int = Field(
+        45, ge=1, le=10**9, description="Public guess of a portfolio's size; scales steps."
+    )
     learning_rate: float = Field(0.6, gt=0, le=100, description="Step size of an artist.")
     realign_steps: int = Field(0, ge=0, le=1000, description="Public steps of the platform after a round.")
-    realign_rate: float = Field(0.1, gt=0, description="Step size of those.")
+    realign_rate: float = Field(0.1, gt=0, le=100, description="Step size of those.")
 
 
 class PrivacySection(_Section):
@@ -224,10 +231,10 @@ class PrivacySection(_Section):
 class ShareSection(_Section):
     """How the budget is split over the kinds of release (relative weights)."""
 
-    sgd: float = Field(0.25, gt=0, description="Share of DP-SGD in the budget, relative to the others.")
-    cards: float = Field(0.65, gt=0, description="Share of the style cards.")
-    prototypes: float = Field(0.1, gt=0, description="Share of the prototype sums.")
-    metrics: float = Field(0.05, gt=0, description="Share of the noisy counts, where they are released.")
+    sgd: _Share = Field(0.25, description="Share of DP-SGD in the budget, relative to the others.")
+    cards: _Share = Field(0.65, description="Share of the style cards.")
+    prototypes: _Share = Field(0.1, description="Share of the prototype sums.")
+    metrics: _Share = Field(0.05, description="Share of the noisy counts, where they are released.")
 
 
 class AuditSection(_Section):

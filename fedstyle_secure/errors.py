@@ -5,6 +5,10 @@ One line names the key, file, artist or tensor and says what would be valid.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class FedStyleError(Exception):
     """Base of every error that `fedstyle` explains in one line. Exit code 1."""
@@ -66,3 +70,21 @@ class PolicyError(FedStyleError):
     """A run does not meet a policy. Exit code 9."""
 
     exit_code = 9
+
+
+@contextmanager
+def resumable(folder: Path, how: str) -> Iterator[None]:
+    """Say of a machine that fails under a piece of work (its disk is full, say) where, and how to go on.
+
+    Raises:
+        RunError: In place of OSError and MemoryError; a pipe that nobody reads any more passes through.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except MemoryError as error:
+        raise RunError(f"{folder}: out of memory; {how}") from error
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise RunError(f"{folder}: {error.strerror or error}{where}; {how}") from error

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import RunError
+from fedstyle_secure.files import append, file_sha256, locked, write_json, write_text
 
 _MARK = ".fedstyle-run"
 _FILES = (
@@ -286,17 +283,16 @@ class RunFolder:
         Raises:
             RunError: Another process is writing it.
         """
-        with (self.path / ".lock").open("w") as file:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                stack.enter_context(locked(self.path, wait=False))
+            except BlockingIOError:
                 raise RunError(f"{self.path}: another process is writing this run") from None
             yield
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add the line of a round."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append(self.metrics_file, f"{json.dumps(line)}\n".encode())
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of the rounds so far; an incomplete last line is left out. Raises RunError if damaged."""
@@ -341,51 +337,3 @@ def list_runs(root: Path) -> list[RunFolder]:
     if not root.is_dir():
         return []
     return [RunFolder(p) for p in sorted(root.iterdir()) if RunFolder(p).begun]
-
-
-def write_text(path: Path, text: str, mode: int = 0o666) -> None:
-    """Write a file whole or not at all; `mode` less the process' mask says who may read it."""
-    partial = path.with_name(path.name + ".partial")
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file whole or not at all."""
-    from safetensors.numpy import save_file
-
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial, metadata=dict(metadata))
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and metadata of a safetensors file.
-
-    Raises:
-        RunError: The file is missing or damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from None
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

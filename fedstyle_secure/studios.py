@@ -15,8 +15,9 @@ from pathlib import Path
 
 from fedstyle_secure.config import Config, GallerySection
 from fedstyle_secure.errors import PrivacyError, RunError
+from fedstyle_secure.files import PRIVATE, private_folder, write_text
 from fedstyle_secure.privacy.ledger import Ledger
-from fedstyle_secure.runs import RunFolder, folder_name, write_text
+from fedstyle_secure.runs import RunFolder, folder_name
 
 _MARK = ".fedstyle-studios"
 _BESIDE = "../studios"
@@ -159,8 +160,7 @@ def claim(root: Path, run: RunFolder | None = None) -> None:
         return
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise RunError(f"{root}: holds something else than studios; name another folder with run.studios")
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_text(root / _MARK, secrets.token_hex(16))
+    write_text(private_folder(root) / _MARK, secrets.token_hex(16), mode=PRIVATE)
     logging.getLogger("fedstyle_secure").info("new studios in %s: the artists' ledgers begin here", root)
 
 

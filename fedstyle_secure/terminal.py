@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Sequence
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedstyle_secure.visible import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 OpenerKey = Annotated[
     str | None,
@@ -32,6 +39,39 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines an
 
 _WIDEST = 60
 """Places of a terminal that a first column takes at most on one line."""
+
+
+@contextmanager
+def everything_shown() -> Iterator[None]:
+    """Write out, as `\\u0141`, what the terminal's encoding lacks, instead of failing of it."""
+    streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            stream.reconfigure(errors=errors)
+
+
+@contextmanager
+def notices_on(console: Console) -> Iterator[None]:
+    """Show the package's notices there for a while; its logger is left as it was found."""
+    from rich.logging import RichHandler
+
+    logger = logging.getLogger("fedstyle_secure")
+    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -12,8 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError, GalleryError, RunError
-from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.errors import ConfigError, GalleryError, RunError, resumable
+from fedstyle_secure.files import read_arrays
+from fedstyle_secure.idle import idle
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import has_released, studios_root, withdrawals
 from fedstyle_secure.style.retrieval import Match, rank_artists
 
@@ -134,10 +136,13 @@ def train(
     Raises:
         ConfigError: A setting does not fit, or the engine's package is missing.
         GalleryError: The gallery cannot be used.
-        RunError: The folder holds a run, or another process is writing it.
+        RunError: The folder holds a run, another process is writing it, or the machine failed (its disk is
+            full, say): names what, where, and how to go on.
         PrivacyError: The guarantee cannot be met.
         FederationError: Too few artists answered.
     """
+    from fedstyle_secure.style.encoders import require_learnable
+
     folder = RunFolder(Path(out).resolve())
     paths = {"run.folder": str(folder.path)}
     if config.gallery.path:
@@ -152,20 +157,26 @@ def train(
     if resume and folder.finished:
         folder.require(config)
         return Run.open(folder.path)
+    require_learnable(config.style, config.gallery)
+    for sentence in idle(config):
+        logging.getLogger("fedstyle_secure").warning(sentence)
     fresh = not resume
-    folder.begin(config, resume=resume, force=force)
-    try:
-        if engine == "local":
-            _train_here(config, on_round)
-        else:
-            from fedstyle_secure.federation.ray import train_with_ray
+    with resumable(folder.path, "the run goes on with `fedstyle train --resume`"):
+        folder.begin(config, resume=resume, force=force)
+        try:
+            if engine == "local":
+                _train_here(config, on_round)
+            else:
+                from fedstyle_secure.federation.ray import train_with_ray
 
-            train_with_ray(config, folder, on_round)
-    except Exception:
-        # A run that failed before any release left nothing worth keeping, and would block the next try.
-        if fresh and not _left_traces(config, folder):
-            folder.remove()
-        raise
+                train_with_ray(config, folder, on_round)
+        except (OSError, MemoryError):
+            raise
+        except Exception:
+            # A run that failed before any release left nothing worth keeping, and would block the next try.
+            if fresh and not _left_traces(config, folder):
+                folder.remove()
+            raise
     return Run.open(folder.path)
 
 

@@ -10,11 +10,12 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
-from fedstyle_secure.report.policy import _load
+from fedstyle_secure.report.policy import Policy, _load
 from fedstyle_secure.sweep.grid import Grid
 
 REPO = Path(__file__).parents[1]
@@ -296,3 +297,61 @@ def test_every_toml_file_may_begin_with_a_byte_order_mark(tmp_path):
         text = (REPO / "configs" / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text, encoding="utf-8-sig")
         load(tmp_path / name)
+
+
+WRONG = {
+    "a whole number": (True, False, 5.0, "5", None, [5]),
+    "a number": (True, False, "0.5", None, [0.5]),
+    "true or false": (0, 1, 1.0, "true", "yes", None),
+    "text": (5, True, 0.5, None, ["x"]),
+    "names": (5, True, [5], [True], None),
+}
+"""Values of another type, which are never taken for one of this type."""
+
+
+@pytest.mark.parametrize("one", Config.describe(), ids=lambda one: one["key"])
+def test_no_setting_takes_a_value_of_another_type(one):
+    """`target_epsilon = true` was an epsilon of 1."""
+    kinds = [kind for kind in WRONG if one["allowed"].startswith(kind)] or ["text"]
+    for value in WRONG[kinds[0]]:
+        for build in (Config.from_flat, lambda flat: Config.from_dict(_nested(flat))):
+            with pytest.raises(ConfigError, match=one["key"].replace(".", r"\.")):
+                build({one["key"]: value})
+
+
+def _nested(flat):
+    return {key.split(".")[0]: {key.split(".")[1]: value} for key, value in flat.items()}
+
+
+def test_whole_numbers_are_numbers():
+    assert Config.from_flat({"privacy.target_epsilon": 3}).privacy.target_epsilon == 3.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, value) for key in ("seed", "targets", "colluders") for value in (True, 7.0, "7")),
+        *(("confidence", value) for value in (True, "0.99", float("nan"))),
+        *(("show_pictures", value) for value in (1, "no")),
+        *(("fpr", value) for value in (0.1, [True], ["0.1"], [0.1, None])),
+        *(("without", value) for value in ("noise", ["sound"], [1])),
+    ],
+)
+def test_no_setting_of_an_audit_takes_a_value_of_another_type(key, value):
+    with pytest.raises(ValidationError, match=key):
+        AuditSettings.model_validate({key: value})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"epsilon": {"artwork": value}} for value in (True, "8")),
+        *({"attacks": {"max_tpr": {"fpr": value, "value": 0.5}}} for value in (True, "0.1")),
+        *({"attacks": {"allow_inconclusive": value}} for value in (1, "yes")),
+        *({"attacks": {"required": value}} for value in ("update_one", [1])),
+        {"attacks": {"forbidden_verdicts": "leaks"}},
+    ],
+)
+def test_no_key_of_a_policy_takes_a_value_of_another_type(values):
+    with pytest.raises(ValidationError, match="should be a valid"):
+        Policy.model_validate(values)

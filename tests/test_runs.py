@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import RunError
-from fedstyle_secure.runs import RunFolder, folder_name, list_runs, read_arrays, write_arrays, write_json
+from fedstyle_secure.files import read_arrays, write_arrays, write_json
+from fedstyle_secure.runs import RunFolder, folder_name, list_runs
 from fedstyle_secure.studios import claim, studio_home
 
 NAMES = ["../x", "..", ".", "/etc", "a/b", "a\\b", "", ".hidden", " x", "n" * 400, "\0"]

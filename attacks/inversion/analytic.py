@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from attacks.errors import AttackError
 from attacks.observation import Capability, Observation
+from attacks.ranges import real
 from attacks.replay import simulate
 from attacks.results import Budget, Evidence
 
@@ -155,6 +156,9 @@ def posterior_mean(row: Tensor, variance: float, public: Tensor) -> Tensor:
         variance: Of white noise on each number of the row, >= 0.
         public: (m, d), m >= 4.
     """
+    real("variance", variance, "[0, inf)")
+    if len(public) < 4:
+        raise AttackError(f"public must be at least 4 rows, not {len(public)}")
     if variance == 0:
         return row[:-1].double() / row[-1]
     x, last, rows = row[:-1].double(), row[-1].double(), public.double()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from attacks.errors import AttackError
 from attacks.inversion.unroll import Update
+from attacks.ranges import real, whole
 
 Kind = Literal["cosine", "euclidean", "likelihood"]
 
@@ -28,7 +29,7 @@ class UpdateDistance:
         observed: Update by name of tensor.
         weights: Factor on each tensor's squares and products, >= 0, by name.
         deviation: Of the known noise on each number of the update, >= 0.
-        numbers: What a likelihood is divided by: how many numbers the pictures have, as priors do.
+        numbers: What a likelihood is divided by, >= 1: how many numbers the pictures have, as priors do.
     """
 
     kind: Kind
@@ -38,6 +39,12 @@ class UpdateDistance:
     numbers: int = 1
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise AttackError(f"distance must be one of {', '.join(get_args(Kind))}, not {self.kind!r}")
+        for name, weight in self.weights.items():
+            real(f"weight of tensor {name!r}", weight, "[0, inf)")
+        real("deviation", self.deviation, "[0, inf)")
+        whole("numbers", self.numbers, 1)
         if self.kind == "likelihood" and not self.deviation > 0:
             raise AttackError("a likelihood needs known noise: training.noise_std is 0")
         if not any(self.weights[n] > 0 and t.any() for n, t in self.observed.items()):

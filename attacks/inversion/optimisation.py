@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ from attacks.inversion.priors import (
 from attacks.inversion.restarts import Descent, Minimum, joined
 from attacks.inversion.unroll import UnrolledClient, Update
 from attacks.observation import Capability, Observation
+from attacks.ranges import real, whole
 from attacks.results import Budget, Evidence, Progress, generator
 
 _NEAR = 1e-3
@@ -61,10 +63,11 @@ class GradientInversion:
         distance: As for `UpdateDistance`.
         power: As for `tensor_weights`; None weighs every number alike.
         bottleneck: Use what a linear layer gives away, where one picture and one step allow.
-        feature_weight: Weight of the squared distance to the known features, over their squared length.
+        feature_weight: Weight, >= 0, of the squared distance to the known features, over their squared
+            length.
         smoothness: Weight of the total variation, >= 0.
-        anneal: Factors on `smoothness`, one for each stage; the steps are shared out evenly. A strong prior
-            finds the shapes first, a weak one lets the data decide on the details. The last stage's
+        anneal: Factors on `smoothness`, >= 0, one for each stage; the steps are shared out evenly. A strong
+            prior finds the shapes first, a weak one lets the data decide on the details. The last stage's
             objective is the attack's.
         priors: Further terms of the objective with their weights.
         learned: Like `priors`, learned first from the observation's public pictures.
@@ -72,8 +75,8 @@ class GradientInversion:
         descent: The way down.
         joint_classes: Number of classes, where soft targets are optimised along; 0 otherwise.
         choices: Every possible target (k, ...), or None.
-        survivors: How many of the restarts, the best by the objective, go beyond the first stage; None for
-            all.
+        survivors: How many of the restarts, >= 1, the best by the objective, go beyond the first stage; None
+            for all.
         contrast: Weight of `PublicContrast`, >= 0, where a norm hides the gain; at the end the gain is set
             right, see `calibrated_gain`. Where the update shows the gain this does nothing.
         progress: Told of steps done, steps in all and seconds left; or None.
@@ -95,6 +98,19 @@ class GradientInversion:
     survivors: int | None = None
     contrast: float = 0.0
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.distance not in get_args(Kind):
+            raise AttackError(f"distance must be one of {', '.join(get_args(Kind))}, not {self.distance!r}")
+        for name in ("feature_weight", "smoothness", "contrast"):
+            real(f"{self.name}: {name}", getattr(self, name), "[0, inf)")
+        if not self.anneal:
+            raise AttackError(f"{self.name}: anneal must be at least one factor")
+        for factor in self.anneal:
+            real(f"{self.name}: a factor of anneal", factor, "[0, inf)")
+        whole(f"{self.name}: joint_classes", self.joint_classes, 0)
+        if self.survivors is not None:
+            whole(f"{self.name}: survivors", self.survivors, 1)
 
     @property
     def requires(self) -> frozenset[Capability]:
@@ -366,8 +382,8 @@ def inverting_gradients(
     """Inverting Gradients (Geiping et al. 2020): cosine, total variation, signed Adam, pixels in a box.
 
     Args:
-        smoothness: Weight of the total variation.
-        rate: Adam's first step size, for pixels in [0, 1].
+        smoothness: Weight of the total variation, >= 0.
+        rate: Adam's first step size, > 0, for pixels in [0, 1].
         progress: Told of the steps.
     """
     return GradientInversion(

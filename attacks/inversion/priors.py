@@ -16,6 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from attacks.errors import AttackError
+from attacks.ranges import real, unit_pictures
 
 _CORNER = 1e-3
 """Differences of neighbours much below this count by their square: an edge at zero stops quasi-Newton."""
@@ -103,6 +104,7 @@ class PublicSpectrum:
         """
         if public.ndim != 4 or len(public) < 2:
             raise AttackError(f"a prior needs at least two public pictures, not {tuple(public.shape)}")
+        unit_pictures("public", public)
         mean = public.mean((0, 2, 3))[:, None, None]
         colours = (public - mean).transpose(0, 1).flatten(1)
         axes = torch.linalg.eigh(colours @ colours.T / colours.shape[1])[1]
@@ -148,6 +150,9 @@ class Pixels:
     """
 
     noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        real("noise of the start", self.noise, "(0, inf)")
 
     def start(self, shape: tuple[int, ...], draws: torch.Generator) -> Tensor:
         return 0.5 + self.noise * torch.randn(shape, generator=draws).flatten()
@@ -229,11 +234,14 @@ def calibrated_gain(
         public: (m, c, h, w) in [0, 1].
         zero: The picture value that becomes an input of zero, (c, 1, 1).
         distance: The data term for pictures (n, c, h, w).
-        room: How much it may rise.
+        room: How much it may rise, >= 0.
 
     Returns:
         (n, c, h, w), the pictures as given where the stretched ones fit the update less well.
     """
+
+    unit_pictures("public", public)
+    real("room", room, "[0, inf)")
 
     def reach(x: Tensor) -> Tensor:
         return (x - zero).abs().flatten(1).quantile(_BRIGHTEST, dim=1)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from attacks.errors import AttackError
 from attacks.observation import Capability, Observation
+from attacks.ranges import real, unit_pictures, whole
 from attacks.results import Budget, Evidence, Progress, generator
 
 _CHUNK = 64
@@ -35,7 +36,7 @@ class PrototypeInversion:
         target: Name of the prototype.
         release: Which release, -1 for the last.
         smoothness: Weight of the total variation, >= 0.
-        rate: Largest step of Adam on pictures in [0, 1]; falls to zero along a cosine.
+        rate: Largest step of Adam on pictures in [0, 1], > 0; falls to zero along a cosine.
         progress: Told of steps done, steps in all and seconds left; or None.
     """
 
@@ -44,6 +45,10 @@ class PrototypeInversion:
     smoothness: float = 0.02
     rate: float = 0.05
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        real("smoothness", self.smoothness, "[0, inf)")
+        real("rate", self.rate, "(0, inf)")
 
     @property
     def name(self) -> str:
@@ -139,6 +144,10 @@ class CandidateMatch:
     release: int = -1
     common: float = 0.3
 
+    def __post_init__(self) -> None:
+        unit_pictures("candidates", self.candidates, 2)
+        real("common", self.common, "[0, 1)")
+
     @property
     def name(self) -> str:
         return "candidate match"
@@ -186,6 +195,10 @@ class Differencing:
     target: str
     candidates: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        if self.candidates is not None:
+            unit_pictures("candidates", self.candidates)
+
     @property
     def name(self) -> str:
         return "differencing of releases"
@@ -231,13 +244,19 @@ class ArtistLinkage:
 
     Attributes:
         target: Name of the prototype.
-        known: Known works of each artist, pictures (m, *picture_shape) in [0, 1].
+        known: Known works of each artist, pictures (m, *picture_shape) in [0, 1]; at least two artists.
         release: Which release, -1 for the last.
     """
 
     target: str
     known: Sequence[Tensor]
     release: int = -1
+
+    def __post_init__(self) -> None:
+        if len(self.known) < 2:
+            raise AttackError("linkage needs known works of at least two artists")
+        for number_of, works in enumerate(self.known):
+            unit_pictures(f"known works of artist {number_of}", works)
 
     @property
     def name(self) -> str:
@@ -289,8 +308,9 @@ def candidate_scores(
         raise AttackError(
             f"candidates {tuple(candidates.shape)} do not fit a prototype {tuple(prototype.shape)}"
         )
-    if not 0 <= common < 1:
-        raise AttackError(f"common must be in [0, 1), not {common}")
+    whole("pictures n", n, 1)
+    real("noise", noise, "[0, inf)")
+    real("common", common, "[0, 1)")
     population = candidates if population is None else population
     mean = population.mean(0)
     pull = common + (1 - common) / n
@@ -310,6 +330,8 @@ def linkage_scores(prototype: Tensor, works: Sequence[Tensor], n: int, noise: fl
     """
     if len(works) < 2 or min(map(len, works)) < 1:
         raise AttackError("linkage needs known works of at least two artists")
+    whole("pictures n", n, 1)
+    real("noise", noise, "[0, inf)")
     centres = torch.stack([rows.mean(0) for rows in works])
     within = _covariance(torch.cat([rows - rows.mean(0) for rows in works]))
     scores = []

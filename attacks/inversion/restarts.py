@@ -10,11 +10,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from attacks.errors import AttackError
+from attacks.ranges import real
 from attacks.results import Budget, Progress
 
 Objective = Callable[[Tensor], Tensor]
@@ -66,7 +68,7 @@ class Descent:
     Attributes:
         method: `signed-adam` steps by the sign of Adam's input (Geiping et al. 2020), `adam` is Kingma and
             Ba 2015, `lbfgs` is Liu and Nocedal 1989 with backtracking to Armijo's condition.
-        rate: Step size of the two Adams; largest first move of a coordinate for `lbfgs`.
+        rate: Step size, > 0, of the two Adams; largest first move of a coordinate for `lbfgs`.
         schedule: `steps` divides Adam's rate by 10 after 3/8, 5/8 and 7/8 of the steps, `cosine` lets it
             fall to zero along a quarter wave.
         box: Coordinates are kept within these bounds by the Adams; None for no bounds.
@@ -76,6 +78,13 @@ class Descent:
     rate: float = 0.05
     schedule: Literal["steps", "cosine"] = "cosine"
     box: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise AttackError(f"method must be one of {', '.join(get_args(Method))}, not {self.method!r}")
+        if self.schedule not in ("steps", "cosine"):
+            raise AttackError(f"schedule must be 'steps' or 'cosine', not {self.schedule!r}")
+        real("rate", self.rate, "(0, inf)")
 
     def minimise(
         self, objective: Objective, start: Tensor, budget: Budget, progress: Progress | None = None

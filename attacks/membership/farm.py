@@ -29,6 +29,7 @@ from attacks.membership.jobs import (
 )
 from attacks.membership.shadows import Factory, Recipe, checked_sets, order_of
 from attacks.observation import Loss
+from attacks.ranges import whole
 
 Trainer = Callable[[nn.Module, Loss, Tensor, Tensor, Recipe, int], None]
 """Trains a model in place: model, loss, its own set's inputs and targets, the recipe and the model's column.
@@ -131,6 +132,7 @@ def farm_outputs(model: nn.Module, state: State, inputs: Tensor, chunk: int = 25
         inputs: (n, ...).
         chunk: Candidates at once, >= 1.
     """
+    whole("chunk", chunk, 1)
     base, models = copy.deepcopy(model).eval(), len(next(iter(state.values())))
     with torch.no_grad():
         return torch.stack(

@@ -19,6 +19,7 @@ from attacks.errors import AttackError
 from attacks.membership.scores import MembershipScores
 from attacks.membership.tracing import traced
 from attacks.observation import LocalTraining, Observation, State
+from attacks.ranges import real, whole
 
 Statistic = Literal["cosine", "product", "residual", "traced"]
 """How a gradient g is compared with an update D (after minus before).
@@ -54,8 +55,9 @@ def alignment(
         )
     if statistic not in ("cosine", "product", "residual"):
         raise AttackError(f"statistic must be 'cosine', 'product' or 'residual', not {statistic!r}")
-    if not step > 0:
-        raise AttackError(f"step must be > 0, not {step}")
+    real("step", step, "(0, inf)")
+    if not (gradients.isfinite().all() and update.isfinite().all()):
+        raise AttackError("gradients and update must be finite")
     product = -(gradients @ update)
     if statistic == "product":
         return product
@@ -86,9 +88,10 @@ def round_alignments(
         statistic: How.
         background: Pictures (m, *picture_shape), m >= 2, and targets (m, ...), not trained on: `traced`
             learns from them how gradients vary. Calibrate on others.
-        chunk: Candidates whose gradients are held at once.
+        chunk: Candidates whose gradients are held at once, >= 1.
     """
     training = _training(observation)
+    whole("chunk", chunk, 1)
     if (statistic == "traced") != (background is not None):
         raise AttackError("statistic 'traced' needs a background, and no other takes one")
     divisor = training.batch_size if training.reduction == "mean" else 1

@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from attacks.errors import AttackError
+from attacks.ranges import whole
 
 State = dict[str, Tensor]
 
@@ -69,8 +70,7 @@ def made(work: Callable[..., State], jobs: Sequence[Job], processes: int, progre
     Raises:
         AttackError: A file is damaged, or a process ended early. Errors of `work` are passed on.
     """
-    if processes < 1:
-        raise AttackError(f"processes must be at least 1, not {processes}")
+    whole("processes", processes, 1)
     found = {job.path: _read(job.path) for job in jobs if job.path.exists()}
     missing = [job for job in jobs if job.path not in found]
     done, of = sum(job.models for job in jobs if job.path in found), sum(job.models for job in jobs)

@@ -9,6 +9,7 @@ from scipy.special import log_ndtr
 
 from attacks.errors import AttackError
 from attacks.membership.scores import MembershipScores, References, checked_signals
+from attacks.ranges import whole
 
 OWN_VARIANCE_FROM = 32
 """Reference models on a side of every candidate from which each has its own variance; else all share one."""
@@ -50,8 +51,7 @@ def lira(
     victim = checked_signals(victim, len(references.signals))
     if mode not in ("online", "offline"):
         raise AttackError(f"mode must be 'online' or 'offline', not {mode!r}")
-    if own_variance_from < 2:
-        raise AttackError(f"a variance needs 2 models, not {own_variance_from}")
+    whole("own_variance_from", own_variance_from, 2)
     scored = references.count(False) > 0
     if mode == "online":
         scored &= references.count(True) > 0

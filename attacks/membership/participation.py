@@ -12,6 +12,7 @@ import numpy as np
 
 from attacks.errors import AttackError
 from attacks.membership.scores import MembershipScores, checked_signals
+from attacks.ranges import real, whole
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def blind_baseline(
         raise AttackError(f"features must be finite (n, d), not {features.shape}")
     if is_member.shape != features.shape[:1] or is_member.dtype != bool:
         raise AttackError(f"is_member must be bool ({len(features)},), not {is_member.dtype}")
-    if shuffles < 19 or not ridge > 0:
-        raise AttackError(f"blind baseline: needs 19 shuffles and ridge > 0, not {shuffles} and {ridge}")
+    whole("blind baseline: shuffles", shuffles, 19)
+    real("blind baseline: ridge", ridge, "(0, inf)")
     if groups is not None:
         groups = np.asarray(groups)
         if groups.shape != is_member.shape:

@@ -14,6 +14,7 @@ from scipy.optimize import linprog
 
 from attacks.errors import AttackError
 from attacks.membership.scores import MembershipScores, checked_signals
+from attacks.ranges import real
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,7 @@ def fit_quantile(
     features = _features(features)
     if len(features) != len(signals):
         raise AttackError(f"{len(features)} features for {len(signals)} signals")
-    if not 0 < fpr < 1:
-        raise AttackError(f"fpr must be between 0 and 1, not {fpr}")
+    real("fpr", fpr, "(0, 1)")
     order = rng.permutation(len(signals))
     fit, calibrate = order[: len(order) // 2], order[len(order) // 2 :]
     if len(fit) <= features.shape[1] + 1 or len(fit) * fpr < 1:
@@ -82,13 +82,15 @@ def pinball_regression(features: np.ndarray, targets: np.ndarray, level: float) 
     """Linear quantile regression, solved exactly as a linear program (Koenker and Bassett 1978).
 
     Args:
-        features: float64 (n, d).
-        targets: float64 (n,).
+        features: float64 (n, d), finite.
+        targets: float64 (n,), finite.
         level: In (0, 1).
 
     Returns:
         Weights (d + 1,), the intercept last.
     """
+    features, targets = _features(features), checked_signals(targets, len(features))
+    real("level", level, "(0, 1)")
     design = np.column_stack([features, np.ones(len(features))])
     # The dual has n bounded variables and d + 1 equations; its multipliers are the weights.
     solved = linprog(

@@ -11,6 +11,7 @@ import numpy as np
 
 from attacks.errors import AttackError
 from attacks.membership.scores import MembershipScores, References, checked_signals
+from attacks.ranges import real
 from attacks.roc import auc
 
 _SURE = 1 - 1e-4
@@ -67,10 +68,8 @@ def rmia(
         )
     if mode not in ("online", "offline"):
         raise AttackError(f"mode must be 'online' or 'offline', not {mode!r}")
-    if not gamma >= 1:
-        raise AttackError(f"gamma must be at least 1, not {gamma}")
-    if not 0 <= offline_a <= 1:
-        raise AttackError(f"offline_a must be in [0, 1], not {offline_a}")
+    real("gamma", gamma, "[1, inf)")
+    real("offline_a", offline_a, "[0, 1]")
     scored = references.count(False) > 0
     if mode == "online":
         scored &= references.count(True) > 0
@@ -108,6 +107,10 @@ def tune_offline_a(
     models = references.signals.shape[1]
     if models < 3:
         raise AttackError(f"tuning needs at least 3 reference models, not {models}")
+    if not grid:
+        raise AttackError("grid must hold at least one value to try")
+    for value in grid:
+        real("a value of grid", value, "[0, 1]")
     areas = np.full((len(grid), models), np.nan)
     for k in range(models):
         inside = references.trained_on[:, k]

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from attacks.errors import AttackError
+from attacks.ranges import real
 from attacks.results import Result
 from attacks.roc import auc, auc_interval, checked_scores, null_deviation, tpr_at_fpr
 
@@ -15,12 +16,17 @@ _TELLING = 6.0
 """Deviations from chance, 1 in 5e8, beyond which counts of reference models are said to tell membership."""
 
 
+_LARGEST = 1e100
+"""Absolute value of a signal; squares of more overflow, and scores become NaN."""
+
+
 @dataclass(frozen=True, eq=False)
 class References:
     """Signals of candidates under models that the adversary trained itself, of the victim's size and recipe.
 
     Attributes:
-        signals: float64 (n, k), one row a candidate, one column a reference model; finite.
+        signals: float64 (n, k), one row a candidate, one column a reference model; at most 1e100
+            in absolute value.
         trained_on: bool (n, k), whether that model trained on that candidate.
     """
 
@@ -36,9 +42,13 @@ class References:
             raise AttackError(
                 f"trained_on must be bool {signals.shape}, not {trained_on.dtype} {trained_on.shape}"
             )
-        if not np.isfinite(signals).all():
-            row, column = np.argwhere(~np.isfinite(signals))[0]
-            raise AttackError(f"reference signal of candidate {row} under model {column} is not finite")
+        within = np.abs(signals) <= _LARGEST
+        if not within.all():
+            row, column = np.argwhere(~within)[0]
+            raise AttackError(
+                f"reference signal of candidate {row} under model {column} is not finite, or beyond "
+                f"{_LARGEST:g}"
+            )
         object.__setattr__(self, "signals", signals)
         object.__setattr__(self, "trained_on", trained_on)
 
@@ -77,6 +87,10 @@ class MembershipScores:
     notes: tuple[str, ...] = ()
     counts: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        if (np.isnan(self.values) == self.scored).any() or np.isinf(self.values[self.scored]).any():
+            raise AttackError(f"{self.attack}: a score must be finite, and NaN where a candidate has none")
+
     @classmethod
     def of(cls, attack: str, values: np.ndarray, notes: tuple[str, ...] = ()) -> MembershipScores:
         """All candidates scored."""
@@ -84,7 +98,7 @@ class MembershipScores:
 
 
 def checked_signals(signals: np.ndarray, n: int | None = None) -> np.ndarray:
-    """float64 (n,), finite.
+    """float64 (n,), of absolute value at most 1e100, so that squares are finite too.
 
     Raises:
         AttackError: Another shape, or a value that is not finite.
@@ -92,8 +106,11 @@ def checked_signals(signals: np.ndarray, n: int | None = None) -> np.ndarray:
     signals = np.asarray(signals, np.float64)
     if signals.ndim != 1 or not len(signals) or (n is not None and len(signals) != n):
         raise AttackError(f"the victim's signals must be ({'n' if n is None else n},), not {signals.shape}")
-    if not np.isfinite(signals).all():
-        raise AttackError(f"the victim's signal of candidate {np.argmin(np.isfinite(signals))} is not finite")
+    within = np.abs(signals) <= _LARGEST
+    if not within.all():
+        raise AttackError(
+            f"the victim's signal of candidate {np.argmin(within)} is not finite, or beyond {_LARGEST:g}"
+        )
     return signals
 
 
@@ -119,8 +136,8 @@ def evaluate_membership(
         AttackError: Shapes differ, a rate asks for more non-members, or how many reference models trained on
             a candidate tells its membership: then the references know the answer.
     """
-    if blind is not None and not 0 <= blind <= 1:
-        raise AttackError(f"blind must be an AUC in [0, 1] or None, not {blind}")
+    if blind is not None:
+        real("blind", blind, "[0, 1]")
     is_member = np.asarray(is_member)
     if is_member.shape != scores.values.shape or is_member.dtype != bool:
         raise AttackError(f"is_member must be bool {scores.values.shape}, not {is_member.dtype}")

@@ -28,6 +28,7 @@ from attacks.membership.jobs import (
     path_of,
 )
 from attacks.observation import Loss
+from attacks.ranges import real, whole
 
 Factory = Callable[[int], nn.Module]
 """Makes the model before training from a seed, the same from the same seed."""
@@ -59,13 +60,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("set_size", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise AttackError(f"recipe: {name} must be at least 1, not {getattr(self, name)}")
-        if not self.learning_rate > 0 or not 0 <= self.momentum < 1 or not self.weight_decay >= 0:
-            raise AttackError(
-                "recipe: needs learning_rate > 0, momentum in [0, 1) and weight_decay >= 0, "
-                f"not {self.learning_rate}, {self.momentum}, {self.weight_decay}"
-            )
+            whole(f"recipe: {name}", getattr(self, name), 1)
+        whole("recipe: seed", self.seed, 0)
+        real("recipe: learning_rate", self.learning_rate, "(0, inf)")
+        real("recipe: momentum", self.momentum, "[0, 1)")
+        real("recipe: weight_decay", self.weight_decay, "[0, inf)")
 
 
 def balanced_sets(n: int, models: int, set_size: int, rng: np.random.Generator) -> np.ndarray:
@@ -83,8 +82,9 @@ def balanced_sets(n: int, models: int, set_size: int, rng: np.random.Generator) 
     Raises:
         AttackError: Some candidate would have no model without it, or none with it.
     """
-    if not 1 <= set_size < n or models < 2:
-        raise AttackError(f"{models} sets of {set_size} cannot be drawn from {n} candidates")
+    whole("candidates n", n, 2)
+    whole("models", models, 2)
+    whole("set_size", set_size, 1, n - 1)
     if not n <= models * set_size <= n * (models - 1):
         raise AttackError(
             f"{models} models of {set_size} of {n} candidates leave some candidate without a model "
@@ -136,8 +136,7 @@ def train_shadows(
             of the cache is damaged.
     """
     models = checked_sets(features, targets, trained_on, recipe)
-    if group < 1:
-        raise AttackError(f"group must be at least 1, not {group}")
+    whole("group", group, 1)
     if processes > 1:
         importable_name("the factory", factory)
         importable_name("the loss", loss)
@@ -223,6 +222,7 @@ def order_of(members: np.ndarray, recipe: Recipe, model: int) -> list[Tensor]:
     Returns:
         For each step the indices (b,) of its pictures.
     """
+    whole("model", model, 0)
     draws = torch.Generator().manual_seed(recipe.seed + model)
     own = torch.from_numpy(np.flatnonzero(members))
     return [

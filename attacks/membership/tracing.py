@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.errors import AttackError
+from attacks.ranges import real
 
 
 def traced(
@@ -25,7 +26,8 @@ def traced(
         elsewhere: Vectors (m, d), m >= 2, like the candidates and not in the mean. Their own scores are too
             small: calibrate on others.
         shrinkage: Share of the covariance, in (0, 1], that is replaced by a multiple of the identity.
-        noise_variance: Variance of the noise on a coordinate of the mean, times the number of its members.
+        noise_variance: Variance, >= 0, of the noise on a coordinate of the mean, times the number of its
+            members.
 
     Returns:
         float64 (n,), larger is more likely in the mean.
@@ -38,11 +40,10 @@ def traced(
             f"the mean {len(mean)}: they must agree"
         )
     m = len(elsewhere)
-    if m < 2 or not 0 < shrinkage <= 1 or not noise_variance >= 0:
-        raise AttackError(
-            f"tracing needs 2 vectors from elsewhere, shrinkage in (0, 1] and noise >= 0, "
-            f"not {m}, {shrinkage} and {noise_variance}"
-        )
+    if m < 2:
+        raise AttackError(f"tracing needs 2 vectors from elsewhere, not {m}")
+    real("shrinkage", shrinkage, "(0, 1]")
+    real("noise_variance", noise_variance, "[0, inf)")
     middle = elsewhere.mean(0)
     centred = (elsewhere - middle) * np.sqrt((1 - shrinkage) / (m - 1))
     size = float(((elsewhere - middle) ** 2).sum()) / (m - 1) / len(middle)

@@ -17,13 +17,14 @@ import numpy as np
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, FedStyleError
 from fedstyle_secure.federation.releases import Layouts
+from fedstyle_secure.files import read_arrays
 from fedstyle_secure.galleries.canaries import canary_artists
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.gate import told
 from fedstyle_secure.privacy.ledger import Entry
 from fedstyle_secure.privacy.mechanisms import Mechanism
 from fedstyle_secure.privacy.plan import Plan, solve
-from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.manifest import Manifest
 from fedstyle_secure.style.encoders import encoder_from_arrays
 from fedstyle_secure.style.prototypes import ROW_NORM

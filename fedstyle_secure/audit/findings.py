@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
 
 from fedstyle_secure.errors import AuditError
+from fedstyle_secure.files import write_text
 
 Verdict = Literal["leaks", "not broken by this attack", "inconclusive", "not run"]
 
@@ -209,9 +210,7 @@ def read_about(path: Path) -> dict[str, Any]:
 def write_findings(path: Path, findings: Sequence[Finding]) -> None:
     """Write a JSON list."""
     text = json.dumps([finding.to_dict() for finding in findings], indent=1, allow_nan=False)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, text + "\n")
 
 
 def read_findings(path: Path) -> list[Finding]:

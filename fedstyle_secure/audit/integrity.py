@@ -30,11 +30,12 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, FedStyleError, PrivacyError
 from fedstyle_secure.federation.results import statement
+from fedstyle_secure.files import file_sha256
 from fedstyle_secure.galleries.canaries import CanaryNote
 from fedstyle_secure.privacy.ledger import Entry, Ledger, entry_from_dict
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.privacy.units import Unit
-from fedstyle_secure.runs import RunFolder, file_sha256
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.manifest import Manifest
 from fedstyle_secure.studios import beside, has_studios, known_studios, studio_home, studios_root
 from fedstyle_secure.transcripts import Checked as Signed

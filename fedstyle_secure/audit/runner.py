@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from attacks.errors import AttackError
-from fedstyle_secure import __version__
 from fedstyle_secure.audit.catalogue import Known, catalogue
 from fedstyle_secure.audit.findings import FORMAT, Finding, read_about, read_findings, write_findings
 from fedstyle_secure.audit.integrity import check_finished
@@ -27,9 +26,11 @@ from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import Item, View, views_of
 from fedstyle_secure.errors import AuditError, RunError
+from fedstyle_secure.files import file_sha256, write_text
 from fedstyle_secure.processes import leave_with_parent
-from fedstyle_secure.runs import RunFolder, file_sha256, write_text
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.threads import one_thread
+from fedstyle_secure.version import __version__
 
 _PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-accounting")
 
@@ -91,11 +92,12 @@ def audit(
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
     settings = settings or AuditSettings()
-    inputs = check_finished(folder).sums
     home = folder.audit_folder
-    if (home / "audit.json").exists():
-        if not force:
-            raise RunError(f"{home}: holds an audit; `--force` makes it anew")
+    there = (home / "audit.json").exists()
+    if there and not force:
+        raise RunError(f"{home}: holds an audit; `--force` makes it anew")
+    inputs = check_finished(folder).sums
+    if there:
         shutil.rmtree(home)
     began, started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
     scene_facts = _Facts.of(folder, settings)

@@ -28,6 +28,7 @@ from fedstyle_secure.errors import AuditError
 from fedstyle_secure.federation.artist import training_loss
 from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.federation.record import RecordedRound, read_rounds
+from fedstyle_secure.files import read_arrays
 from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.galleries.canaries import Canaries, PlantedGallery, canary_kind, coordinates
 from fedstyle_secure.galleries.checks import survey
@@ -37,7 +38,7 @@ from fedstyle_secure.privacy.events import Event
 from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.plan import Plan, solve
-from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
 from fedstyle_secure.style.losses import PrototypeContrast

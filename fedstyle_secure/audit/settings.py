@@ -19,7 +19,7 @@ DEFENCES: tuple[Defence, ...] = get_args(Defence)
 class AuditSettings(BaseModel):
     """Settings of an audit, as in `configs/audit_*.toml`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     preset: str = Field("quick", description="Name for tables and reports.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of targets, candidates and attacks.")
@@ -31,14 +31,16 @@ class AuditSettings(BaseModel):
     restarts: int = Field(1, ge=1, le=64, description="Restarts of an optimisation.")
     rounds: int = Field(4, ge=0, description="Most rounds whose updates are read; 0: all.")
     fpr: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
-        (0.01, 0.1), description="False-positive rates at which the TPR is reported."
+        (0.01, 0.1), strict=False, description="False-positive rates at which the TPR is reported."
     )
     confidence: float = Field(0.995, gt=0.5, lt=1, description="Of every interval by itself.")
     colluders: int = Field(1, ge=1, description="Artists that help the platform in one of the views.")
     show_pictures: bool = Field(
         False, description="Whether artists' pictures are written into the audit and shown in reports."
     )
-    without: tuple[Defence, ...] = Field((), description="Defences assumed to be missing: what if.")
+    without: tuple[Defence, ...] = Field(
+        (), strict=False, description="Defences assumed to be missing: what if."
+    )
     processes: int = Field(0, ge=0, description="Processes; 0: as many as cores.")
 
     @property

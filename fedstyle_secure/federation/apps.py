@@ -45,7 +45,7 @@ from fedstyle_secure.privacy.plan import Plan, solve
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import IDENTITY, claim, opener_home, studio_home, studios_root
 from fedstyle_secure.style.encoder import StyleEncoder
-from fedstyle_secure.style.encoders import encoder_from_arrays
+from fedstyle_secure.style.encoders import encoder_from_arrays, require_learnable
 from fedstyle_secure.style.prototypes import ROW_NORM
 from fedstyle_secure.threads import one_thread
 
@@ -184,6 +184,7 @@ def _run(
     on_round: Callable[[dict[str, Any], int], None] | None,
 ) -> None:
     """Everything up to the staged summary."""
+    require_learnable(config.style, config.gallery)
     gallery = open_gallery(config.gallery)
     artists = roster(config, gallery)
     _check(config, gallery, artists)

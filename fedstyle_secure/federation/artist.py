@@ -28,12 +28,12 @@ from fedstyle_secure.federation.offers import Offer, Place, add_upload, announce
 from fedstyle_secure.federation.protocol import Instruction, reply_record, withdrawal_record
 from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.sums import RoundSum, epoch_of
+from fedstyle_secure.files import PRIVATE, append, private_folder, write_text
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.canaries import coordinates
 from fedstyle_secure.privacy.budget import budget_of
 from fedstyle_secure.privacy.dp_sgd import DPTrainer, GradientCanaries
 from fedstyle_secure.privacy.gate import Gate, Release, Sealed
-from fedstyle_secure.privacy.ledger import write_synced
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.secure_sum.artist_side import Member, Pins
 from fedstyle_secure.secure_sum.codes import Code, Refusal
@@ -143,7 +143,7 @@ class Studio:
         # What else it insists on is checked against its own terms, which are stricter than any pin.
         member = Member(self._home / "sum", self.artist, Pins(opener, 2, 0))
         if not (self._home / IDENTITY).exists():
-            write_synced(self._home / IDENTITY, member.public.encode())
+            write_text(self._home / IDENTITY, member.public, mode=PRIVATE)
         return member
 
     def _noisy(self) -> bool:
@@ -177,8 +177,8 @@ class Studio:
         """
         kept = self._home / "fixed" / self._run
         if not kept.exists():
-            kept.parent.mkdir(exist_ok=True, mode=0o700)
-            write_synced(kept, digest.encode())
+            private_folder(kept.parent)
+            write_text(kept, digest, mode=PRIVATE)
         if kept.read_text(encoding="ascii") != digest:
             raise FederationError("the encoder's fixed part is not the one that the run began with")
 
@@ -411,10 +411,11 @@ def _code(error: Exception) -> Decline | Code:
         return Decline.REFUSED
     if isinstance(error, GalleryError):
         return Decline.PORTFOLIO
+    if isinstance(error, OSError | MemoryError):
+        return Decline.MACHINE
     return Decline.INTERNAL
 
 
 def _log(home: Path) -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "artist.log").open("a", encoding="utf-8") as file:
-        file.write(traceback.format_exc() + "\n")
+    text = traceback.format_exc() + "\n"
+    append(private_folder(home) / "artist.log", text.encode(), synced=False, mode=PRIVATE)

@@ -15,6 +15,7 @@ class Decline(IntEnum):
     REFUSED = 103
     BUDGET = 104
     WITHDRAWN = 105
+    MACHINE = 106
     INTERNAL = 199
 
     @property
@@ -29,6 +30,7 @@ _PHRASES = {
     Decline.REFUSED: "answering would break the artist's guarantee",
     Decline.BUDGET: "the round would cost more than the artist's budget",
     Decline.WITHDRAWN: "the artist has withdrawn",
+    Decline.MACHINE: "the artist's machine failed: its disk is full, or it has no memory left",
     Decline.INTERNAL: "the artist's program failed",
 }
 """Fixed phrases: an exception's text could carry a path, a file name or a value."""

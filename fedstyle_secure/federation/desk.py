@@ -15,7 +15,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import FederationError, SecureSumError
+from fedstyle_secure.errors import FederationError, PrivacyError, SecureSumError
 from fedstyle_secure.federation.codes import Decline
 from fedstyle_secure.federation.offers import (
     closing_record,
@@ -26,10 +26,9 @@ from fedstyle_secure.federation.offers import (
     read_open_request,
 )
 from fedstyle_secure.federation.sums import epoch_of, sums_something
-from fedstyle_secure.privacy.ledger import write_synced
+from fedstyle_secure.files import PRIVATE, create, private_folder, read_secret, write_text
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.secure_sum.codes import Code, Refusal
-from fedstyle_secure.secure_sum.files import create, private_folder
 from fedstyle_secure.secure_sum.manifest import Terms
 from fedstyle_secure.secure_sum.opener import Opener
 from fedstyle_secure.studios import IDENTITY, opener_home
@@ -53,7 +52,7 @@ class Desk:
         """
         home = opener_home(root)
         self._opener = Opener(home, _passphrase(home))
-        write_synced(home / IDENTITY, self._opener.public.encode())
+        write_text(home / IDENTITY, self._opener.public, mode=PRIVATE)
         self._run = run
         self._homes = homes
         self._config = config
@@ -184,8 +183,10 @@ def refusal_code(error: Exception) -> Code | Decline:
         return error.code
     if isinstance(error, FederationError):
         return Decline.MALFORMED
-    if isinstance(error, SecureSumError):
+    if isinstance(error, PrivacyError | SecureSumError):
         return Decline.REFUSED
+    if isinstance(error, OSError | MemoryError):
+        return Decline.MACHINE
     return Decline.INTERNAL
 
 
@@ -196,4 +197,4 @@ def _passphrase(home: Path) -> bytes:
     path = home / "passphrase"
     private_folder(home)
     create(path, secrets.token_hex(32).encode())
-    return path.read_bytes()
+    return read_secret(path)

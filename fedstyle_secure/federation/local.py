@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import time
 from collections.abc import Iterable, Mapping
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -48,7 +49,7 @@ class LocalGrid(Grid):
             )
             for node in range(_FIRST_NODE, _FIRST_NODE + nodes)
         }
-        self._replies: dict[str, Message] = {}
+        self._replies: dict[str, tuple[float, Message]] = {}
         self._ids = itertools.count(1)
 
     def set_run(self, run: Run) -> None:
@@ -81,19 +82,29 @@ class LocalGrid(Grid):
         for message in messages:
             message_id = str(next(self._ids))
             message.metadata.__dict__["_message_id"] = message_id
-            self._replies[message_id] = self._handle(copy.deepcopy(message))
+            began = time.perf_counter()
+            reply = self._handle(copy.deepcopy(message))
+            self._replies[message_id] = time.perf_counter() - began, reply
             ids.append(message_id)
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """The replies to these messages, each once."""
-        return [self._replies.pop(i) for i in message_ids if i in self._replies]
+        return [self._replies.pop(i)[1] for i in message_ids if i in self._replies]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Push, then pull. Every node answers before this returns, so `timeout` cannot run out."""
-        return self.pull_messages(self.push_messages(messages))
+        """Push, then pull what came in time.
+
+        Nodes work one after the other here and side by side elsewhere, so each has all of `timeout` to
+        itself. Nobody is interrupted; a reply that took longer is dropped.
+        """
+        ids = list(self.push_messages(messages))
+        for message_id in ids:
+            if timeout is not None and self._replies[message_id][0] > timeout:
+                del self._replies[message_id]
+        return self.pull_messages(ids)
 
     def _handle(self, message: Message) -> Message:
         context = self._contexts.get(message.metadata.dst_node_id)

@@ -5,7 +5,6 @@ Flower's records carry it. Whatever comes in is checked before it is used: names
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -18,7 +17,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.lib import format as npy
 
 from fedstyle_secure.errors import FederationError
+from fedstyle_secure.files import arrays_digest
 from fedstyle_secure.privacy.gate import Sealed
+from fedstyle_secure.privacy.plan import PLAUSIBLE
 from fedstyle_secure.style.prototypes import Styles
 
 VERSION = 1
@@ -27,8 +28,6 @@ _INTEGERS = ("sum", "metrics")
 """Kinds of release that are made of integers."""
 
 _MAX_NDIM = 8
-_PLAUSIBLE = 1e6
-"""No honest value of a reply comes near this; larger ones would overflow what they are added to."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,9 @@ class Instruction:
 
     def digest(self) -> str:
         """SHA-256 of everything in the instruction."""
-        h = hashlib.sha256(
-            json.dumps(
-                [VERSION, self.round, self.styles.names, self.styles.by_label, self.card_artists]
-            ).encode()
-        )
+        said = [VERSION, self.round, self.styles.names, self.styles.by_label, self.card_artists]
         named = {**self.encoder, "#prototypes": self.styles.prototypes, "#cards": self.cards}
-        for name in sorted(named):
-            array = np.ascontiguousarray(named[name])
-            h.update(repr((name, array.dtype.str, array.shape)).encode())
-            h.update(array.tobytes())
-        return h.hexdigest()
+        return arrays_digest(named, json.dumps(said))
 
     def to_record(self) -> RecordDict:
         """As Flower records."""
@@ -160,9 +151,9 @@ class Reply:
                         f"artist {artist!r}: {kind}: tensor {name!r} is {array.dtype} {array.shape}, "
                         f"not {dtype} {shapes[kind][name]}"
                     )
-                if not ((array > -_PLAUSIBLE) & (array < _PLAUSIBLE)).all():
+                if not ((array > -PLAUSIBLE) & (array < PLAUSIBLE)).all():
                     raise FederationError(
-                        f"artist {artist!r}: {kind}: tensor {name!r} is not finite or beyond {_PLAUSIBLE:g}"
+                        f"artist {artist!r}: {kind}: tensor {name!r} is not finite or beyond {PLAUSIBLE:g}"
                     )
         return cls(artist, arrays)
 

@@ -20,7 +20,8 @@ from fedstyle_secure.errors import ConfigError, FederationError, RunError
 from fedstyle_secure.federation.protocol import Instruction, Reply
 from fedstyle_secure.federation.releases import Layouts, Shapes
 from fedstyle_secure.federation.summing import Opened
-from fedstyle_secure.runs import RunFolder, read_arrays, write_arrays
+from fedstyle_secure.files import PRIVATE, arrays_digest, private_folder, read_arrays, write_arrays
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.messages import Upload
 from fedstyle_secure.style.prototypes import Styles
 
@@ -115,10 +116,10 @@ class Recorder:
             "replies": told,
             "opened_artists": None if opened is None else opened.artists,
         }
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        private_folder(self._folder)
         text = json.dumps(meta)
         path = record_file(self._folder, instruction.round)
-        write_arrays(path, arrays, {"record": text, "sha256": _digest(text, arrays)})
+        write_arrays(path, arrays, {"record": text, "sha256": arrays_digest(arrays, text)}, mode=PRIVATE)
 
 
 def record_file(folder: Path, number: int) -> Path:
@@ -134,7 +135,7 @@ def read_round(path: Path) -> RecordedRound:
     """
     arrays, metadata = read_arrays(path)
     text = metadata.get("record", "")
-    if metadata.get("sha256") != _digest(text, arrays):
+    if metadata.get("sha256") != arrays_digest(arrays, text):
         raise RunError(f"{path}: is damaged: its content is not what its checksum says")
     try:
         return _parse(json.loads(text), arrays)
@@ -239,12 +240,3 @@ def _parse(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Recorde
     if meta["opened_artists"] is not None:
         opened = Opened(arrays["opened/total"], arrays["opened/kept"], int(meta["opened_artists"]))
     return RecordedRound(instruction, replies, opened)
-
-
-def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
-    h = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        h.update(repr((name, array.dtype.str, array.shape)).encode())
-        h.update(array.tobytes())
-    return h.hexdigest()

@@ -21,13 +21,14 @@ from fedstyle_secure.federation.measure import StyleUtility
 from fedstyle_secure.federation.probe import Cost, probe
 from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.federation.sums import RoundSum
+from fedstyle_secure.files import atomic, file_sha256, write_arrays, write_json
 from fedstyle_secure.galleries.canaries import CanaryNote
 from fedstyle_secure.galleries.checks import GallerySurvey
 from fedstyle_secure.privacy.budget import Budget, budget_of
 from fedstyle_secure.privacy.ledger import Entry, Ledger
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.privacy.statement import Accountant
-from fedstyle_secure.runs import RunFolder, file_sha256, write_arrays, write_json
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import note_of
 from fedstyle_secure.style.retrieval import Utility
 
@@ -94,15 +95,14 @@ def write_results(
     names, cards = replace(state, cards=kept).card_matrix()
     told = {"encoder": config.style.encoder, "canaries": str(canaries.number)}
     write_arrays(run.encoder_file, state.encoder, told)
-    partial = run.prototypes_file.with_name("prototypes.partial.npz")
-    np.savez(
-        partial,
-        styles=np.array(state.styles.names),
-        prototypes=state.styles.prototypes,
-        artists=np.array(names, dtype=np.str_),
-        cards=cards,
-    )
-    partial.replace(run.prototypes_file)
+    with atomic(run.prototypes_file) as file:
+        np.savez(
+            file,
+            styles=np.array(state.styles.names),
+            prototypes=state.styles.prototypes,
+            artists=np.array(names, dtype=np.str_),
+            cards=cards,
+        )
     exported = {
         a: None if ledger is None else [e.to_dict() for e in ledger.entries] for a, ledger in ledgers.items()
     }

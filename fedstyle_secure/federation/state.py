@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedstyle_secure.federation.summing import Opened
-from fedstyle_secure.runs import RunFolder, read_arrays, write_arrays
+from fedstyle_secure.files import read_arrays, write_arrays
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.style.prototypes import Styles
 
 

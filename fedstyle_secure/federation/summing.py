@@ -5,7 +5,6 @@ It holds no key and sees no value: uploads are checked, added and passed on, and
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -30,6 +29,7 @@ from fedstyle_secure.federation.offers import (
     read_opening,
 )
 from fedstyle_secure.federation.sums import RoundSum
+from fedstyle_secure.files import append
 from fedstyle_secure.secure_sum.aggregator import Aggregator
 from fedstyle_secure.secure_sum.artist_side import announces
 from fedstyle_secure.secure_sum.messages import Upload
@@ -227,19 +227,22 @@ class Counter:
             self._keep(line)
 
     def _keep(self, line: bytes) -> None:
-        with self._transcript.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        append(self._transcript, line)
 
     def _find_opener(self) -> int:
         nodes = sorted(self._grid.get_node_ids())
         record = RecordDict({"hello": ConfigRecord({"asks": "opener"})})
+        replies = self._ask(record, nodes, "query.hello")
         found = [
             reply.metadata.src_node_id
-            for reply in self._ask(record, nodes, "query.hello")
+            for reply in replies
             if not reply.has_error() and reply.content.config_records["hello"].get("role") == "opener"
         ]
+        if not found and len(replies) < len(nodes):
+            raise FederationError(
+                f"no opener among the {len(replies)} of {len(nodes)} nodes that answered in time; "
+                f"run.timeout = {self._timeout:g}"
+            )
         if len(found) != 1:
             raise FederationError(
                 f"{len(found)} of {len(nodes)} nodes are an opener; secure_sum.enabled needs one node more "

@@ -20,9 +20,9 @@ import numpy as np
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, RunError
+from fedstyle_secure.files import PRIVATE, write_text
 from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.galleries.base import Gallery, Portfolio
-from fedstyle_secure.runs import write_text
 
 Kind = Literal["gradient", "mislabelled", "foreign", "artist"]
 """`gradient`: a gradient of the clip norm's length along one coordinate, with no picture to it (Nasr et al.
@@ -165,7 +165,7 @@ class Canaries:
     def save(self, path: Path) -> None:
         """Write them, readable by the owner only."""
         values = {"version": _VERSION, "kind": self.kind, "canaries": [asdict(c) for c in self.each]}
-        write_text(path, json.dumps(values) + "\n", mode=0o600)
+        write_text(path, json.dumps(values) + "\n", mode=PRIVATE)
 
     @classmethod
     def load(cls, path: Path, config: Config, gallery: Gallery) -> Canaries:

@@ -27,6 +27,11 @@ _BEYOND_USE = 200.0
 """PRV's and PLD's grids grow with epsilon; above this the figure is no guarantee anyone would act on."""
 
 
+_FARTHEST = 40.0
+_SAME_SCALE = 1e-6
+"""Logarithms of noise scales: how far a search goes, and two that count as one."""
+
+
 def merge(events: Iterable[Event]) -> tuple[Event, ...]:
     """Add up the steps of equal mechanisms; composition does not depend on their order."""
     steps: Counter[Event] = Counter()
@@ -49,8 +54,8 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     merged = merge(events)
     bound = rdp_epsilon(merged, delta)
     if 0 < bound <= _BEYOND_USE:
-        # At extreme deltas the grids' arithmetic refuses; then RDP's bound stands alone.
-        with suppress(ValueError, RuntimeError):
+        # At extremes the grids' arithmetic refuses, or has no room; then RDP's bound stands alone.
+        with suppress(ArithmeticError, ValueError, RuntimeError, MemoryError):
             bound = min(bound, grid_epsilon(merged, delta))
     return bound
 
@@ -69,6 +74,8 @@ def rdp_epsilon(events: Iterable[Event], delta: float) -> float:
     while (rest := delta - sum(event.slack(limit) for event in merged)) > 0:
         with _quiet():
             bound, _ = rdp.get_privacy_spent(orders=list(_ORDERS), rdp=total, delta=rest)
+        if math.isnan(bound):
+            break
         if bound <= limit:
             return max(float(bound), 0.0)
         # The samplers' slack grows with the epsilon that it is used with, so it is taken anew.
@@ -110,7 +117,8 @@ def _prv_epsilon(events: Sequence[SampledGaussian], delta: float) -> float:
     from opacus.accountants import PRVAccountant
 
     accountant = PRVAccountant()
-    accountant.history = [(event.noise_multiplier, event.sampling_rate, event.steps) for event in events]
+    charged = (event.charged for event in events)
+    accountant.history = [(one.noise_multiplier, one.sampling_rate, one.steps) for one in charged]
     error = _PRV_ERROR * min(max(rdp_epsilon(events, delta), 0.02), 2.0)
     with _quiet():
         return float(accountant.get_epsilon(delta, eps_error=error))
@@ -133,6 +141,10 @@ def calibrate(
 ) -> float:
     """A noise scale whose composed epsilon lies within `tolerance` below the target.
 
+    The scale is bracketed, then found by Brent's method on the logarithms, where epsilon is next to a
+    straight line; where it is not, that method bisects, so it ends. Where the bound itself jumps over the
+    target, the scale is the smallest, to a millionth, whose epsilon lies below.
+
     Args:
         events_at: Events of the whole run at a noise scale; epsilon must fall as the scale grows.
         target_epsilon: Upper limit of the composed epsilon, > 0.
@@ -142,18 +154,30 @@ def calibrate(
     Raises:
         PrivacyError: No scale reaches the target.
     """
-    aim = target_epsilon * (1 - tolerance / 2)
-    low, high, scale = 0.0, math.inf, 1.0
-    for _ in range(100):
-        spent = epsilon(events_at(scale), delta)
+    from scipy.optimize import brentq
+
+    reached: list[float] = []
+
+    def distance(log_scale: float) -> float:
+        """How far the logarithm of epsilon lies above the target's; 0 within the tolerance."""
+        spent = epsilon(events_at(math.exp(log_scale)), delta)
+        if spent <= target_epsilon:
+            reached.append(log_scale)
         if target_epsilon * (1 - tolerance) <= spent <= target_epsilon:
-            return scale
-        if spent > target_epsilon:
-            low = scale
-        else:
-            high = scale
-        # Epsilon falls roughly as 1 / scale, which lands close at once; the bracket catches the rest.
-        guess = scale * (spent / aim if math.isfinite(spent) else 2.0)
-        middle = (low + high) / 2 if math.isfinite(high) else 2 * low
-        scale = guess if low < guess < high else middle
-    raise PrivacyError(f"no noise scale reaches epsilon {target_epsilon:g} at delta {delta:g}")
+            return 0.0
+        return min(max(math.log(max(spent, 1e-300) / target_epsilon), -_FARTHEST), _FARTHEST)
+
+    here = beyond = 0.0
+    gap = gap_beyond = distance(here)
+    stretch = 1.0
+    while gap * gap_beyond > 0:
+        if abs(beyond) > _FARTHEST:
+            raise PrivacyError(f"no noise scale reaches epsilon {target_epsilon:g} at delta {delta:g}")
+        here, gap = beyond, gap_beyond
+        # Epsilon falls roughly as 1 / scale; a little more than that, so that the root lies in between.
+        step = 1.05 * abs(gap) + 0.02 if abs(gap) < _FARTHEST else 1.0
+        beyond, stretch = here + math.copysign(stretch * step, gap), 2 * stretch
+        gap_beyond = distance(beyond)
+    if gap and gap_beyond:
+        brentq(distance, here, beyond, xtol=_SAME_SCALE)
+    return math.exp(min(reached))

@@ -44,6 +44,9 @@ _SPREAD = 8.0
 """A rotated coordinate is held to so many times its typical size. It is larger with a probability of at
 most 2 exp(-32) over the signs (Hoeffding), and is then clamped, which can only lower the sensitivity."""
 
+_LARGEST_EXPONENT = 700.0
+"""exp of more overflows."""
+
 _ROUNDING_ATTEMPTS = 1000
 """Each succeeds with a probability of at least 1 - exp(-1/2); all fail with one of 1e-217."""
 
@@ -238,6 +241,8 @@ class DistributedSum:
         deviation = self.share_deviation
         if deviation == 0:
             return 0.0
+        if epsilon > _LARGEST_EXPONENT:
+            return math.inf
         bound = self.range - math.ceil(self._peak)
         value = tail(self.sampler, deviation, bound) + sampling_distance(self.sampler, deviation)
         return (1 + math.exp(epsilon)) * artists_max * self.size * value

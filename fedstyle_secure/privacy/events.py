@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,16 @@ import numpy as np
 from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.units import Adjacency
+
+_LEAST_NOISE = 1e-6
+"""Less is as good as none: no release with it costs less than 5e11, and squares of it vanish."""
+
+_MOST_NOISE = 1e4
+_LEAST_RATE = 1e-12
+"""What more noise, or a lower rate, is charged as: it costs next to nothing, and squares overflow."""
+
+_SMOOTH_NOISE = 30.0
+"""Beyond it, series for fractional orders take long, and small losses have their best order elsewhere."""
 
 
 class Event(Protocol):
@@ -63,32 +73,44 @@ class SampledGaussian:
 
     @property
     def noiseless(self) -> bool:
-        """Whether the noise is zero."""
-        return self.noise_multiplier == 0
+        """Whether the noise is zero, or as good as that."""
+        return self.noise_multiplier < _LEAST_NOISE
+
+    @property
+    def charged(self) -> SampledGaussian:
+        """An event that costs at least as much, within what floating point can square."""
+        noise = min(self.noise_multiplier, _MOST_NOISE)
+        return replace(self, noise_multiplier=noise, sampling_rate=max(self.sampling_rate, _LEAST_RATE))
 
     def slack(self, epsilon: float) -> float:
         """None: the sampler is continuous; SECURITY.md says what floating point leaves open."""
         return 0.0
 
     def rdp(self, orders: Sequence[float]) -> np.ndarray:
-        """By Opacus (Mironov, Talwar and Zhang 2019)."""
+        """By Opacus (Mironov, Talwar and Zhang 2019); infinite where there is no noise to speak of."""
         from opacus.accountants.analysis.rdp import compute_rdp
 
-        return np.atleast_1d(
-            compute_rdp(
-                q=self.sampling_rate,
-                noise_multiplier=self.noise_multiplier,
-                steps=self.steps,
-                orders=list(orders),
+        alphas, one = np.asarray(orders, dtype=np.float64), self.charged
+        if self.noiseless:
+            return np.full(alphas.shape, math.inf)
+        if one.sampling_rate < 1 and one.noise_multiplier > _SMOOTH_NOISE:
+            alphas = np.ceil(alphas)  # The divergence grows with its order.
+        with np.errstate(all="ignore"):
+            found = compute_rdp(
+                q=one.sampling_rate,
+                noise_multiplier=one.noise_multiplier,
+                steps=one.steps,
+                orders=alphas.tolist(),
             )
-        )
+        return np.nan_to_num(np.atleast_1d(found), nan=math.inf, posinf=math.inf)
 
     def dp_event(self) -> Any:
         """Poisson-sampled Gaussian."""
         from dp_accounting import dp_event as events
 
-        gaussian = events.GaussianDpEvent(self.noise_multiplier)
-        sampled = events.PoissonSampledDpEvent(self.sampling_rate, gaussian)
+        one = self.charged
+        gaussian = events.GaussianDpEvent(one.noise_multiplier)
+        sampled = events.PoissonSampledDpEvent(one.sampling_rate, gaussian)
         return events.SelfComposedDpEvent(sampled, self.steps)
 
 
@@ -123,8 +145,9 @@ class DiscreteLaplace:
         response (Mironov 2017, proposition 5)."""
         a, alphas = self.parameter, np.asarray(orders, dtype=np.float64)
         likely = -math.log1p(math.exp(-a))
-        terms = np.logaddexp(likely + a * (alphas - 1), likely - a - a * (alphas - 1))
-        return self.steps * terms / (alphas - 1)
+        with np.errstate(over="ignore"):
+            terms = np.logaddexp(likely + a * (alphas - 1), likely - a - a * (alphas - 1))
+            return self.steps * terms / (alphas - 1)
 
     def dp_event(self) -> Any:
         """Discrete Laplace of sensitivity 1."""

@@ -7,11 +7,8 @@ it, it finds the same bytes again and sends them, which costs nothing more.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,8 +19,9 @@ from typing import Any, Literal
 import numpy as np
 
 from fedstyle_secure.errors import PrivacyError, WithdrawnError
+from fedstyle_secure.files import PRIVATE, arrays_digest, locked, private_folder, write_arrays
 from fedstyle_secure.privacy.budget import Budget
-from fedstyle_secure.privacy.ledger import Entry, Ledger, Withdrawal, sync_folder
+from fedstyle_secure.privacy.ledger import Entry, Ledger, Withdrawal
 from fedstyle_secure.privacy.mechanisms import Mechanism
 
 Kind = Literal["update", "card", "prototypes", "metrics", "sum"]
@@ -93,11 +91,9 @@ class Gate:
             PrivacyError: The ledger is damaged, the round was answered before and its bytes are gone or
                 the request is another one, a kind occurs twice, or a value is not finite.
         """
-        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._outbox.parent.mkdir(exist_ok=True, mode=0o700)
-        self._outbox.mkdir(exist_ok=True, mode=0o700)
-        with (self._home / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        private_folder(self._home)
+        private_folder(self._outbox)
+        with locked(self._home):
             ledger = Ledger(self._home / "ledger.jsonl")
             _require_consent(ledger)
             path = self._outbox / f"{request}.safetensors"
@@ -126,7 +122,7 @@ class Gate:
             round=number,
             kind=release.kind,
             at=now(),
-            digest=_digest(arrays[release.kind]),
+            digest=arrays_digest(arrays[release.kind]),
             **told(release.mechanism),
         )
 
@@ -154,9 +150,7 @@ def withdraw(home: Path) -> Withdrawal:
     Returns:
         The withdrawal that the ledger holds: the first one.
     """
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (home / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(private_folder(home)):
         return Ledger(home / "ledger.jsonl").withdraw(now())
 
 
@@ -183,7 +177,7 @@ def _again(answered: Sequence[Entry], request: str, path: Path) -> dict[str, dic
             f"round {number} was answered before and its bytes are gone; other noise would cost again"
         )
     kept = _load(path)
-    if {kind: _digest(arrays) for kind, arrays in kept.items()} != {e.kind: e.digest for e in answered}:
+    if {kind: arrays_digest(arrays) for kind, arrays in kept.items()} != {e.kind: e.digest for e in answered}:
         raise PrivacyError(f"the kept release of round {number} does not match its entry")
     return kept
 
@@ -208,18 +202,11 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 def _keep(path: Path, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """Write the releases of this request and forget those of earlier ones, and those of long past runs."""
-    from safetensors.numpy import save_file
-
     flat = {json.dumps([kind, name]): a for kind, group in arrays.items() for name, a in group.items()}
-    partial = path.with_suffix(".partial")
-    save_file(flat, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_arrays(path, flat, {}, mode=PRIVATE)
     for old in path.parent.iterdir():
         if old != path:
             old.unlink()
-    sync_folder(path.parent)
     runs = sorted(path.parent.parent.iterdir(), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
     for old in runs[_OUTBOXES:]:
         shutil.rmtree(old, ignore_errors=True)
@@ -233,12 +220,3 @@ def _load(path: Path) -> dict[str, dict[str, np.ndarray]]:
         kind, name = json.loads(key)
         kept.setdefault(kind, {})[name] = array
     return kept
-
-
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    h = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        h.update(repr((name, array.dtype.str, array.shape)).encode())
-        h.update(array.tobytes())
-    return h.hexdigest()

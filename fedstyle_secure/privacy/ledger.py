@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.files import PRIVATE, append, write_text
 from fedstyle_secure.privacy.events import Event, event_from_dict, event_to_dict
 from fedstyle_secure.privacy.units import Unit
 
@@ -133,17 +133,8 @@ class Ledger:
         head = _chain(self._heads[-1], body)
         record = json.dumps(body | {"hash": head}, sort_keys=True, allow_nan=False)
         data = f"{record}\n".encode()
-        # Unbuffered, so that nothing is written later that failed to be written now.
-        with self.path.open("ab", buffering=0) as file:
-            try:
-                # A torn last line was never sent: sending waits for the whole line.
-                file.truncate(self._size)
-                if file.write(data) != len(data):
-                    raise OSError(f"{self.path.name}: the disk took only a part of an entry")
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(self._size)
-                raise
+        # A torn last line was never sent: sending waits for the whole line.
+        append(self.path, data, size=self._size, mode=PRIVATE)
         self._lines.append(line)
         self._heads.append(head)
         self._size += len(data)
@@ -152,7 +143,7 @@ class Ledger:
 
     def _write_length(self) -> None:
         kept = {"lines": len(self._lines), "hash": self._heads[-1]}
-        write_synced(self._head_file, json.dumps(kept).encode())
+        write_text(self._head_file, json.dumps(kept), mode=PRIVATE)
 
     @property
     def _head_file(self) -> Path:
@@ -204,26 +195,6 @@ class Ledger:
     @property
     def _name(self) -> str:
         return f"{self.path.parent.name}/{self.path.name}"
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, readable by its owner only, and return once it is on the disk."""
-    partial = path.with_name(path.name + ".partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename or a new file in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def costs(entries: Iterable[Entry], unit: Unit) -> tuple[Event, ...] | None:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from fedstyle_secure import __version__
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError
-from fedstyle_secure.privacy.accounting import calibrate
+from fedstyle_secure.errors import ConfigError, PrivacyError
+from fedstyle_secure.files import PRIVATE, private_folder, write_text
+from fedstyle_secure.privacy.accounting import calibrate, rdp_epsilon
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DistributedNoise, Event
 from fedstyle_secure.privacy.mechanisms import ArtistSum, DpSgd, GaussianSum, NoisyCounts
+from fedstyle_secure.version import __version__
 
 METRICS = ("pictures", "found")
 """The counts of a metrics release."""
@@ -31,6 +32,12 @@ _UNITS = 1024
 
 _NOMINAL_SIZE = 1 << 17
 """Length of a sum for which noise is solved; the length enters the cost through terms next to zero."""
+
+PLAUSIBLE = 1e6
+"""No honest value of a release comes near this; larger ones would overflow what they are added to."""
+
+_FARTHEST_DEVIATIONS = 12
+"""Noise lies farther out with a probability of 4e-33 a value."""
 
 
 @dataclass(frozen=True)
@@ -151,23 +158,73 @@ def solve(
         PrivacyError: No noise reaches the target.
     """
     schedule = Schedule.of(config)
-    privacy, training = config.privacy, config.training
+    privacy = config.privacy
     if privacy.unit == "artist" and not schedule.sums:
         raise ConfigError(
             'privacy.unit = "artist": nothing to release; raise training.local_steps or prototypes.releases'
         )
     if privacy.dp == "off":
         return _plan(config, schedule, 0.0, math.inf, math.inf, artists)
+    if scale is None or privacy.noise_multiplier != "auto":
+        scale = _scale(config, schedule, row_norm, artists, kept)
+    try:
+        plan = _plan(config, schedule, scale, privacy.clip_norm, row_norm, artists)
+    except PrivacyError as error:
+        raise ConfigError(f"privacy.noise_multiplier = {privacy.noise_multiplier}: {error}") from None
+    _require_sense(config, plan)
+    return plan
+
+
+def _scale(config: Config, schedule: Schedule, row_norm: float, artists: int, kept: Path | None) -> float:
+    privacy, training = config.privacy, config.training
     if privacy.noise_multiplier == "auto":
-        scale = _calibrated(config, schedule, row_norm, artists, kept) if scale is None else scale
-    elif privacy.unit == "artist":
-        scale = privacy.noise_multiplier / math.sqrt(len(schedule.sums))
-    elif schedule.updates:
+        return _calibrated(config, schedule, row_norm, artists, kept)
+    if privacy.unit == "artist":
+        return privacy.noise_multiplier / math.sqrt(len(schedule.sums))
+    if schedule.updates:
         steps = len(schedule.updates) * training.local_steps
-        scale = privacy.noise_multiplier / (training.sampling_rate * math.sqrt(steps / config.share.sgd))
-    else:
-        raise ConfigError('privacy.noise_multiplier scales DP-SGD; without local steps use "auto"')
-    return _plan(config, schedule, scale, privacy.clip_norm, row_norm, artists)
+        return privacy.noise_multiplier / (training.sampling_rate * math.sqrt(steps / config.share.sgd))
+    raise ConfigError('privacy.noise_multiplier scales DP-SGD; without local steps use "auto"')
+
+
+def _require_sense(config: Config, plan: Plan) -> None:
+    """Check that the noise gives a guarantee, if there is any, and that what it drowns can still be sent.
+
+    Raises:
+        ConfigError: Artists would be charged for releases that nobody can use; names the setting.
+    """
+    privacy = config.privacy
+    asked = privacy.noise_multiplier
+    if asked not in ("auto", 0) and not math.isfinite(rdp_epsilon(plan.events(), privacy.delta)):
+        raise ConfigError(
+            f"privacy.noise_multiplier = {asked:g} is too little noise for any guarantee at privacy.delta = "
+            f'{privacy.delta:g}; take more, "auto", or 0 for none'
+        )
+    for kind, deviation in _deviations(config, plan).items():
+        if deviation * _FARTHEST_DEVIATIONS > PLAUSIBLE:
+            raise ConfigError(
+                f"the noise of {kind} would have a deviation of {deviation:.3g}, and no value above "
+                f"{PLAUSIBLE:g} is sent: lower privacy.clip_norm = {privacy.clip_norm:g} or "
+                f"privacy.noise_multiplier = {asked}, or raise its share"
+            )
+
+
+def _deviations(config: Config, plan: Plan) -> dict[str, float]:
+    """Deviation of the noise in a value of each kind that is released, as it is sent or decoded."""
+    schedule, sgd = plan.schedule, plan.sgd
+    if plan.shared is not None:
+        return {"a sum": config.privacy.clip_norm * plan.shared.noise.noise_multiplier}
+    step = config.training.learning_rate * math.sqrt(sgd.steps) / sgd.expected_batch_size
+    found = {
+        "an update (share.sgd)": (schedule.updates, step * sgd.noise_multiplier * sgd.clip_norm),
+        "a card (share.cards)": (schedule.cards, plan.card.noise_multiplier * plan.card.clip_norm),
+        "prototypes (share.prototypes)": (
+            schedule.prototypes,
+            plan.prototypes.noise_multiplier * plan.prototypes.clip_norm,
+        ),
+        "a count (share.metrics)": (schedule.metrics, math.sqrt(2) / plan.metrics.parameter),
+    }
+    return {kind: deviation for kind, (rounds, deviation) in found.items() if rounds}
 
 
 def cohort(config: Config, artists: int) -> int:
@@ -204,10 +261,8 @@ def _calibrated(
         config.privacy.delta,
     )
     if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = kept.with_name(kept.name + ".partial")
-        partial.write_text(json.dumps({"settings": key, "scale": scale}), encoding="utf-8")
-        partial.replace(kept)
+        private_folder(kept.parent)
+        write_text(kept, json.dumps({"settings": key, "scale": scale}), synced=False, mode=PRIVATE)
     return scale
 
 

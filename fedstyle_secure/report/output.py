@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedstyle_secure.files import write_bytes
 from fedstyle_secure.spreadsheet import guarded
 
 
@@ -40,10 +40,5 @@ def write(path: Path, content: str | bytes) -> Path:
     """Write a file whole or not at all, and return its path."""
     # JSON can hold lone surrogates, which UTF-8 cannot: they are written as JSON writes them.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_bytes(path, data)
     return path

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, RATE, Finding, Verdict
 from fedstyle_secure.errors import AuditError, ConfigError
@@ -32,11 +32,14 @@ VIEWS = (
 """Adversary views that a policy may name."""
 
 _Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Verdicts = Annotated[tuple[Verdict, ...], Strict(False)]
+"""TOML has lists only."""
+
 _Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class EpsilonLimits(_Part):
@@ -61,8 +64,8 @@ class AttackLimits(_Part):
 
     max_tpr: MaxTpr | None = None
     max_identification_advantage: _Rate | None = None
-    required: tuple[str, ...] = ()
-    forbidden_verdicts: tuple[Verdict, ...] | dict[str, tuple[Verdict, ...]] = ()
+    required: Annotated[tuple[str, ...], Strict(False)] = ()
+    forbidden_verdicts: _Verdicts | dict[str, _Verdicts] = ()
     allow_inconclusive: bool = False
     min_confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     all_artists: bool = True

@@ -14,9 +14,9 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedstyle_secure.errors import SecureSumError
+from fedstyle_secure.files import PRIVATE, create, erase, locked, private_folder, read_secret, write_bytes
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.encoding import canonical, integer, items, mapping, parse, text, unhex
-from fedstyle_secure.secure_sum.files import create, erase, locked, private_folder, read_secret, replace
 from fedstyle_secure.secure_sum.identity import SIGNATURE_BYTES, Identity, same, verified
 from fedstyle_secure.secure_sum.manifest import Manifest, SignedManifest, check_name
 from fedstyle_secure.secure_sum.masks import mask
@@ -59,7 +59,8 @@ class Member:
             pins: What it insists on.
 
         Raises:
-            SecureSumError: The folder or identity key is open to others, or the key is damaged.
+            SecureSumError: The key is damaged.
+            PrivacyError: The folder or identity key is open to others.
         """
         check_name(artist, "artist")
         self.artist = artist
@@ -177,7 +178,7 @@ class Member:
         if not same(pending.private.public_key().public_bytes_raw().hex(), announced.hex()):
             raise Refusal(Code.ANNOUNCEMENT, "its own was exchanged", artist=self.artist)
         sealed[manifest.run] = _Sealed(*place, manifest.fingerprint)
-        replace(self._home / "sealed.json", _sealed_to_bytes(sealed))
+        write_bytes(self._home / "sealed.json", _sealed_to_bytes(sealed), mode=PRIVATE)
         erase(self._home / "mask.key")
         return pending.private
 

@@ -10,8 +10,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fedstyle_secure.errors import SecureSumError
+from fedstyle_secure.files import create, private_folder, read_secret
 from fedstyle_secure.secure_sum.encoding import digest
-from fedstyle_secure.secure_sum.files import create, private_folder, read_secret
 
 SIGNATURE_BYTES = 64
 _FILE = re.compile(rb"[0-9a-f]{64}\n")
@@ -35,7 +35,8 @@ class Identity:
         Two processes that start at once end with the same key.
 
         Raises:
-            SecureSumError: The file is damaged, or others can read it.
+            SecureSumError: The file is damaged.
+            PrivacyError: Others can read it, or write to its folder.
         """
         private_folder(path.parent)
         if not path.exists():

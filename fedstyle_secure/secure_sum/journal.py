@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from fedstyle_secure.errors import SecureSumError
+from fedstyle_secure.files import PRIVATE, append
 from fedstyle_secure.secure_sum.encoding import canonical, fields, parse
-from fedstyle_secure.secure_sum.files import sync_folder
 
 _START = "0" * 64
 _MAX_LINE = 2**24
@@ -68,18 +68,7 @@ class Journal:
         """Write a record and return once it is on the disk. Call `refresh` before, under the same lock."""
         head = _chain(self._head, record)
         line = canonical({"record": record, "hash": head}) + b"\n"
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        with os.fdopen(handle, "r+b", buffering=0) as file:
-            try:
-                file.truncate(self._size)
-                file.seek(self._size)
-                if file.write(line) != len(line):
-                    raise OSError(f"{self._path.name}: the disk took only a part of a record")
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(self._size)
-                raise
-        sync_folder(self._path.parent)
+        append(self._path, line, size=self._size, mode=PRIVATE)
         self._lines, self._head, self._size = self._lines + 1, head, self._size + len(line)
 
 

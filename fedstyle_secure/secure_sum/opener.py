@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,10 +22,9 @@ from typing import TypeVar
 import numpy as np
 
 from fedstyle_secure.errors import SecureSumError
+from fedstyle_secure.files import PRIVATE, append, create, erase, locked, private_folder, write_bytes
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.encoding import canonical, digest, integer, items, mapping, parse, text, unhex
-from fedstyle_secure.secure_sum.files import create, erase, locked, private_folder
-from fedstyle_secure.secure_sum.files import replace as overwrite
 from fedstyle_secure.secure_sum.identity import Identity, same
 from fedstyle_secure.secure_sum.journal import Journal
 from fedstyle_secure.secure_sum.manifest import (
@@ -108,7 +106,8 @@ class Opener:
                 a platform that lies about the sum can do no more than an artist of the cohort.
 
         Raises:
-            SecureSumError: The folder or the identity key is open to others, or the journal is damaged.
+            SecureSumError: The journal is damaged.
+            PrivacyError: The folder or the identity key is open to others.
         """
         self._home = private_folder(home)
         self._vault = Vault(passphrase)
@@ -150,7 +149,7 @@ class Opener:
                 raise Refusal(Code.ENROLMENT, "it is enrolled with another key", artist)
             if public in keys.values():
                 raise Refusal(Code.ENROLMENT, "another artist has this key", artist)
-            overwrite(self._home / "roster.json", canonical({**keys, artist: public}))
+            write_bytes(self._home / "roster.json", canonical({**keys, artist: public}), mode=PRIVATE)
 
     def begin(self, run: str, epoch: int, terms: Terms) -> None:
         """Start an epoch, within which terms stay the same and cohorts may single nobody out. Beginning again
@@ -481,9 +480,8 @@ class Opener:
 
     def _log(self) -> None:
         with contextlib.suppress(OSError):
-            handle = os.open(self._home / "opener.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            with os.fdopen(handle, "a", encoding="utf-8") as file:
-                file.write(traceback.format_exc() + "\n")
+            text = traceback.format_exc() + "\n"
+            append(self._home / "opener.log", text.encode(), synced=False, mode=PRIVATE)
 
 
 def _check_receipts(manifest: Manifest, request: Request) -> None:

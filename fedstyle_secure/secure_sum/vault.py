@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from fedstyle_secure.errors import SecureSumError
-from fedstyle_secure.secure_sum.files import create, read_secret
+from fedstyle_secure.files import create, read_secret
 
 _MAGIC = b"fssk1"
 _SALT, _NONCE = 16, 12
@@ -57,8 +57,8 @@ class Vault:
         """Read what `keep` wrote, in this process or another.
 
         Raises:
-            SecureSumError: The passphrase is another, the file is damaged or for something else, or others
-                can read it.
+            SecureSumError: The passphrase is another, or the file is damaged or for something else.
+            PrivacyError: Others can read it.
             FileNotFoundError: It is not there.
         """
         data = read_secret(path)

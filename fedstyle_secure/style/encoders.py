@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedstyle_secure.config import StyleSection
+from fedstyle_secure.config import GallerySection, StyleSection
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.style.augment import augment
@@ -32,11 +32,9 @@ def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> 
     Raises:
         ConfigError: There are no public pictures, or the settings do not fit the encoder.
     """
-    if not public:
-        raise ConfigError("an encoder is learned from public pictures, and this gallery has none")
+    _require(style, len(public))
     practice = practice_portfolios(style.practice_artists)
     if style.encoder == "texture":
-        _check_texture(style)
         return fit_texture(public, practice, style.dim)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -79,8 +77,22 @@ def _whitening(arrays: Mapping[str, np.ndarray], dim: int) -> Whitening:
     return whitening
 
 
-def _check_texture(style: StyleSection) -> None:
-    if style.train != "head":
+def require_learnable(style: StyleSection, gallery: GallerySection) -> None:
+    """Check what learning an encoder needs, from the settings alone, before any picture is painted or read.
+
+    Raises:
+        ConfigError: There are no public pictures, or the settings do not fit the encoder; names the key.
+    """
+    _require(style, gallery.public_artists if gallery.source == "atelier" else len(gallery.public))
+
+
+def _require(style: StyleSection, public_artists: int) -> None:
+    if public_artists == 0:
+        raise ConfigError(
+            "gallery.public names nobody, and the encoder is learned from public pictures: name artists "
+            "whose pictures the platform owns"
+        )
+    if style.encoder == "texture" and style.train != "head":
         raise ConfigError(
             f"style.train = {style.train!r} needs style.encoder = 'cnn'; the texture encoder trains its head"
         )

@@ -12,7 +12,8 @@ from fedstyle_secure.audit.integrity import check_audit, check_finished
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config, Scalar
 from fedstyle_secure.errors import AuditError, RunError
-from fedstyle_secure.runs import RunFolder, write_text
+from fedstyle_secure.files import write_text
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sweep.grid import Cell
 from fedstyle_secure.sweep.workers import ERROR, Work
 

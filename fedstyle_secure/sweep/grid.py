@@ -16,12 +16,12 @@ from typing import Any, Self
 import tomli_w
 from pydantic import ValidationError
 
-from fedstyle_secure import __version__
 from fedstyle_secure.audit.settings import PRESETS, AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.hints import did_you_mean
 from fedstyle_secure.sweep.code import code_digest
+from fedstyle_secure.version import __version__
 
 SEED, EPSILON, AUDIT = "seed", "epsilon", "audit"
 """Names of the axes that `seeds`, `epsilons` and `audits` make."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -11,15 +10,14 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fedstyle_secure import __version__
-from fedstyle_secure.errors import AuditError, ConfigError, RunError
-from fedstyle_secure.runs import file_sha256, write_json, write_text
+from fedstyle_secure.errors import AuditError, ConfigError, RunError, resumable
+from fedstyle_secure.files import file_sha256, locked, write_json, write_text
 from fedstyle_secure.sweep.cells import CODE, CellFolder
 from fedstyle_secure.sweep.code import code_digest
 from fedstyle_secure.sweep.grid import Grid, plain
@@ -28,6 +26,7 @@ from fedstyle_secure.sweep.sessions import Sessions
 from fedstyle_secure.sweep.table import Row, Table, tabulate
 from fedstyle_secure.sweep.tuning import tuning_cost
 from fedstyle_secure.sweep.workers import run_cells
+from fedstyle_secure.version import __version__
 
 FORMAT = 2
 _MARK = ".fedstyle-sweep"
@@ -140,7 +139,8 @@ def sweep(
         raise ConfigError("--resume goes on with a sweep and --force deletes it: choose one")
     root = Path(out).resolve()
     _prepare(root, resume=resume, force=force)
-    with _lock(root), Sessions(root / "sessions.json", code_digest()) as sessions:
+    again = resumable(root, "go on with `fedstyle sweep --resume`")
+    with again, _lock(root), Sessions(root / "sessions.json", code_digest()) as sessions:
         # Until the end this is no finished sweep, whatever it was before.
         (root / _ABOUT).unlink(missing_ok=True)
         write_text(root / _GRID, grid.to_toml())
@@ -290,9 +290,9 @@ def _prepare(root: Path, *, resume: bool, force: bool) -> None:
 
 @contextmanager
 def _lock(root: Path) -> Iterator[None]:
-    with (root / ".lock").open("w") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(locked(root, wait=False))
+        except BlockingIOError:
             raise RunError(f"{root}: another process is writing this sweep") from None
         yield

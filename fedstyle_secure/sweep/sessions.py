@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.runs import write_json
+from fedstyle_secure.files import write_json
 
 
 class Sessions:

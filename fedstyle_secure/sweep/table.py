@@ -10,7 +10,7 @@ from typing import Any, Literal
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, PROVEN, Finding, Verdict
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
-from fedstyle_secure.runs import write_json
+from fedstyle_secure.files import atomic, write_json
 from fedstyle_secure.spreadsheet import guarded
 from fedstyle_secure.sweep.cells import CellFolder
 from fedstyle_secure.sweep.grid import AUDIT_KEYS, Grid
@@ -101,9 +101,8 @@ class Table:
         files = tuple(folder / name for name in ("results.csv", "results.parquet", "columns.json"))
         writers = ((files[0], shown, csv.write_csv), (files[1], table, parquet.write_table))
         for file, content, write in writers:
-            partial = file.with_name(file.name + ".partial")
-            write(content, partial)
-            partial.replace(file)
+            with atomic(file) as new:
+                write(content, new)
         write_json(files[2], [asdict(column) for column in self.columns])
         return files
 

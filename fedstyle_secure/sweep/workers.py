@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -15,6 +14,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from fedstyle_secure.config import Scalar
+from fedstyle_secure.files import locked, write_text
 from fedstyle_secure.processes import leave, leave_with_parent
 
 ERROR = "error.txt"
@@ -69,7 +69,7 @@ def _note_sudden_end(error: Path, code: int | None) -> None:
             if code < 0
             else f"with code {code}"
         )
-        error.write_text(f"its process was ended {how}", encoding="utf-8")
+        write_text(error, f"its process was ended {how}")
 
 
 def _end(processes: Sequence[SpawnProcess]) -> None:
@@ -93,12 +93,11 @@ def _work(home: str, settings: dict[str, Scalar], audit: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: leave(143))
     leave_with_parent()
     path = Path(home)
-    with (path / ".lock").open("w") as lock:
-        # Workers of a sweep that was killed end by themselves, a moment later.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Workers of a sweep that was killed end by themselves, a moment later.
+    with locked(path):
         problem = _tried(lambda: _run(path, settings, audit))
         if problem:
-            (path / ERROR).write_text(problem, encoding="utf-8")
+            write_text(path / ERROR, problem)
     sys.exit(1 if problem else 0)
 
 

@@ -94,9 +94,9 @@ def test_a_mislabelled_canary_never_keeps_its_label():
 
 def test_bad_arguments_are_refused():
     rng = np.random.default_rng(0)
-    with pytest.raises(AttackError, match="5 Dirac canaries need as many of 4"):
+    with pytest.raises(AttackError, match="Dirac canaries must be a whole number from 1 to 4, not 5"):
         DiracCanaries.draw(5, 4, 1.0, rng)
-    with pytest.raises(AttackError, match="norm must be > 0"):
+    with pytest.raises(AttackError, match="norm must be a number in"):
         DiracCanaries.draw(2, 4, 0.0, rng)
     canaries = DiracCanaries.draw(2, 4, 1.0, rng)
     with pytest.raises(AttackError, match=r"\(rounds, 4\)"):
@@ -105,7 +105,7 @@ def test_bad_arguments_are_refused():
         canaries.scores(np.ones((2, 4)), np.zeros(2))
     with pytest.raises(AttackError, match="inside must be bool"):
         canaries.total(np.ones(2))
-    with pytest.raises(AttackError, match="2 classes"):
+    with pytest.raises(AttackError, match="at least 2"):
         mislabelled(np.zeros(3, int), 1, rng)
     with pytest.raises(AttackError, match="n >= 1"):
         mislabelled(np.array([], int), 3, rng)
@@ -117,5 +117,5 @@ def test_bad_arguments_are_refused():
     for zero in (np.zeros(3), np.array([1.0, np.nan, 1.0])):
         with pytest.raises(AttackError, match="not zero"):
             cosines(np.ones((2, 3)), zero)
-    with pytest.raises(AttackError, match="directions"):
+    with pytest.raises(AttackError, match="count"):
         random_directions(0, 5, 1.0, rng)

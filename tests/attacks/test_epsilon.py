@@ -465,7 +465,7 @@ def test_canife_composes_the_rounds_that_show_something():
 
 def test_what_is_not_allowed_says_so():
     out = midpoint_quantiles(50)
-    with pytest.raises(AttackError, match="delta must be in"):
+    with pytest.raises(AttackError, match="delta must be a number in"):
         Terms(1.0, "add-remove", "artwork")
     with pytest.raises(AttackError, match="adjacency must be"):
         Terms(0.0, "add", "artwork")
@@ -487,14 +487,14 @@ def test_what_is_not_allowed_says_so():
         one_run_epsilon(out, out, TERMS, Split(1.5))
     with pytest.raises(AttackError, match="too few to split"):
         clopper_pearson_epsilon(out[:2], out[:2], TERMS, Split(0.1))
-    with pytest.raises(AttackError, match="delta must be between"):
+    with pytest.raises(AttackError, match="delta must be a number in"):
         gaussian_epsilon(out, out, PURE, Explicit(0.0))
-    with pytest.raises(AttackError, match="not possible"):
+    with pytest.raises(AttackError, match="right must be a whole number from 0 to 5"):
         one_run_p_value(10, 5, 6, 1.0, 0.0)
     with pytest.raises(AttackError, match="not finite"):
         one_run_epsilon(np.array([np.inf]), out, TERMS, Explicit(0.0))
     for nowhere in (np.nan, np.inf):
-        with pytest.raises(AttackError, match="threshold must be finite"):
+        with pytest.raises(AttackError, match="threshold must be a finite number"):
             Explicit(nowhere)
     with pytest.raises(AttackError, match="deviation > 0"):
         normals_epsilon((0.0, 1.0), (1.0, 0.0), 1e-5)

@@ -187,7 +187,7 @@ def test_what_cannot_be_trusted_is_refused(nets, world, tmp_path):
         ({"trainer": partial(nets.traced_sgd, folder=tmp_path)}, "an argument of the trainer must be"),
         ({"factory": nets.growing}, "seed 1 has other tensors"),
         ({"factory": nets.restless}, "another model each time for seed 0"),
-        ({"processes": 0}, "processes must be at least 1"),
+        ({"processes": 0}, "processes must be a whole number of at least 1"),
     ):
         with pytest.raises(AttackError, match=message):
             train_farm(**call | changed)

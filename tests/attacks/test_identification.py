@@ -108,7 +108,7 @@ def test_bad_numbers_are_refused():
         identification_rate("x", np.array([1, 11]), 10)
     with pytest.raises(AttackError, match="not finite"):
         rank_of_target(torch.tensor([float("nan"), 1.0]), 1)
-    with pytest.raises(AttackError, match="not one of"):
+    with pytest.raises(AttackError, match="target must be a whole number from 0"):
         rank_of_target(torch.zeros(3), 3)
 
 

@@ -80,7 +80,7 @@ def test_too_few_values_bound_no_median():
 
 def test_bad_numbers_are_refused():
     for hits, n in ((5, 4), (-1, 4), (0, 0)):
-        with pytest.raises(AttackError, match="no proportion"):
+        with pytest.raises(AttackError, match="must be a whole number"):
             clopper_pearson(hits, n)
     with pytest.raises(AttackError, match="confidence"):
         clopper_pearson(1, 2, 1.0)

@@ -179,5 +179,5 @@ def test_bad_input_is_refused():
         blind_baseline(np.ones((4, 2)), mixed, rng, np.array(["a", "a", "b", "c"]))
     with pytest.raises(AttackError, match="2 members"):
         blind_baseline(np.ones((3, 2)), np.array([True, False, False]), rng)
-    with pytest.raises(AttackError, match="19 shuffles"):
+    with pytest.raises(AttackError, match="at least 19"):
         blind_baseline(np.ones((4, 2)), mixed, rng, shuffles=5)

@@ -134,7 +134,7 @@ def test_what_cannot_be_drawn_is_refused():
         roc_figure({"n" * 61: drawn(0.0)})
     with pytest.raises(AttackError, match="not finite"):
         AttackScores(np.array([np.nan]), np.zeros(3))
-    with pytest.raises(AttackError, match="epsilon, delta"):
+    with pytest.raises(AttackError, match="epsilon must be a number in"):
         roc_figure({"one": drawn(0.0)}, Limits(-1.0, 0.0))
     with pytest.raises(AttackError, match="confidence"):
         roc_band(drawn(0.0), 1.0)

@@ -120,7 +120,7 @@ def test_every_set_has_the_victims_size_and_every_candidate_both_sides():
         assert inside.max() < models
     with pytest.raises(AttackError, match="train more"):
         balanced_sets(100, 3, 20, np.random.default_rng(0))
-    with pytest.raises(AttackError, match="cannot be drawn"):
+    with pytest.raises(AttackError, match="must be a whole number"):
         balanced_sets(10, 3, 10, np.random.default_rng(0))
 
 
@@ -144,7 +144,7 @@ def test_what_is_not_the_victims_recipe_or_cannot_be_stacked_is_refused(candidat
         train_shadows(head, cross_entropy, features[1:], targets, sets, RECIPE, tmp_path)
     with pytest.raises(AttackError, match="learning_rate"):
         Recipe("head", 20, 3, 8, 0.0)
-    with pytest.raises(AttackError, match="epochs must be at least 1"):
+    with pytest.raises(AttackError, match="epochs must be a whole number of at least 1"):
         Recipe("head", 20, 0, 8, 0.1)
     train_shadows(head, cross_entropy, features, targets, sets, RECIPE, tmp_path)
     (path,) = tmp_path.iterdir()

@@ -226,3 +226,16 @@ def test_a_job_kept_with_other_settings_is_not_used(guarded):
     (jobs / "update_one-own_updates.json").write_text(json.dumps({"key": "other", "findings": []}))
     found = audit(guarded, QUICK)
     assert any(f.attack == "Inversion of an update" and f.value is not None for f in found.findings)
+
+
+def test_a_folder_that_holds_an_audit_is_refused_first_of_all(tmp_path, monkeypatch):
+    """Every file of the run was hashed first."""
+
+    def works(_):
+        raise AssertionError("worked")
+
+    monkeypatch.setattr("fedstyle_secure.audit.runner.check_finished", works)
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "audit.json").write_text("{}")
+    with pytest.raises(RunError, match="holds an audit"):
+        audit(tmp_path)

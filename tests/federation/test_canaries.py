@@ -11,9 +11,10 @@ from fedstyle_secure import cli
 from fedstyle_secure.errors import ConfigError, FederationError, RunError
 from fedstyle_secure.federation import apps
 from fedstyle_secure.federation.record import read_rounds
+from fedstyle_secure.files import read_arrays
 from fedstyle_secure.galleries.canaries import Canaries, Canary, coordinates
 from fedstyle_secure.privacy.ledger import Ledger
-from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import studio_home
 
 NO_NOISE = ["privacy.noise_multiplier=0", "audit.record=all"]

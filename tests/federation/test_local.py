@@ -64,6 +64,17 @@ def test_the_text_of_an_apps_exception_does_not_come_back():
     assert "secret" not in repr(reply.error)
 
 
+def test_a_reply_that_takes_longer_than_the_timeout_does_not_count(monkeypatch):
+    """`run.timeout` was ignored."""
+    clock = iter([0.0, 1.0, 0.0, 3.0, 0.0, 2.0])
+    monkeypatch.setattr("fedstyle_secure.federation.local.time.perf_counter", lambda: next(clock))
+    grid = LocalGrid(echo_app(), 3, {})
+    messages = [Message(RecordDict(), node, "train") for node in grid.get_node_ids()]
+    replies = grid.send_and_receive(messages, timeout=2.0)
+    assert [reply.content["who"]["partition"] for reply in replies] == [0, 2]
+    assert list(grid.pull_messages([m.metadata.message_id for m in messages])) == []
+
+
 def test_an_unknown_node_is_an_error_and_not_a_crash():
     (reply,) = LocalGrid(echo_app(), 1, {}).send_and_receive([Message(RecordDict(), 999, "train")])
     assert reply.has_error()

@@ -13,7 +13,8 @@ import fedstyle_secure
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import FederationError
 from fedstyle_secure.federation import ray as engine
-from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.files import read_arrays
+from fedstyle_secure.runs import RunFolder
 
 pytest.importorskip("ray", reason="needs the extra `simulation`")
 

@@ -11,8 +11,9 @@ from fedstyle_secure.errors import ConfigError, RunError
 from fedstyle_secure.federation import local
 from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.federation.record import read_round, read_rounds, record_file
+from fedstyle_secure.files import read_arrays
 from fedstyle_secure.galleries.canaries import roster
-from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.runs import RunFolder
 
 SILENT = ["privacy.noise_multiplier=0", "styles.min_contributors=2"]
 

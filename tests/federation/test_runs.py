@@ -1,5 +1,6 @@
 """Whole runs: what they leave, resuming after kill -9, declined rounds, and the wire."""
 
+import errno
 import json
 import os
 import signal
@@ -20,12 +21,13 @@ from fedstyle_secure.errors import ConfigError, FederationError, RunError
 from fedstyle_secure.federation.artist import Studio
 from fedstyle_secure.federation.platform import _learn_public
 from fedstyle_secure.federation.protocol import Instruction
+from fedstyle_secure.files import read_arrays
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.report.formats import report
-from fedstyle_secure.runs import RunFolder, read_arrays
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import claim, studio_home, studios_root
-from fedstyle_secure.style.encoders import encoder_from_arrays
+from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder
 from fedstyle_secure.style.prototypes import ROW_NORM, Styles
 
 PUBLIC_NAMES = ("public-impasto-1", "public-woodcut-1", "public-pixel-art-1")
@@ -424,6 +426,83 @@ def test_other_weights_may_train_privately(tiny, tmp_path, train):
     before = _learn_public(config, public).encoder
     moved = {name for name, array in weights(run).items() if not np.array_equal(array, before[name])}
     assert moved == trained
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        (["style.encoder=texture", "style.train=norms", "cards.releases=2"], r"style\.train"),
+        (["style.encoder=texture", "style.train=all"], r"style\.train"),
+        (["gallery.source=folder", "gallery.path=/nowhere"], r"gallery\.public"),
+        (["gallery.source=hub", "gallery.dataset=nobody/nothing", "gallery.public=,"], r"gallery\.public"),
+    ],
+)
+def test_what_no_encoder_can_learn_from_is_refused_before_any_work(
+    tiny, tmp_path, monkeypatch, settings, key
+):
+    """560 practice pictures were painted first, or a data set fetched."""
+
+    def works(*_, **__):
+        raise AssertionError("worked")
+
+    for name in (
+        "fedstyle_secure.galleries.opening.open_gallery",
+        "fedstyle_secure.style.encoders.practice_portfolios",
+        "fedstyle_secure.federation.apps.open_gallery",
+    ):
+        monkeypatch.setattr(name, works)
+    config = tiny.override(settings)
+    with pytest.raises(ConfigError, match=key):
+        fedstyle_secure.train(config, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match=key):
+        fit_encoder(config.style, [] if "gallery.source" in settings[0] else [object()], 0)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_timeout_that_nobody_can_keep_ends_the_run_with_its_reason(tiny, tmp_path, sealed):
+    config = tiny.override(["run.timeout=1e-9", f"secure_sum.enabled={str(sealed).lower()}"])
+    with pytest.raises(FederationError, match="in time"):
+        fedstyle_secure.train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("failing", ["checkpoint.safetensors", "metrics.jsonl", "summary.json"])
+def test_a_full_disk_is_one_line_with_the_folder_and_the_way_on(tiny, tmp_path, monkeypatch, failing):
+    """It was a SafetensorError, or a line that said "output"."""
+    sync, full = os.fsync, True
+
+    def limited(handle):
+        if full and failing in os.readlink(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", limited)
+    with pytest.raises(RunError, match=rf"run: No space left on device: .*{failing}; .*--resume"):
+        fedstyle_secure.train(tiny, tmp_path / "run")
+    assert list((tmp_path / "run").rglob("*.partial")) == []
+    full = False
+    run = fedstyle_secure.train(tiny, tmp_path / "run", resume=True)
+    assert [line["round"] for line in run.folder.metrics()] == [0, 1, 2]
+    assert sorted((e.round, e.kind) for e in ledger(run.folder, "impasto-1").entries) == [
+        (0, "card"),
+        (0, "prototypes"),
+        (1, "update"),
+        (2, "update"),
+    ]
+
+
+def test_an_artists_full_disk_is_a_reason_of_its_own(tiny, tmp_path, monkeypatch):
+    """It was "the artist's program failed", and the release was not charged."""
+    sync = os.fsync
+
+    def limited(handle):
+        if "ledger.jsonl" in os.readlink(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", limited)
+    with pytest.raises(FederationError, match="code 106: the artist's machine failed"):
+        fedstyle_secure.train(tiny, tmp_path / "run")
 
 
 def test_config_type_is_exported():

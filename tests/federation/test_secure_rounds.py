@@ -19,8 +19,8 @@ from fedstyle_secure.federation import artist as artist_module
 from fedstyle_secure.federation import desk as desk_module
 from fedstyle_secure.federation import local, summing
 from fedstyle_secure.federation.sums import epoch_of, sums_something
+from fedstyle_secure.files import read_arrays
 from fedstyle_secure.privacy.plan import solve
-from fedstyle_secure.runs import read_arrays
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.messages import sign_upload

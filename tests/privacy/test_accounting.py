@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedstyle_secure.config import Config
 from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.privacy import accounting
 from fedstyle_secure.privacy.accounting import (
     calibrate,
     epsilon,
@@ -25,6 +27,8 @@ from fedstyle_secure.privacy.events import (
     event_from_dict,
     event_to_dict,
 )
+from fedstyle_secure.privacy.plan import solve
+from fedstyle_secure.style.prototypes import ROW_NORM
 
 DELTA = 1e-5
 SHARE = DistributedSum(1000, 1.0, 1024.0, 1.16, 900, "gaussian", "00" * 16)
@@ -242,3 +246,58 @@ def test_calibration_lands_just_below_the_target(target):
 def test_calibration_of_what_has_no_noise_is_refused():
     with pytest.raises(PrivacyError, match="epsilon 1"):
         calibrate(lambda scale: (SampledGaussian(0.0),), 1.0, DELTA)
+
+
+SEARCHES = [
+    (rate, rounds, target)
+    for rate in (0.001, 0.01, 0.1, 1.0)
+    for rounds in (1, 4, 64)
+    for target in (0.05, 0.5, 8.0, 100.0, 250.0, 1000.0)
+]
+QUICK = {(0.1, 4, 8.0), (0.001, 1, 250.0), (0.001, 1, 1000.0), (0.01, 4, 250.0), (1.0, 1, 1000.0)}
+
+
+@pytest.mark.parametrize(
+    ("rate", "rounds", "target"),
+    [pytest.param(*s, marks=[] if s in QUICK else pytest.mark.slow) for s in SEARCHES],
+)
+def test_the_search_for_a_plans_noise_ends_soon_at_any_rate_length_and_target(
+    monkeypatch, rate, rounds, target
+):
+    """A search without a bracket swung for 100 evaluations at rate 0.1, 4 rounds, epsilon 8, and gave up."""
+    values = {"training.sampling_rate": rate, "run.rounds": rounds, "privacy.target_epsilon": target}
+    config = Config.from_flat(values)
+    seen = []
+    monkeypatch.setattr(accounting, "epsilon", lambda *given: seen.append(given) or epsilon(*given))
+    spent = epsilon(solve(config, ROW_NORM, 16).events(), config.privacy.delta)
+    assert target * 0.995 <= spent <= target
+    assert len(seen) <= 14
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    slope=st.floats(0.05, 4),
+    at_one=st.floats(1e-6, 1e9),
+    jump=st.floats(1, 3),
+    blind=st.floats(0, 1e3),
+    target=st.floats(0.05, 1000),
+)
+def test_the_search_ends_whatever_falls(slope, at_one, jump, blind, target):
+    """Powers of any slope that jump over the target by any factor, infinite below some scale."""
+    seen = []
+
+    def falls(scale, delta):
+        seen.append(scale)
+        smooth = at_one * scale**-slope
+        return math.inf if scale < blind else smooth * (jump if smooth > target else 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounting, "epsilon", falls)
+        root = max((at_one / target) ** (1 / slope), blind)
+        if not 1e-17 < root < 1e17:
+            return
+        scale = calibrate(lambda scale: scale, target, DELTA)
+        assert falls(scale, DELTA) <= target
+        # None below it would do, but for a millionth and for the tolerance.
+        assert falls(scale * (1 - 3e-6), DELTA) > target * 0.995 or falls(scale, DELTA) >= target * 0.995
+        assert len(seen) <= 60

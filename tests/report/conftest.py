@@ -16,7 +16,8 @@ import fedstyle_secure
 from fedstyle_secure.audit.findings import FORMAT, Finding, not_run, write_findings
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
-from fedstyle_secure.runs import RunFolder, file_sha256
+from fedstyle_secure.files import file_sha256
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.transcript import Closing
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedstyle_secure.errors import SecureSumError
-from fedstyle_secure.secure_sum import files
+from fedstyle_secure import files
+from fedstyle_secure.errors import PrivacyError, SecureSumError
 from fedstyle_secure.secure_sum.identity import Identity, same, verified
 from fedstyle_secure.secure_sum.vault import Vault
 
@@ -47,14 +47,14 @@ def test_processes_that_start_at_once_end_with_one_key(tmp_path):
 def test_a_key_that_others_can_read_is_refused(tmp_path, mode):
     Identity.load(tmp_path / "k")
     (tmp_path / "k").chmod(mode)
-    with pytest.raises(SecureSumError, match="chmod 600"):
+    with pytest.raises(PrivacyError, match="chmod 600"):
         Identity.load(tmp_path / "k")
 
 
 def test_a_folder_that_others_can_write_to_is_refused(tmp_path):
     (tmp_path / "home").mkdir(mode=0o700)
     (tmp_path / "home").chmod(0o770)
-    with pytest.raises(SecureSumError, match="chmod 700"):
+    with pytest.raises(PrivacyError, match="chmod 700"):
         Identity.load(tmp_path / "home" / "k")
 
 
@@ -123,7 +123,7 @@ def test_create_does_not_replace(tmp_path):
     assert files.create(tmp_path / "k", b"first")
     assert not files.create(tmp_path / "k", b"second")
     assert (tmp_path / "k").read_bytes() == b"first"
-    files.replace(tmp_path / "k", b"third")
+    files.write_bytes(tmp_path / "k", b"third")
     assert (tmp_path / "k").read_bytes() == b"third"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -140,10 +140,10 @@ def test_a_kept_secret_opens_with_its_passphrase_for_its_purpose_only(tmp_path):
     for position in (0, 5, 20, len(data) - 1):
         bad = bytearray(data)
         bad[position] ^= 1
-        files.replace(tmp_path / "bad", bytes(bad))
+        files.write_bytes(tmp_path / "bad", bytes(bad), mode=files.PRIVATE)
         with pytest.raises(SecureSumError, match="does not open"):
             Vault(b"pass").fetch(tmp_path / "bad", b"epoch 1")
-    files.replace(tmp_path / "bad", data[:10])
+    files.write_bytes(tmp_path / "bad", data[:10], mode=files.PRIVATE)
     with pytest.raises(SecureSumError, match="does not open"):
         Vault(b"pass").fetch(tmp_path / "bad", b"epoch 1")
     with pytest.raises(SecureSumError, match="already"):

@@ -11,8 +11,6 @@ import difflib
 import hashlib
 import io
 import json
-import os
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedstyle_secure.errors import ConfigError, GalleryError
+from fedstyle_secure.files import atomic
 from fedstyle_secure.galleries.atelier.hands import draw_hand
 from fedstyle_secure.galleries.atelier.paints import draw_paints
 from fedstyle_secure.galleries.atelier.schools import OVERSAMPLE, SCHOOL_NAMES, paint
@@ -179,17 +178,10 @@ class Atelier(Gallery):
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+            with atomic(path, synced=False) as file:
+                np.savez(file, pixels=pixels, sha256=np.array(hashlib.sha256(pixels.tobytes()).hexdigest()))
         except OSError as error:
             # A cache only saves time: without one the pictures are painted anew.
             warnings.warn(
                 f"cannot write the atelier's cache {path.parent}: {error}", RuntimeWarning, stacklevel=3
             )
-            return
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, pixels=pixels, sha256=np.array(hashlib.sha256(pixels.tobytes()).hexdigest()))
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise

@@ -74,7 +74,7 @@ def test_candidates_are_no_reconstructions_and_what_they_share_counts(encoder, s
     seen = released(encoder, prototype(encoder, candidates[:6]), [6])
     evidence = CandidateMatch("ink", candidates, common=0.6).run(seen, *RUN)
     assert evidence.pictures is None
-    with pytest.raises(AttackError, match="not finite"):
+    with pytest.raises(AttackError, match="must be finite"):
         CandidateMatch("ink", torch.full_like(candidates, float("nan"))).run(seen, *RUN)
     vector, rows = seen.prototypes["ink"][0].double(), encoder(candidates).double()
     expected = candidate_scores(vector, rows, 6, 0.0, None, 0.6)
