@@ -77,7 +77,10 @@ class Names(tuple[str, ...]):
         def validated(value: object, as_list: core_schema.ValidatorFunctionWrapHandler) -> Names:
             if isinstance(value, Names):
                 return value
-            return cls.read(value) if isinstance(value, str) else cls(as_list(value))
+            if isinstance(value, str):
+                return cls.read(value)
+            # Types are strict here, and a list in a file is a tuple in the settings.
+            return cls(as_list(tuple(value) if isinstance(value, list) else value))
 
         return core_schema.no_info_wrap_validator_function(
             validated,
