@@ -19,12 +19,13 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import views_of
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.privacy.accounting import merge
+from fedstyle_secure.training import train
 
 SETTINGS = AuditSettings(
     targets=12, candidates=40, confidence=0.95, rounds=2, processes=1, fpr=(0.1,), show_pictures=True
 )
 # Enough for what is kept, killed, hidden and named; no verdict is looked at.
-QUICK = SETTINGS.model_copy(update={"targets": 4, "candidates": 8, "rounds": 1})
+QUICK = SETTINGS.model_copy(update={"targets": 4, "candidates": 8, "pictures": 1, "steps": 2, "rounds": 1})
 SMALL = (
     "gallery.artists=8", "gallery.public_artists=6", "gallery.pictures=20", "gallery.size=48",
     "style.dim=48", "style.practice_artists=0", "styles.count=4", "run.rounds=2",
@@ -161,24 +162,25 @@ if __name__ == "__main__":
 
 
 @pytest.mark.usefixtures("few_attacks")
-def test_a_killed_audit_goes_on_with_what_it_had(guarded, tmp_path):
+def test_a_killed_audit_goes_on_with_what_it_had(tiny, tmp_path):
+    run = train(tiny.override(["audit.record=all"]), tmp_path / "run").folder
     script = tmp_path / "run_audit.py"
     script.write_text(_AUDIT)
     settings = QUICK.model_copy(update={"seed": 5})
-    command = [sys.executable, str(script), str(guarded.path), settings.model_dump_json(), *FEW]
+    command = [sys.executable, str(script), str(run.path), settings.model_dump_json(), *FEW]
     with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE) as process:
         for _ in range(2):
             assert process.stdout.readline()
         os.killpg(process.pid, signal.SIGKILL)
-    jobs = guarded.audit_folder / "jobs"
+    jobs = run.audit_folder / "jobs"
     kept = {p.name: p.stat().st_mtime_ns for p in jobs.glob("*.json")}
     started = []
-    found = audit(guarded, settings, on_job=lambda name, done, of, left: started.append(done))
+    found = audit(run, settings, on_job=lambda name, done, of, left: started.append(done))
     assert len(started) < started[-1]
     assert not jobs.exists()
     assert len(kept) >= 2
     # Two processes find what one does.
-    whole = audit(guarded, settings.model_copy(update={"processes": 2}), force=True)
+    whole = audit(run, settings.model_copy(update={"processes": 2}), force=True)
     strip = [{**f.to_dict(), "seconds": 0} for f in found.findings]
     assert strip == [{**f.to_dict(), "seconds": 0} for f in whole.findings]
 
