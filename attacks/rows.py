@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from attacks.errors import AttackError
 from attacks.observation import Loss, losses_of
+from attacks.ranges import real
 
 RowsOf = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Maps inputs (b, ...) and targets (b, ...) to the gradient of each record's loss by parameter name, each of
@@ -107,8 +108,7 @@ def probe_rows(
         raise AttackError(
             f"rows take 2 records or more and a target each, not {len(inputs)} and {len(targets)}"
         )
-    if not tolerance > 0:
-        raise AttackError(f"tolerance must be > 0, not {tolerance}")
+    real("tolerance", tolerance, "(0, inf)")
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     if not names:
         raise AttackError("no parameter of the model requires a gradient")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import RunError
-from fedstyle_secure.files import append, file_sha256, locked, write_json, write_text
+from fedstyle_secure.files import append, file_sha256, locked, sync_folder, write_json, write_text
 
 _MARK = ".fedstyle-run"
 _FILES = (
@@ -218,6 +218,7 @@ class RunFolder:
             sums[self.transcript_file.name] = file_sha256(self.transcript_file)
         write_text(self.sums_file, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
         self._staged_file.replace(self.summary_file)
+        sync_folder(self.path)
 
     def manifest(self) -> dict[str, Any]:
         """What was written when the run began. Raises RunError if it is missing or damaged."""

@@ -23,6 +23,7 @@ from attacks import (
     one_run,
     plots,
     roc,
+    rows,
     sensitivity,
     sheet,
     style,
@@ -45,7 +46,7 @@ from attacks.membership import (
     shadows,
     tracing,
 )
-from attacks.observation import LocalTraining, Normalisation
+from attacks.observation import LocalTraining, Normalisation, cross_entropy
 from attacks.results import Budget
 
 NAN, INF = math.nan, math.inf
@@ -61,6 +62,7 @@ REFERENCES = scores.References(SIGNALS, TRAINED)
 Z_REFERENCES = scores.References(R.uniform(0.1, 0.9, (7, 8)), np.zeros((7, 8), bool))
 V, Z = R.uniform(0.1, 0.9, 6), R.uniform(0.1, 0.9, 7)
 T = torch.from_numpy
+LINEAR = torch.nn.Linear(3, 2)
 RECIPE = shadows.Recipe("r", 3, 1, 2, 0.1)
 
 
@@ -351,6 +353,18 @@ CASES = [
         roc.lower_bounds,
         {"hits": np.array([2]), "n": np.array([5]), "error": 0.1},
         {"hits": (np.array([-1]), np.array([6])), "error": RATE},
+    ),
+    (
+        rows.probe_rows,
+        {
+            "model": LINEAR,
+            "loss": cross_entropy,
+            "inputs": torch.ones(2, 3),
+            "targets": torch.tensor([0, 1]),
+            "rows_of": lambda inputs, targets: {},
+            "tolerance": 1e-3,
+        },
+        {"inputs": (torch.ones(1, 3), torch.ones(3, 3)), "tolerance": real("(0, inf)")},
     ),
     (
         sensitivity.probe_sensitivity,

@@ -15,7 +15,6 @@ from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DiscreteLaplace, DistributedNoise, SampledGaussian
 from fedstyle_secure.privacy.ledger import Entry, Ledger
 from fedstyle_secure.privacy.plan import solve
-from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.style.prototypes import ROW_NORM
 
 SHARE = DistributedSum(1000, 1.0, 1024.0, 0.001, 1, "gaussian", "00" * 16)
@@ -94,15 +93,16 @@ def test_usual_noise_is_no_extreme(tiny, noise):
 def test_a_line_of_an_earlier_version_stops_no_later_command(tiny, tmp_path):
     """Written when such noise was permitted: no guarantee, as without noise, and every figure opens."""
     config = tiny.override(["run.rounds=1"])
-    folder = RunFolder(tmp_path / "run")
-    folder.begin(config, resume=False, force=False)
-    home = tmp_path / "studios" / "impasto-1 0"
-    home.mkdir(parents=True)
+    run = fedstyle_secure.train(config, tmp_path / "one").folder
     parameters = {"clip_norm": 1.0, "noise_multiplier": 1e-300}
     cost = SampledGaussian(1e-300)
-    Ledger(home / "ledger.jsonl").append(
+    Ledger(tmp_path / "studios" / "impasto-1 0" / "ledger.jsonl").append(
         [Entry("old", "r", 0, "card", "now", "GaussianSum", parameters, 1.0, cost, None, "d")]
     )
-    (account,) = accounts(folder, "impasto-1")
+    (account,) = accounts(run, "impasto-1")
     assert account.to_dict()["epsilon_artwork"] is None
-    assert len(account.lines) == 1
+    assert len(account.to_dict()["releases"]) == 4
+    later = fedstyle_secure.train(config, tmp_path / "two").summary["privacy"]["per_artist"]
+    figures = {one["artist"]: one["lifetime_epsilon_artwork"] for one in later}
+    assert figures["impasto-1"] is None
+    assert figures["mosaic-1"] > 0
