@@ -59,7 +59,7 @@ def version_option(
 ) -> None:
     """Train a style-search model over artists who never share their pictures."""
     if version:
-        from fedstyle_secure import __version__
+        from fedstyle_secure.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fedstyle_secure.errors import FederationError
+from fedstyle_secure.files import arrays_digest
 from fedstyle_secure.style.alone import one_at_a_time
 
 _LARGEST = 1e6
@@ -66,12 +66,7 @@ class StyleEncoder(nn.Module):
     def fixed_digest(self) -> str:
         """SHA-256 of everything that does not train privately."""
         trained = {name for name, p in self.named_parameters() if p.requires_grad}
-        h = hashlib.sha256()
-        for name, tensor in self.state_dict().items():
-            if name not in trained:
-                h.update(name.encode())
-                h.update(tensor.detach().numpy().tobytes())
-        return h.hexdigest()
+        return arrays_digest({name: array for name, array in self.arrays().items() if name not in trained})
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Set all weights and buffers.

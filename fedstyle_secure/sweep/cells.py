@@ -10,12 +10,12 @@ from typing import Any
 from fedstyle_secure.audit.findings import Finding, read_about, read_findings
 from fedstyle_secure.audit.integrity import check_audit, check_finished
 from fedstyle_secure.audit.settings import AuditSettings
-from fedstyle_secure.config import Config, Scalar
+from fedstyle_secure.config import PLACES
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import write_text
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sweep.grid import Cell
-from fedstyle_secure.sweep.workers import ERROR, Work
+from fedstyle_secure.sweep.work import ERROR, Work, audited
 
 CODE = "code.sha256"
 """File in a cell's folder that says which program's sources made it."""
@@ -60,7 +60,7 @@ class CellFolder:
         if not self.run.finished:
             return False
         self._require()
-        if self.cell.audit is None or not _audited(self.run):
+        if self.cell.audit is None or not audited(self.run):
             return self.cell.audit is None
         self._require_audit(self.cell.audit)
         return True
@@ -131,7 +131,7 @@ class CellFolder:
         """A folder's name says what is in it; where it does not, somebody edited it."""
         asked, there = self.cell.config.to_flat(), self.run.config().to_flat()
         for key, value in asked.items():
-            if key not in ("run.folder", "run.studios", "gallery.path") and there[key] != value:
+            if key not in PLACES and there[key] != value:
                 raise AuditError(f"{self.run.path}: was run with {key} = {there[key]!r}, not {value!r}")
 
     def _require_audit(self, asked: AuditSettings) -> None:
@@ -144,27 +144,3 @@ class CellFolder:
                     f"{path}: was made with {key} = {there.get(key)!r}, not {value!r}; take the audit's "
                     "folder away, and `fedstyle sweep --resume` makes it anew"
                 )
-
-
-def run_cell(home: Path, settings: Mapping[str, Scalar], audit_settings: str) -> None:
-    """Train and audit; what was done before is kept.
-
-    Args:
-        home: The cell's folder.
-        settings: The run's, by `section.key`.
-        audit_settings: JSON; "" for no audit.
-    """
-    from fedstyle_secure.audit.runner import audit
-    from fedstyle_secure.training import train
-
-    run = RunFolder(home / "run")
-    if not run.finished:
-        # Killed between its first two files, a run has released nothing and cannot go on.
-        goes_on = run.begun and run.config_file.exists()
-        train(Config.from_flat(settings), run.path, resume=goes_on, force=run.begun and not goes_on)
-    if audit_settings and not _audited(run):
-        audit(run, AuditSettings.model_validate_json(audit_settings))
-
-
-def _audited(run: RunFolder) -> bool:
-    return (run.audit_folder / "audit.json").exists()

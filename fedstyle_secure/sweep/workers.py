@@ -16,12 +16,7 @@ from pathlib import Path
 from fedstyle_secure.config import Scalar
 from fedstyle_secure.files import locked, write_text
 from fedstyle_secure.processes import leave, leave_with_parent
-
-ERROR = "error.txt"
-"""File in a cell's folder that says why it failed."""
-
-Work = tuple[str, dict[str, Scalar], str]
-"""A cell's folder, its settings, and its audit's as JSON; "" where there is no audit."""
+from fedstyle_secure.sweep.work import ERROR, Work, run_cell
 
 _PATIENCE = 10.0
 """Seconds that a worker has for ending its own processes."""
@@ -103,8 +98,6 @@ def _work(home: str, settings: dict[str, Scalar], audit: str) -> None:
 
 def _run(home: Path, settings: dict[str, Scalar], audit: str) -> None:
     import torch
-
-    from fedstyle_secure.sweep.cells import run_cell
 
     torch.set_num_threads(1)
     run_cell(home, settings, audit)

@@ -15,9 +15,9 @@ import pytest
 from fedstyle_secure.audit.findings import Finding, not_run
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sweep import runner
-from fedstyle_secure.sweep.cells import CellFolder, run_cell
+from fedstyle_secure.sweep.cells import CellFolder
 from fedstyle_secure.sweep.grid import Cell, Grid
-from fedstyle_secure.sweep.workers import ERROR, Work
+from fedstyle_secure.sweep.work import ERROR, Work, run_cell
 
 
 def load(name: str) -> ModuleType:

@@ -15,10 +15,11 @@ from fedstyle_secure.errors import AuditError, ConfigError, RunError
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.events import event_from_dict
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.sweep.cells import CODE, CellFolder, run_cell
+from fedstyle_secure.sweep.cells import CODE, CellFolder
 from fedstyle_secure.sweep.code import code_digest
 from fedstyle_secure.sweep.grid import Grid
 from fedstyle_secure.sweep.runner import Sweep, _left_over, _same_pictures, sweep
+from fedstyle_secure.sweep.work import run_cell
 
 TINY = {
     "gallery.artists": 4, "gallery.public_artists": 3, "gallery.pictures": 12, "gallery.size": 32,
