@@ -290,14 +290,13 @@ class _Look:
         vectors = encoder.released(inputs[:, 0])
         guess = config.training.expected_pictures
         if "card" in release:
-            std = _std(self.layouts.plan.card.noise_multiplier, self.layouts.plan.card.clip_norm)
-            return vectors, release["card"] / guess, std**2 / guess
+            return vectors, release["card"] / guess, self.layouts.plan.card.deviation**2 / guess
         sgd = self.layouts.plan.sgd
         assigned = instruction.styles.assign(vectors, (label,) * len(candidates))
         loss, targets = training_loss(config.style, encoder, instruction, artist, assigned)
         rows = _gradients(encoder, loss, inputs, targets, sgd.clip_norm)
         members = guess * sgd.sampling_rate * sgd.steps
-        variance = _std(sgd.noise_multiplier, sgd.clip_norm) ** 2 * sgd.steps / members
+        variance = sgd.deviation**2 * sgd.steps / members
         return rows, self._gradient_sum(release) / members, variance
 
     def _gradient_sum(self, update: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -370,7 +369,3 @@ def _gradients(
 ) -> np.ndarray:
     encoder.train()
     return picture_gradients(encoder, loss, inputs, targets, clip_norm).numpy()
-
-
-def _std(noise_multiplier: float, clip_norm: float) -> float:
-    return noise_multiplier * clip_norm if noise_multiplier else 0.0

@@ -228,8 +228,7 @@ class CardSide:
     @property
     def noise(self) -> float:
         """Deviation of the noise in each value of a card."""
-        mechanism = self.scene.plan.card
-        return mechanism.noise_multiplier * mechanism.clip_norm if self.scene.noise else 0.0
+        return self.scene.plan.card.deviation if self.scene.noise else 0.0
 
     def candidates(self, artist: str) -> np.ndarray:
         """What the card may be the mean of: the artist's pictures, those that trained first, (n, r)."""
@@ -446,7 +445,7 @@ def _own_deviation(scene: Scene, size: int) -> float:
     if not scene.noise:
         return 0.0
     if scene.plan.shared is None:
-        return scene.plan.prototypes.noise_multiplier * scene.plan.prototypes.clip_norm
+        return scene.plan.prototypes.deviation
     one = scene.plan.shared_for(size).noise.deviation(1)
     return one * _layout(scene, size).scales()[1] * scene.config.training.expected_pictures
 

@@ -361,7 +361,6 @@ class Scene:
         """What is known of a round's training with `batch` pictures in a step."""
         plan = self.sgd if defended else _undefended(self.sgd)
         clip = plan.clip_norm if np.isfinite(plan.clip_norm) else None
-        noise = plan.noise_multiplier * plan.clip_norm if plan.noise_multiplier else 0.0
         # Our trainer divides by the expected number of pictures: a sum and a smaller step say the same.
         return LocalTraining(
             learning_rate=self.config.training.learning_rate / plan.expected_batch_size,
@@ -370,7 +369,7 @@ class Scene:
             epochs=plan.steps,
             reduction="sum",
             clip_norm=clip,
-            noise_std=noise,
+            noise_std=plan.deviation,
             mode="eval",
             views=self.config.style.views,
         )

@@ -478,9 +478,9 @@ class _Fit:
             return cls(
                 apart <= _SAME * length + rounding, False, f"{share:.0%} of its length is something else"
             )
-        step = scene.config.training.learning_rate / plan.expected_batch_size
-        one = step * plan.clip_norm / artists
-        noise = step * plan.noise_multiplier * plan.clip_norm * math.sqrt(plan.steps / artists)
+        rate = scene.config.training.learning_rate
+        one = rate / plan.expected_batch_size * plan.clip_norm / artists
+        noise = plan.update_deviation(rate) / math.sqrt(artists)
         q, pictures = plan.sampling_rate, pictures + scene.config.audit.canaries
         sampled = one * math.sqrt(plan.steps * q * (1 - q) * pictures)
         turned = 2 * one * q * pictures * (plan.steps - 1) + rounding

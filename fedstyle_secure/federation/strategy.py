@@ -320,7 +320,9 @@ class FedStyle(Strategy):
             state = self._take_prototypes(state, sums["prototypes"])
         if "update" in sums:
             update = sums["update"]
-            noise = self._update_noise() * np.sqrt(update.artists)
+            noise = self._plan.sgd.update_deviation(self._config.training.learning_rate) * np.sqrt(
+                update.artists
+            )
             state = self._take_update(state, update.arrays, update.artists, noise)
         if "metrics" in sums:
             pictures, found = sums["metrics"].arrays["counts"]
@@ -339,7 +341,7 @@ class FedStyle(Strategy):
                 found[kind] = Summed(arrays, len(given), np.ones(styles, bool))
         if "prototypes" in found:
             sums = [r.arrays["prototypes"]["sums"] for r in replies if "prototypes" in r.arrays]
-            crowd = np.sum([contributes(s, styles, self._prototype_noise()) for s in sums], axis=0)
+            crowd = np.sum([contributes(s, styles, self._plan.prototypes.deviation) for s in sums], axis=0)
             enough = crowd >= self._config.styles.min_contributors
             found["prototypes"] = replace(found["prototypes"], enough=enough)
         wanted = self._wanted()
@@ -367,14 +369,9 @@ class FedStyle(Strategy):
         return state
 
     def _take_prototypes(self, state: PlatformState, summed: Summed) -> PlatformState:
-        noise = self._prototype_noise() * math.sqrt(summed.artists)
+        noise = self._plan.prototypes.deviation * math.sqrt(summed.artists)
         total = summed.arrays["sums"]
         return replace(state, styles=refresh(state.styles, total, noise, summed.enough))
-
-    def _prototype_noise(self) -> float:
-        """Deviation of the noise in each value of one artist's prototype sum."""
-        mechanism = self._plan.prototypes
-        return mechanism.noise_multiplier * mechanism.clip_norm if mechanism.noise_multiplier else 0.0
 
     def _take_update(
         self, state: PlatformState, total: dict[str, np.ndarray], count: int, noise_std: float
@@ -386,14 +383,6 @@ class FedStyle(Strategy):
             n: (state.encoder[n] + self._kept * total[n] / count).astype(np.float32) for n in self._trained
         }
         return self._realign(replace(state, encoder=state.encoder | moved))
-
-    def _update_noise(self) -> float:
-        """Deviation of the noise in each value of one artist's update."""
-        sgd = self._plan.sgd
-        if sgd.noise_multiplier == 0:
-            return 0.0
-        step = self._config.training.learning_rate / sgd.expected_batch_size
-        return step * sgd.noise_multiplier * sgd.clip_norm * math.sqrt(sgd.steps)
 
     def _report(self, before: PlatformState, replies: list[Reply], declined: list[str]) -> dict[str, Any]:
         moved = [self.state.encoder[name] - before.encoder[name] for name in self._trained]

@@ -209,13 +209,12 @@ def _update_part(config: Config, plan: Plan, trained: Mapping[str, tuple[int, ..
     if math.isinf(sgd.clip_norm):
         return Part("update", shapes, _PLAIN_UPDATE, 0.0)
     step = config.training.learning_rate / sgd.expected_batch_size
-    noise = step * sgd.noise_multiplier * sgd.clip_norm * math.sqrt(sgd.steps)
+    noise = sgd.update_deviation(config.training.learning_rate)
     signal = step * sgd.clip_norm * sgd.steps * _PORTFOLIOS * config.training.expected_pictures
     return Part("update", shapes, signal + _DEVIATIONS * noise, noise)
 
 
 def _prototype_part(config: Config, plan: Plan, row: int) -> Part:
-    mechanism = plan.prototypes
-    noise = mechanism.noise_multiplier * mechanism.clip_norm if mechanism.noise_multiplier else 0.0
+    noise = plan.prototypes.deviation
     signal = float(_PORTFOLIOS * config.training.expected_pictures)
     return Part("prototypes", (("sums", (row,)),), signal + _DEVIATIONS * noise, noise)

@@ -56,6 +56,19 @@ class DpSgd:
         if not self.expected_batch_size > 0:
             raise PrivacyError(f"expected batch size must be > 0, not {self.expected_batch_size}")
 
+    @property
+    def deviation(self) -> float:
+        """Deviation of the noise in each value of one step's clipped sum; 0 where there is none."""
+        return _deviation(self.clip_norm, self.noise_multiplier)
+
+    def update_deviation(self, learning_rate: float) -> float:
+        """Deviation of the noise in each value of what all steps change in the weights.
+
+        Args:
+            learning_rate: Of a step, which divides by the expected batch size.
+        """
+        return learning_rate / self.expected_batch_size * self.deviation * math.sqrt(self.steps)
+
     def sensitivity(self, adjacency: Adjacency) -> float:
         """C where a picture is added or removed, 2C where one is replaced."""
         return self.clip_norm * (2 if adjacency == "replace" else 1)
@@ -82,6 +95,11 @@ class GaussianSum:
     def __post_init__(self) -> None:
         SampledGaussian(self.noise_multiplier)
         _check_bound(self.clip_norm, self.noise_multiplier)
+
+    @property
+    def deviation(self) -> float:
+        """Deviation of the noise in each value of the sum; 0 where there is none."""
+        return _deviation(self.clip_norm, self.noise_multiplier)
 
     def sensitivity(self, adjacency: Adjacency) -> float:
         """Clip norm where a picture is added or removed, twice that where one is replaced."""
@@ -178,6 +196,11 @@ class ArtistSum:
     def resized(self, size: int, scale: int) -> ArtistSum:
         """The same for vectors of another length."""
         return replace(self, noise=replace(self.noise, size=size, scale=float(scale)))
+
+
+def _deviation(clip_norm: float, noise_multiplier: float) -> float:
+    # Without noise the clip norm may be infinite.
+    return noise_multiplier * clip_norm if noise_multiplier else 0.0
 
 
 def _check_bound(clip_norm: float, noise_multiplier: float) -> None:

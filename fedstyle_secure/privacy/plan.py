@@ -214,14 +214,10 @@ def _deviations(config: Config, plan: Plan) -> dict[str, float]:
     schedule, sgd = plan.schedule, plan.sgd
     if plan.shared is not None:
         return {"a sum": config.privacy.clip_norm * plan.shared.noise.noise_multiplier}
-    step = config.training.learning_rate * math.sqrt(sgd.steps) / sgd.expected_batch_size
     found = {
-        "an update (share.sgd)": (schedule.updates, step * sgd.noise_multiplier * sgd.clip_norm),
-        "a card (share.cards)": (schedule.cards, plan.card.noise_multiplier * plan.card.clip_norm),
-        "prototypes (share.prototypes)": (
-            schedule.prototypes,
-            plan.prototypes.noise_multiplier * plan.prototypes.clip_norm,
-        ),
+        "an update (share.sgd)": (schedule.updates, sgd.update_deviation(config.training.learning_rate)),
+        "a card (share.cards)": (schedule.cards, plan.card.deviation),
+        "prototypes (share.prototypes)": (schedule.prototypes, plan.prototypes.deviation),
         "a count (share.metrics)": (schedule.metrics, math.sqrt(2) / plan.metrics.parameter),
     }
     return {kind: deviation for kind, (rounds, deviation) in found.items() if rounds}

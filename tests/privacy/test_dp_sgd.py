@@ -106,6 +106,8 @@ def test_an_empty_poisson_batch_is_a_step_of_pure_noise_of_the_stated_deviation(
     noise = step_noise(inputs, targets, plan)
     # 147,456 samples: relative deviation 0.0018; 2 % alarms falsely below 1e-25.
     assert abs(noise.std() / (math.sqrt(3) * 2.0 * 0.5 / 4.0) - 1) < 0.02
+    assert plan.update_deviation(1.0) == pytest.approx(math.sqrt(3) * 2.0 * 0.5 / 4.0)
+    assert plan.update_deviation(0.1) == pytest.approx(plan.update_deviation(1.0) / 10)
 
 
 def test_the_divisor_is_the_public_one_and_not_the_drawn_batch():

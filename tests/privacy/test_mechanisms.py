@@ -44,6 +44,9 @@ def test_the_noise_has_the_stated_deviation():
     noise = mechanism.apply(np.zeros((3, 100_000)), rng.bytes)
     # The deviation of 1e5 samples has relative deviation 0.0022; 2 % alarms falsely below 1e-18.
     assert abs(noise.std() / 3.0 - 1) < 0.02
+    assert mechanism.deviation == 3.0
+    assert DpSgd(2.0, 1.5, 0.1, 5, 8.0).deviation == 3.0
+    assert GaussianSum(math.inf, 0.0).deviation == DpSgd(math.inf, 0.0, 1.0, 1, 8.0).deviation == 0.0
 
 
 def test_events_are_what_was_done():
