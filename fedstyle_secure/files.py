@@ -137,13 +137,19 @@ def private_folder(path: Path) -> Path:
     """Make a folder that only its owner can enter, or make one that is there so.
 
     Raises:
-        PrivacyError: It is there and others can write to it, so that nothing in it can be trusted.
+        PrivacyError: It is there, and a link, another user's, or open to writing by others, so that nothing
+            in it can be trusted.
     """
     for missing in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
         missing.chmod(0o700)
         sync_folder(missing.parent)
-    mode = stat.S_IMODE(path.stat().st_mode)
+    there = path.lstat()
+    if not stat.S_ISDIR(there.st_mode):
+        raise PrivacyError(f"{path}: must be a folder of its own, and no link to one")
+    if there.st_uid != os.geteuid():
+        raise PrivacyError(f"{path}: belongs to another user, who could exchange what lies in it")
+    mode = stat.S_IMODE(there.st_mode)
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PrivacyError(f"{path}: others can write to this folder; run chmod 700 on it")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -72,10 +72,17 @@ def known_studios(run: RunFolder, named: Path | None = None) -> Path:
 
 def has_studios(run: RunFolder, root: Path) -> bool:
     """Whether a folder holds the studios that a run began with, or ones that released something for it,
-    whatever the run itself says."""
+    whatever the run itself says. What lies inside a run's own folder is the run's own word, and no studios.
+    """
+    if _inside(run, root):
+        return False
     identity = _identity(root)
     own = identity is not None and identity == _noted(run).get("identity")
     return own or (identity is not None and has_released(root, run.identity))
+
+
+def _inside(run: RunFolder, root: Path) -> bool:
+    return root.resolve().is_relative_to(run.path.resolve())
 
 
 def studio_home(root: Path, gallery: GallerySection, artist: str) -> Path:
@@ -147,8 +154,12 @@ def claim(root: Path, run: RunFolder | None = None) -> None:
         run: The run that it is for, which goes on only with the studios that it began with.
 
     Raises:
-        RunError: It holds something else, or the run's studios lie elsewhere.
+        RunError: It holds something else, or the run's studios lie elsewhere, or it lies inside the run.
     """
+    if run is not None and _inside(run, root):
+        raise RunError(
+            f"{root}: lies inside the run's own folder, and ledgers outlive runs; change run.studios"
+        )
     began = _noted(run).get("identity") if run is not None else None
     identity = _identity(root)
     if began is not None and identity != began:

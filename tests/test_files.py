@@ -215,3 +215,15 @@ def test_only_one_file_of_the_package_replaces_locks_or_syncs():
         and (node.attr if isinstance(node, ast.Attribute) else node.name) in forbidden
     }
     assert found == {"files.py"}
+
+
+def test_a_folder_that_is_a_link_or_somebody_elses_is_refused(tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    target.mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to(target)
+    with pytest.raises(PrivacyError, match="no link to one"):
+        files.private_folder(tmp_path / "link")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755, "what the link points to is left as it is"
+    monkeypatch.setattr(os, "geteuid", lambda: target.stat().st_uid + 1)
+    with pytest.raises(PrivacyError, match="belongs to another user"):
+        files.private_folder(target)

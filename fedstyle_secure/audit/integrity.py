@@ -36,8 +36,9 @@ from fedstyle_secure.privacy.ledger import Entry, Ledger, entry_from_dict
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.secure_sum.journal import Journal
 from fedstyle_secure.secure_sum.manifest import Manifest
-from fedstyle_secure.studios import beside, has_studios, known_studios, studio_home, studios_root
+from fedstyle_secure.studios import beside, has_studios, known_studios, opener_home, studio_home, studios_root
 from fedstyle_secure.transcripts import Checked as Signed
 from fedstyle_secure.transcripts import Source
 from fedstyle_secure.transcripts import check as check_transcript
@@ -215,6 +216,12 @@ def _check_signed(
             raise AuditError(
                 f"{path}: by config.toml nothing is summed under encryption, so an opener signs nothing"
             )
+        root = _studios(run, config, studios)
+        if root is not None and _was_asked(opener_home(root), run):
+            raise AuditError(
+                f"{run.config_file}: says that nothing is summed under encryption, and the opener beside the "
+                "run was asked to sign for it"
+            )
         return None
     signed = check_transcript(run, opener, studios)
     if signed.problems:
@@ -227,6 +234,12 @@ def _check_signed(
                 f"{run.path / name}: was edited since the run ended: the opener signed another hash of it"
             )
     return signed
+
+
+def _was_asked(home: Path, run: RunFolder) -> bool:
+    """Whether an opener's own journal knows a run."""
+    records = Journal(home / "journal.jsonl").refresh()
+    return any(record.get("run") == run.identity for record in records)
 
 
 def _histories(

@@ -43,7 +43,7 @@ from fedstyle_secure.style.alone import one_at_a_time
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
 from fedstyle_secure.style.losses import PrototypeContrast
-from fedstyle_secure.style.prototypes import picture_rows
+from fedstyle_secure.style.prototypes import MOST_STYLES, PictureRows
 from fedstyle_secure.threads import one_thread
 
 _LONGEST = 1.001
@@ -164,6 +164,16 @@ class Studio:
         if not instruction.styles.by_label and len(instruction.styles.names) != self._config.styles.count:
             raise FederationError("the instruction has another number of styles than the settings say")
         request = hashlib.sha256(f"{self.artist}\n{instruction.digest()}".encode()).hexdigest()
+        for what, names, most in (
+            ("styles", instruction.styles.names, MOST_STYLES),
+            ("cards", instruction.card_artists, self._artists),
+        ):
+            # What a platform may choose is bounded by what everybody knows, or it could choose sizes at which
+            # an artist's machine fails beyond some number of pictures.
+            if len(names) > most or len(set(names)) < len(names):
+                raise FederationError(
+                    f"the instruction has {len(names)} {what}: valid are {most} at most, each once"
+                )
         for name, rows in (("prototypes", instruction.styles.prototypes), ("cards", instruction.cards)):
             if not (np.square(rows.astype(np.float64)).sum(axis=1) <= _LONGEST**2).all():
                 raise FederationError(f"instruction: tensor {name!r} must have rows of length at most 1")
@@ -190,7 +200,7 @@ class Studio:
         if vectors.shape != (len(self._pictures), instruction.styles.prototypes.shape[1]):
             raise FederationError("the instruction's prototypes are not as wide as what the encoder gives")
         assigned = instruction.styles.assign(vectors, self._labels)
-        rows = picture_rows(vectors, assigned, len(instruction.styles.names))
+        rows = PictureRows(vectors, assigned, len(instruction.styles.names))
         update = {}
         if instruction.round in self._plan.schedule.updates:
             update = self._train(encoder, inputs, assigned, instruction)
@@ -204,7 +214,7 @@ class Studio:
         encoder: StyleEncoder,
         inputs: torch.Tensor,
         vectors: np.ndarray,
-        rows: np.ndarray,
+        rows: PictureRows,
         update: dict[str, np.ndarray],
     ) -> list[Release]:
         """Unit artwork: each release has all of its noise."""
@@ -221,7 +231,7 @@ class Studio:
         return releases
 
     def _shared_sum(
-        self, instruction: Instruction, update: dict[str, np.ndarray], rows: np.ndarray
+        self, instruction: Instruction, update: dict[str, np.ndarray], rows: PictureRows
     ) -> list[Release]:
         """Unit artist: one vector for everything, with this artist's share of the sum's noise."""
         if instruction.round not in self._plan.schedule.sums:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedstyle_secure.privacy.mechanisms import Rows
 from fedstyle_secure.style.prototypes import ROW_NORM
 
 
@@ -40,7 +41,7 @@ class VectorLayout:
         """Values in all."""
         return self.update_size + self.row
 
-    def join(self, update: Mapping[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    def join(self, update: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
         """An artist's vector: its clipped update and the mean of its pictures' rows, scaled to their shares.
 
         Args:
@@ -56,7 +57,7 @@ class VectorLayout:
             flat = flat if np.isfinite(flat).all() else np.zeros_like(flat)
             parts.append(flat / max(self.clip_norm, float(np.linalg.norm(flat))) * self._weights[0])
         if self.row:
-            mean = rows.mean(axis=0) if len(rows) else np.zeros(self.row)
+            mean = sum(rows, start=np.zeros(self.row)) / max(1, rows.shape[0])
             parts.append(mean / ROW_NORM * self._weights[1])
         return np.concatenate(parts)
 

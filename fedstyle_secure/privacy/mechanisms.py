@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,6 +21,17 @@ from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DiscreteLaplace, DistributedNoise, Event, SampledGaussian
 from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.units import Adjacency, Unit
+
+
+class Rows(Protocol):
+    """One row a record: an array (n, d), or what makes its rows one at a time."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Rows (d,)."""
 
 
 class Mechanism(Protocol):
@@ -109,16 +121,16 @@ class GaussianSum:
         """One full-batch Gaussian, for the unit artwork."""
         return None if unit == "artist" else SampledGaussian(self.noise_multiplier)
 
-    def exact(self, rows: np.ndarray) -> np.ndarray:
+    def exact(self, rows: Rows) -> np.ndarray:
         """Sum of clipped rows without noise: float64 (d,) from (n, d). Rows with NaN or inf count as zero."""
         return self._sum(rows).released(0.0)
 
-    def apply(self, rows: np.ndarray, read: ByteSource = os.urandom) -> np.ndarray:
+    def apply(self, rows: Rows, read: ByteSource = os.urandom) -> np.ndarray:
         """The release: float64 (d,) from (n, d)."""
         return self._sum(rows).released(self.noise_multiplier, read)
 
-    def _sum(self, rows: np.ndarray) -> ClippedSum:
-        if rows.ndim != 2:
+    def _sum(self, rows: Rows) -> ClippedSum:
+        if len(rows.shape) != 2:
             raise PrivacyError(f"a sum takes one row a picture, shape (n, d), not {rows.shape}")
         total = ClippedSum(rows.shape[1], self.clip_norm)
         for row in rows:

@@ -116,7 +116,7 @@ class CnnEncoder(StyleEncoder):
         return prepared.numpy() if self._only_head else self.embed(prepared)
 
     def place(self, released: np.ndarray) -> Tensor:
-        vectors = torch.from_numpy(np.array(released, np.float32))
+        vectors = torch.tensor(released, dtype=torch.float32)
         with torch.no_grad():
             return F.normalize(self.head(vectors) if self._only_head else vectors, dim=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,10 @@ from fedstyle_secure.style.alone import one_at_a_time
 
 COUNT_SCALE = 0.5
 """Weight of the count beside the unit embedding in a picture's row; the row's L2 norm is sqrt(1.25)."""
+
+MOST_STYLES = 1000
+"""Labels that a public set may have. A platform could else choose so many that an artist's machine fails
+beyond some number of pictures, and read that number off the refusal."""
 
 ROW_NORM = float(np.sqrt(1 + COUNT_SCALE**2))
 
@@ -61,6 +66,11 @@ def styles_from_labels(embeddings: np.ndarray, labels: tuple[str, ...]) -> Style
     names = tuple(sorted(set(labels) - {""}))
     if not names:
         raise ConfigError('styles.source = "labels" needs style labels; use "vocabulary" for this gallery')
+    if len(names) > MOST_STYLES:
+        raise ConfigError(
+            f'styles.source = "labels": the public set has {len(names)} labels, more than {MOST_STYLES}; '
+            'use "vocabulary"'
+        )
     column = np.array(labels)
     means = np.stack([embeddings[column == name].mean(axis=0) for name in names])
     return Styles(names, unit(means), by_label=True)
@@ -80,26 +90,46 @@ def styles_from_vocabulary(embeddings: np.ndarray, count: int, seed: int) -> Sty
     return Styles(tuple(f"style-{i + 1:02d}" for i in range(count)), unit(centres), by_label=False)
 
 
-def picture_rows(vectors: np.ndarray, assigned: np.ndarray, styles: int) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class PictureRows:
     """Each picture's row of the prototype sum: its released vector and a scaled count, in its style's block.
 
     Every row has an L2 norm of at most ROW_NORM, and every artist's sum has the same layout and length,
-    whatever styles it has.
+    whatever styles it has. Rows are made one at a time, so that memory does not grow with the pictures.
 
-    Args:
+    Attributes:
         vectors: Length at most 1, shape (n, d).
         assigned: int64 (n,), style of each picture.
         styles: Number of styles k.
-
-    Returns:
-        float64, shape (n, k * (d + 1)).
     """
-    n, d = vectors.shape
-    rows = np.zeros((n, styles, d + 1))
-    picture = np.arange(n)
-    rows[picture, assigned, :d] = vectors
-    rows[picture, assigned, d] = COUNT_SCALE
-    return rows.reshape(n, styles * (d + 1))
+
+    vectors: np.ndarray
+    assigned: np.ndarray
+    styles: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, k * (d + 1))."""
+        n, d = self.vectors.shape
+        return n, self.styles * (d + 1)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """float64 rows (k * (d + 1),)."""
+        d = self.vectors.shape[1]
+        for vector, style in zip(self.vectors, self.assigned, strict=True):
+            row = np.zeros((self.styles, d + 1))
+            row[style, :d] = vector
+            row[style, d] = COUNT_SCALE
+            yield row.ravel()
+
+
+def picture_rows(vectors: np.ndarray, assigned: np.ndarray, styles: int) -> np.ndarray:
+    """All rows of `PictureRows` as one array, float64 (n, k * (d + 1))."""
+    rows = PictureRows(vectors, assigned, styles)
+    return np.array(list(rows)).reshape(rows.shape)
 
 
 def contributes(sums: np.ndarray, styles: int, noise_std: float) -> np.ndarray:

@@ -44,7 +44,7 @@ class TextureEncoder(StyleEncoder):
 
     def place(self, released: np.ndarray) -> Tensor:
         with torch.no_grad():
-            return self(torch.from_numpy(np.array(released, np.float32)))
+            return self(torch.tensor(released, dtype=torch.float32))
 
 
 def fit_texture(public: Sequence[Portfolio], practice: Sequence[Portfolio], dim: int) -> TextureEncoder:

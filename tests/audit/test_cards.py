@@ -38,7 +38,7 @@ def artwork(train_run):
 
 @pytest.fixture(scope="module")
 def artist(train_run):
-    return train_run(*SMALL, "privacy.unit=artist", "privacy.noise_multiplier=0.3")
+    return train_run(*SMALL, "privacy.unit=artist", "privacy.noise_multiplier=0.5")
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +188,8 @@ def test_where_the_unit_is_the_artist_one_share_has_no_limit(scene, artist):
     for missing in ("noise", "clip", "encryption", "masks", "min_cohort", "opener_checks"):
         assert scene(artist, without=(missing,)).costs() == [NO_GUARANTEE]
     assert cards.sum_membership(at, Item.OWN_SUMS).findings[0].bound is None
-    # The difference of two openings names the main style of everybody: a share is hardly any noise.
-    assert cards.taken_apart(at).findings[0].value == 1.0
+    # The difference of two openings names the main style of most: a share is hardly any noise.
+    assert cards.taken_apart(at).findings[0].value > 0.7
 
 
 @pytest.mark.parametrize("attack", [updates.batch_match, updates.rounds_alignment])

@@ -11,7 +11,7 @@ from fedstyle_secure.secure_sum.codes import Code
 
 
 def test_every_setting_but_places_is_in_the_digest():
-    config = Config()
+    config = Config().override(["gallery.source=folder"])
     other = {
         "run.folder": "x", "run.studios": "x", "gallery.path": "x", "cards.consent": "none",
         "privacy.target_epsilon": 1.0, "run.rounds": 3, "secure_sum.bits": 8, "privacy.unit": "artist",

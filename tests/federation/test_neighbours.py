@@ -19,9 +19,10 @@ from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.ledger import Ledger, costs
+from fedstyle_secure.privacy.mechanisms import GaussianSum
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.style import texture_encoder
-from fedstyle_secure.style.prototypes import ROW_NORM, Styles
+from fedstyle_secure.style.prototypes import ROW_NORM, PictureRows, Styles, picture_rows
 from fedstyle_secure.style.texture import Whitening, feature_groups
 from fedstyle_secure.style.texture_encoder import TextureEncoder
 
@@ -125,3 +126,39 @@ def test_anchors_longer_than_a_unit_vector_are_refused(name, tmp_path, past_the_
     cards, artists = (long, ("bo", "cy")) if name == "cards" else (first.cards, ())
     with pytest.raises(FederationError, match=f"tensor '{name}' must have rows of length at most 1"):
         studio.answer(Instruction(0, first.encoder, styles, artists, cards))
+
+
+@pytest.mark.parametrize("source", ["vocabulary", "labels"])
+@pytest.mark.parametrize(
+    ("styles", "artists", "named"),
+    [(2, 5, "5 cards: valid are 4"), (2, ("bo", "bo"), "2 cards"), (1001, 0, "1001 styles: valid are 1000")],
+)
+def test_what_a_platform_chooses_is_bounded_by_what_everybody_knows(
+    source, styles, artists, named, tmp_path, past_the_door
+):
+    """A number of labels at which the machine fails at n + 1 pictures and not at n told n, and cost nothing."""
+    if source == "vocabulary" and styles == 1001:
+        named = "another number of styles"
+    config = settings(1.0, 12).override([f"styles.source={source}"])
+    studio = Studio(tmp_path, "run", config, solve(config, ROW_NORM, 4), 4, portfolio(3))
+    names = artists if isinstance(artists, tuple) else tuple(f"a{i}" for i in range(artists))
+    found = Styles(
+        tuple(f"s{i}" for i in range(styles)), np.zeros((styles, 12), np.float32), source == "labels"
+    )
+    asked = Instruction(0, instruction(12).encoder, found, names, np.zeros((len(names), 12), np.float32))
+    with pytest.raises(FederationError, match=named):
+        studio.answer(asked)
+
+
+def test_rows_of_a_sum_are_made_one_at_a_time():
+    """Memory for one row, not for one a picture: n does not show in whether an artist's machine fails."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(40, 6)) / 10
+    rows = PictureRows(vectors, rng.integers(0, 5, 40), 5)
+    assert iter(rows) is not iter(rows)
+    assert np.array_equal(np.array(list(rows)), picture_rows(vectors, rows.assigned, 5))
+    mechanism = GaussianSum(ROW_NORM, 0.0)
+    assert np.array_equal(mechanism.exact(rows), mechanism.exact(picture_rows(vectors, rows.assigned, 5)))
+    # All at once these would take 280 GB.
+    many = PictureRows(np.broadcast_to(vectors[:1], (10**9, 6)), np.broadcast_to(np.int64(3), 10**9), 5)
+    assert np.array_equal(next(iter(many))[21:27], vectors[0])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fedstyle_secure.audit.agreement import layouts_of, plan_of, require_terms
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.cli import main
-from fedstyle_secure.errors import AuditError, ConfigError
+from fedstyle_secure.errors import AuditError, ConfigError, RunError
 from fedstyle_secure.federation.probe import Cost
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.ledger import entry_from_dict
@@ -26,6 +26,7 @@ from fedstyle_secure.report.policy import check, checks
 from fedstyle_secure.runs import RunFolder, file_sha256
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.transcript import read
+from fedstyle_secure.studios import claim, has_studios
 from fedstyle_secure.style.prototypes import ROW_NORM
 
 POLICY = "[epsilon]\nartwork = 0.5\nlifetime_artwork = 0.5\n"
@@ -407,3 +408,47 @@ def test_a_target_that_the_plan_does_not_meet_is_refused(trained_in_clear, tmp_p
     for scale in (0, -1.0, float("nan"), float("inf"), "2", True, None):
         with pytest.raises(AuditError, match="noise_scale"):
             plan_of(clear, exact, manifest | {"noise_scale": scale})
+
+
+def test_encryption_that_is_switched_off_on_paper_is_refused_by_the_openers_own_journal(
+    fedstyle, bare, hashed, tmp_path
+):
+    """The transcript taken away and `secure_sum.enabled = false`: before, all three commands passed."""
+    bare.config_file.write_text(bare.config().override(["secure_sum.enabled=false"]).to_toml())
+    bare.transcript_file.unlink()
+    lines = [line | {"artist_top1": 1.0, "sum": None} for line in bare.metrics()]
+    bare.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary = bare.summary()
+    summary["utility"]["artist_top1"] = 1.0
+    summary["secure_sum"] |= {"enabled": False, "openings": 0, "smallest_cohort": None, "opener": None}
+    bare.summary_file.write_text(json.dumps(summary, indent=2) + "\n")
+    hashed(bare)
+    sums = bare.sums_file.read_text().splitlines(keepends=True)
+    bare.sums_file.write_text("".join(line for line in sums if "transcript" not in line))
+    (tmp_path / "policy.toml").write_text(POLICY)
+    for arguments in (
+        ["verify"],
+        ["check", "--policy", tmp_path / "policy.toml"],
+        ["report", "--format", "json"],
+    ):
+        code, said = fedstyle(arguments[0], bare.path, *arguments[1:])
+        assert code == 8, said
+        assert "the opener beside the run was asked to sign for it" in said
+
+
+def test_studios_inside_a_run_are_the_runs_own_word(bare):
+    """Whoever makes a folder can put studios and an opener of their own into it: before, these counted."""
+    shutil.move(bare.path.parent / "studios", bare.path / ".studios")
+    manifest = json.loads(bare.manifest_file.read_text())
+    assert manifest["studios"]["place"] == "../studios"
+    found = check_finished(bare)
+    assert (len(found.own), found.opener_by) == (0, "run")
+    assert not has_studios(bare, bare.path / ".studios")
+    shutil.move(bare.path / ".studios", bare.path.parent / "studios")
+    found = check_finished(bare)
+    assert (len(found.own), found.opener_by) == (found.artists, "studios")
+
+
+def test_a_run_does_not_begin_with_studios_inside_it(tmp_path):
+    with pytest.raises(RunError, match="lies inside the run's own folder"):
+        claim(tmp_path / "run" / "studios", RunFolder(tmp_path / "run"))

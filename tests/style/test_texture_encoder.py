@@ -74,7 +74,7 @@ def test_weights_from_a_peer_are_checked(encoder):
         (good | {"projection": np.zeros((24, 7), np.float32)}, "'projection' is missing or not of shape"),
         (good | {"limit": np.zeros(3, np.float32)}, "'limit' is missing or not of shape"),
         (good | {"projection": np.zeros((25, 7), np.float32)}, "not 1 to 24 rows"),
-        (good | {"scale": np.full_like(good["scale"], np.inf)}, "'scale' is not finite"),
+        (good | {"scale": np.full_like(good["scale"], np.inf)}, "other values than scale: above 0"),
     ]:
         with pytest.raises(FederationError, match=text):
             encoder_from_arrays(STYLE, bad)
