@@ -136,7 +136,7 @@ def test_anchors_longer_than_a_unit_vector_are_refused(name, tmp_path, past_the_
 def test_what_a_platform_chooses_is_bounded_by_what_everybody_knows(
     source, styles, artists, named, tmp_path, past_the_door
 ):
-    """A number of labels at which the machine fails at n + 1 pictures and not at n told n, and cost nothing."""
+    """A number of labels at which the machine fails at n + 1 pictures and not at n told n, at no cost."""
     if source == "vocabulary" and styles == 1001:
         named = "another number of styles"
     config = settings(1.0, 12).override([f"styles.source={source}"])
