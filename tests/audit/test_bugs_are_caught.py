@@ -44,7 +44,13 @@ def test_the_bug_is_caught(audit: ModuleType, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["noise off", "canaries in every batch", "contrast within the batch", "prototypes released twice"]
+    "name",
+    [
+        "noise off",
+        "canaries in every batch",
+        pytest.param("contrast within the batch", marks=pytest.mark.slow),
+        "prototypes released twice",
+    ],
 )
 def test_the_same_code_without_a_bug_is_not(audit: ModuleType, name: str) -> None:
     """Four auditors at 1e-3 each, in every setting that a bug is tried in; the seed is fixed."""

@@ -78,6 +78,7 @@ def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy):
     assert exact <= outcome.findings[0].bound <= exact + 2e-3
 
 
+@pytest.mark.slow
 def test_where_the_unit_is_the_artist_the_limit_is_still_an_artworks(scene_of, train_run):
     """An artwork that comes or goes changes a portfolio: two hops of the sum, where an artist is one."""
     run = train_run(*SMALL, "privacy.unit=artist", "privacy.noise_multiplier=4")

@@ -185,6 +185,7 @@ def test_an_audit_that_overlooks_the_views_is_not_run(plain):
             attack(scene)
 
 
+@pytest.mark.slow
 def test_the_views_make_the_attack_stronger_than_the_pictures_alone(plain, monkeypatch):
     with_views = updates.rounds_alignment(plain).findings[0].value
     monkeypatch.setattr(Scene, "views", lambda self, works: works.prepared[:, None])
