@@ -39,6 +39,10 @@ def audit(
         Path | None, typer.Argument(help="TOML file; configs/audit_*.toml are some.", show_default="preset")
     ] = None,
     preset: Annotated[str, typer.Option(help="quick, standard or deep, where no file is given.")] = "quick",
+    gallery: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the artists' pictures.", show_default="where the run says"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Audit again where an audit is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,7 +51,7 @@ def audit(
     from fedstyle_secure.runs import RunFolder
 
     settings = AuditSettings.load(config) if config else AuditSettings.from_preset(preset)
-    found = run_audit(RunFolder(run), settings, force=force, quiet=as_json)
+    found = run_audit(RunFolder(run, gallery and gallery.resolve()), settings, force=force, quiet=as_json)
     if as_json:
         print_json([finding.to_dict() for finding in found.findings])
     else:

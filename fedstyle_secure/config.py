@@ -342,6 +342,10 @@ class Config(_Section):
             for key, value in values.items()
         }
 
+    def at(self, gallery_path: str) -> Self:
+        """The same with pictures that lie elsewhere."""
+        return self.from_flat(self.to_flat() | {"gallery.path": gallery_path})
+
     def digest(self) -> str:
         """SHA-256 of every setting but `PLACES`, 64 hexadecimal digits: what artists and opener agree on."""
         settled = {key: value for key, value in self.to_flat().items() if key not in PLACES}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -57,9 +58,15 @@ _EVIDENCE = (
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run. Creating the object touches nothing."""
+    """Paths of a run. Creating the object touches nothing.
+
+    Attributes:
+        path: The run's folder.
+        gallery: The folder of its pictures, for a run that was moved without them; None: where the run says.
+    """
 
     path: Path
+    gallery: Path | None = None
 
     @property
     def config_file(self) -> Path:
@@ -165,14 +172,34 @@ class RunFolder:
             raise RunError(f"{self.path}: no run here; `fedstyle runs` lists them") from None
 
     def config(self) -> Config:
-        """The settings that the run was started with.
+        """The settings that the run was started with, with the place where its pictures lie now.
 
         Raises:
-            RunError: There is no run here.
+            RunError: There is no run here, or a folder of pictures is named for a run that has none.
         """
+        config = self._kept_config()
+        if self.gallery is not None and config.gallery.source != "folder":
+            raise RunError(
+                f"{self.path}: its pictures come from {config.gallery.source!r}, not from a folder"
+            )
+        if not config.gallery.path:
+            return config
+        place = self.path.resolve() / (self.gallery or config.gallery.path)
+        return config.at(gallery_path=str(place.resolve()))
+
+    def _kept_config(self) -> Config:
         if not self.begun:
             raise RunError(f"{self.path}: no run here; `fedstyle runs` lists them")
         return Config.load(self.config_file)
+
+    def _to_keep(self, config: Config) -> Config:
+        """The settings as they are kept: without where the run lies, as a folder may be copied and moved,
+        without where the studios lie, which the manifest says, and with where the pictures lie as seen from
+        the run."""
+        kept = Config.from_flat(config.to_flat() | {"run.folder": "", "run.studios": ""})
+        if not kept.gallery.path:
+            return kept
+        return kept.at(gallery_path=Path(os.path.relpath(kept.gallery.path, self.path.resolve())).as_posix())
 
     def summary(self) -> dict[str, Any]:
         """The finished run's summary.
@@ -250,12 +277,12 @@ class RunFolder:
             raise RunError(f"{self.path}: is there already and holds no run; name a new or empty folder")
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / _MARK, secrets.token_hex(16))
-        write_text(self.config_file, _unplaced(config).to_toml())
+        write_text(self.config_file, self._to_keep(config).to_toml())
 
     def require(self, config: Config) -> None:
         """Check that this run has these settings, wherever it and its studios lie by now. Raises RunError
         naming the first that differs."""
-        old, new = self.config().to_flat(), _unplaced(config).to_flat()
+        old, new = self._kept_config().to_flat(), self._to_keep(config).to_flat()
         changed = [key for key in new if old[key] != new[key]]
         if changed:
             key = changed[0]
@@ -310,12 +337,6 @@ class RunFolder:
         kept = [line for line in self.metrics() if line["round"] < rounds]
         if self.metrics_file.exists():
             write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
-
-
-def _unplaced(config: Config) -> Config:
-    """The settings as they are kept: without where the run lies, as a folder may be copied and moved, and
-    without where the studios lie: the manifest says that, seen from the run."""
-    return Config.from_flat(config.to_flat() | {"run.folder": "", "run.studios": ""})
 
 
 def _read_json(path: Path) -> dict[str, Any]:

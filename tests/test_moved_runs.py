@@ -7,13 +7,17 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 import fedstyle_secure
 from fedstyle_secure.accounts import accounts, withdraw
 from fedstyle_secure.audit.integrity import check_finished
+from fedstyle_secure.audit.scene import Scene
+from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import AuditError, RunError
+from fedstyle_secure.errors import AuditError, GalleryError, RunError
 from fedstyle_secure.federation import apps
+from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import claim, studio_home
@@ -112,6 +116,32 @@ def test_studios_elsewhere_are_found_from_the_run_wherever_both_go(tiny, tmp_pat
     assert len(check_finished(moved).own) == 4
     withdraw(moved, ARTIST)
     assert not (tmp_path / "a").exists()
+
+
+def test_pictures_are_found_from_the_run_or_named_by_hand(tiny, tmp_path):
+    pictures = tmp_path / "a" / "pictures"
+    painted = open_gallery(tiny.gallery)
+    for artist in (*painted.artists, *painted.public_artists):
+        (pictures / artist).mkdir(parents=True)
+        for number, picture in enumerate(painted.portfolio(artist).pictures):
+            Image.fromarray(picture).save(pictures / artist / f"{number}.png")
+    values = tiny.to_flat() | {
+        "gallery.source": "folder", "gallery.path": str(pictures),
+        "gallery.public": json.dumps(list(painted.public_artists)),
+        "training.local_steps": 0, "prototypes.releases": 0,
+    }  # fmt: skip
+    usual = Config().to_flat()
+    values |= {key: usual[key] for key in ("gallery.artists", "gallery.public_artists", "gallery.pictures")}
+    fedstyle_secure.train(Config.from_flat(values), tmp_path / "a" / "runs" / "one")
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = RunFolder(tmp_path / "b" / "runs" / "one")
+    assert Scene(moved, AuditSettings()).config.gallery.path == str(tmp_path / "b" / "pictures")
+    (tmp_path / "b" / "pictures").rename(tmp_path / "c")
+    with pytest.raises(GalleryError, match=str(tmp_path / "b" / "pictures")):
+        Scene(moved, AuditSettings())
+    assert len(Scene(RunFolder(moved.path, tmp_path / "c"), AuditSettings()).artists) == 4
+    with pytest.raises(AuditError, match=r"name them with --gallery"):
+        Scene(RunFolder(moved.path, tmp_path / "c" / painted.artists[0]), AuditSettings())
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import file_sha256, write_text
 from fedstyle_secure.processes import leave_with_parent
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.threads import one_thread
+from fedstyle_secure.threads import one_thread, one_thread_for_good
 from fedstyle_secure.version import __version__
 
 _PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-accounting")
@@ -231,10 +231,10 @@ def _done(
             for job in jobs:
                 yield job, _attack(scene, job.attack, job.item)
         return
-    path, text = str(run.path), settings.model_dump_json()
+    text = settings.model_dump_json()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
-        waiting = {pool.submit(_run_job, path, text, job.attack, job.item.value): job for job in jobs}
+        waiting = {pool.submit(_run_job, run, text, job.attack, job.item.value): job for job in jobs}
         for future in as_completed(waiting):
             job = waiting[future]
             try:
@@ -247,21 +247,19 @@ def _done(
 
 
 def _begin_worker() -> None:
-    import torch
-
     leave_with_parent()
-    torch.set_num_threads(1)
+    one_thread_for_good()
 
 
 @lru_cache(maxsize=1)
-def _scene(path: str, settings: str) -> Scene:
+def _scene(run: RunFolder, settings: str) -> Scene:
     """One scene a process: preparing pictures takes longer than most attacks."""
-    return Scene(RunFolder(Path(path)), AuditSettings.model_validate_json(settings))
+    return Scene(run, AuditSettings.model_validate_json(settings))
 
 
-def _run_job(path: str, settings: str, attack: str, item: str) -> list[dict[str, Any]]:
+def _run_job(run: RunFolder, settings: str, attack: str, item: str) -> list[dict[str, Any]]:
     """In a process of its own."""
-    return _attack(_scene(path, settings), attack, Item(item))
+    return _attack(_scene(run, settings), attack, Item(item))
 
 
 def _attack(scene: Scene, attack: str, item: Item) -> list[dict[str, Any]]:

@@ -119,7 +119,8 @@ class Scene:
             where = self.config.gallery.path or self.config.gallery.dataset or self.config.gallery.source
             raise AuditError(
                 f"gallery {where!r} has the digest {found}, and {self.run.path} was made of one with the "
-                f"digest {began}: its pictures, names, labels or split have changed since"
+                f"digest {began}: its pictures, names, labels or split have changed since, or they lie "
+                "elsewhere: name them with --gallery"
             )
 
     @property

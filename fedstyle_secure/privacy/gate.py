@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fedstyle_secure.errors import PrivacyError, WithdrawnError
-from fedstyle_secure.files import PRIVATE, arrays_digest, locked, private_folder, write_arrays
+from fedstyle_secure.files import PRIVATE, arrays_digest, locked, private_folder, write_arrays, write_text
 from fedstyle_secure.privacy.budget import Budget
 from fedstyle_secure.privacy.ledger import Entry, Ledger, Withdrawal
 from fedstyle_secure.privacy.mechanisms import Mechanism
@@ -76,9 +76,10 @@ class Gate:
     def send(self, request: str, number: int, make: Callable[[], Sequence[Release]]) -> Sealed:
         """Return the releases that answer `request`, all of them in the ledger.
 
-        A round is answered once. Asked again with the same request, it gets the same bytes while they are
-        kept; any other request for it is refused. So nobody draws more releases out of an artist than its
-        plan has rounds for, whatever is asked in whatever order.
+        A round is answered once, to the first request for it. Asked again with the same request, it gets the
+        same bytes while they are kept; any other request for it is refused, also where the first one failed:
+        a failure may tell something, too. So nobody draws more out of an artist than its plan has rounds for,
+        whatever is asked in whatever order.
 
         Args:
             request: Digest of everything the answer depends on.
@@ -88,8 +89,8 @@ class Gate:
         Raises:
             WithdrawnError: The artist has withdrawn.
             BudgetError: The releases would cost more than what is left.
-            PrivacyError: The ledger is damaged, the round was answered before and its bytes are gone or
-                the request is another one, a kind occurs twice, or a value is not finite.
+            PrivacyError: The ledger is damaged, the round was answered before and its bytes are gone, the
+                round's first request was another one, a kind occurs twice, or a value is not finite.
         """
         private_folder(self._home)
         private_folder(self._outbox)
@@ -100,6 +101,7 @@ class Gate:
             answered = [e for e in ledger.entries if (e.run, e.round) == (self._run, number)]
             if answered:
                 return Sealed(_GATE_KEY, _again(answered, request, path))
+            self._pin(request, number)
             releases = make()
             arrays = _checked(releases)
             if releases:
@@ -112,6 +114,15 @@ class Gate:
     def require_consent(self) -> None:
         """Raise WithdrawnError if the artist has withdrawn, PrivacyError if its ledger is damaged."""
         _require_consent(Ledger(self._home / "ledger.jsonl"))
+
+    def _pin(self, request: str, number: int) -> None:
+        """Write down that the round belongs to this request, before anything is computed for it."""
+        path = self._home / "asked" / f"{self._run}.json"
+        asked = json.loads(path.read_text(encoding="ascii")) if path.exists() else {}
+        if asked.setdefault(str(number), request) != request:
+            raise PrivacyError(f"round {number} was asked for before, by another request")
+        private_folder(path.parent)
+        write_text(path, json.dumps(asked), mode=PRIVATE)
 
     def _entry(
         self, release: Release, request: str, number: int, arrays: Mapping[str, Mapping[str, np.ndarray]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from fedstyle_secure.config import Scalar
 from fedstyle_secure.files import locked, write_text
 from fedstyle_secure.processes import leave, leave_with_parent
 from fedstyle_secure.sweep.work import ERROR, Work, run_cell
+from fedstyle_secure.threads import one_thread_for_good
 
 _PATIENCE = 10.0
 """Seconds that a worker has for ending its own processes."""
@@ -81,8 +81,6 @@ def _end(processes: Sequence[SpawnProcess]) -> None:
 
 def _work(home: str, settings: dict[str, Scalar], audit: str) -> None:
     """A process' whole life."""
-    # Read when numerical libraries load, which is later.
-    os.environ["OMP_NUM_THREADS"] = "1"
     # Who interrupts a sweep at the keyboard interrupts the process that started this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: leave(143))
@@ -97,9 +95,7 @@ def _work(home: str, settings: dict[str, Scalar], audit: str) -> None:
 
 
 def _run(home: Path, settings: dict[str, Scalar], audit: str) -> None:
-    import torch
-
-    torch.set_num_threads(1)
+    one_thread_for_good()
     run_cell(home, settings, audit)
 
 

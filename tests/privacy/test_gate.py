@@ -57,6 +57,18 @@ def test_a_round_is_answered_to_one_request_only(tmp_path):
     assert len(spent(tmp_path)) == 1
 
 
+def test_a_failure_uses_up_the_round_for_every_other_request(tmp_path):
+    def fails():
+        raise MemoryError("at this many pictures")
+
+    with pytest.raises(MemoryError):
+        gate_of(tmp_path).send("r1", 1, fails)
+    with pytest.raises(PrivacyError, match="round 1 was asked for before, by another request"):
+        gate_of(tmp_path).send("other", 1, lambda: [release()])
+    gate_of(tmp_path).send("r1", 1, lambda: [release()])
+    assert [entry.request for entry in spent(tmp_path)] == ["r1"]
+
+
 def test_no_order_of_requests_draws_more_than_one_release_a_round(tmp_path):
     gate = gate_of(tmp_path)
     for turn in range(6):
