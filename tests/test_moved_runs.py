@@ -128,7 +128,7 @@ def test_pictures_are_found_from_the_run_or_named_by_hand(tiny, tmp_path):
     values = tiny.to_flat() | {
         "gallery.source": "folder", "gallery.path": str(pictures),
         "gallery.public": json.dumps(list(painted.public_artists)),
-        "training.local_steps": 0, "prototypes.releases": 0,
+        "run.rounds": 1,
     }  # fmt: skip
     usual = Config().to_flat()
     values |= {key: usual[key] for key in ("gallery.artists", "gallery.public_artists", "gallery.pictures")}
@@ -140,8 +140,9 @@ def test_pictures_are_found_from_the_run_or_named_by_hand(tiny, tmp_path):
     with pytest.raises(GalleryError, match=str(tmp_path / "b" / "pictures")):
         Scene(moved, AuditSettings())
     assert len(Scene(RunFolder(moved.path, tmp_path / "c"), AuditSettings()).artists) == 4
+    (tmp_path / "c" / painted.artists[0] / "0.png").unlink()
     with pytest.raises(AuditError, match=r"name them with --gallery"):
-        Scene(RunFolder(moved.path, tmp_path / "c" / painted.artists[0]), AuditSettings())
+        Scene(RunFolder(moved.path, tmp_path / "c"), AuditSettings())
 
 
 @pytest.fixture

@@ -177,7 +177,11 @@ class Studio:
         for name, rows in (("prototypes", instruction.styles.prototypes), ("cards", instruction.cards)):
             if not (np.square(rows.astype(np.float64)).sum(axis=1) <= _LONGEST**2).all():
                 raise FederationError(f"instruction: tensor {name!r} must have rows of length at most 1")
-        return self._gate.send(request, instruction.round, lambda: self._releases(instruction))
+        encoder = encoder_from_arrays(self._config.style, instruction.encoder)
+        self._require_fixed(encoder.fixed_digest())
+        if instruction.styles.prototypes.shape[1] != encoder.width:
+            raise FederationError("the instruction's prototypes are not as wide as what the encoder gives")
+        return self._gate.send(request, instruction.round, lambda: self._releases(instruction, encoder))
 
     def _require_fixed(self, digest: str) -> None:
         """What never trains stays as it was in the first instruction of a run that this artist answered.
@@ -192,13 +196,9 @@ class Studio:
         if kept.read_text(encoding="ascii") != digest:
             raise FederationError("the encoder's fixed part is not the one that the run began with")
 
-    def _releases(self, instruction: Instruction) -> list[Release]:
-        encoder = encoder_from_arrays(self._config.style, instruction.encoder)
-        self._require_fixed(encoder.fixed_digest())
+    def _releases(self, instruction: Instruction, encoder: StyleEncoder) -> list[Release]:
         inputs = self._inputs(encoder)
         vectors = encoder.released(inputs[:, 0])
-        if vectors.shape != (len(self._pictures), instruction.styles.prototypes.shape[1]):
-            raise FederationError("the instruction's prototypes are not as wide as what the encoder gives")
         assigned = instruction.styles.assign(vectors, self._labels)
         rows = PictureRows(vectors, assigned, len(instruction.styles.names))
         update = {}
@@ -348,7 +348,7 @@ class CanaryStudio(Studio):
         self._index = index
         self._inside = inside
 
-    def _releases(self, instruction: Instruction) -> list[Release]:
+    def _releases(self, instruction: Instruction, encoder: StyleEncoder) -> list[Release]:
         if instruction.round not in self._plan.schedule.sums:
             return []
         size = self._layouts(instruction).vector(instruction.round).size

@@ -94,6 +94,10 @@ class CnnEncoder(StyleEncoder):
                 if isinstance(layer, nn.GroupNorm):
                     layer.requires_grad_(True)
 
+    @property
+    def width(self) -> int:
+        return self.head.in_features
+
     def features(self, images: Tensor) -> Tensor:
         """float32 (n, 3, s, s) in [-1, 1] to unit vectors (n, d), before the head."""
         return F.normalize(self.projection(self.trunk(images)), dim=1)

@@ -25,6 +25,11 @@ class StyleEncoder(nn.Module):
     `embed` take each picture by itself (`one_at_a_time`); `forward` alone takes batches.
     """
 
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Dimensions r of what cards and prototypes are sums of."""
+
     @abstractmethod
     def prepare(self, pictures: np.ndarray) -> Tensor:
         """uint8 (n, s, s, 3) to float32 (n, ...), fixed."""

@@ -31,6 +31,10 @@ class TextureEncoder(StyleEncoder):
         self.head = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.head.weight)
 
+    @property
+    def width(self) -> int:
+        return self.head.in_features
+
     def prepare(self, pictures: np.ndarray) -> Tensor:
         """Unit vectors of whitened features."""
         whitening = Whitening(**{name: self.get_buffer(name).numpy() for name in _PARTS})

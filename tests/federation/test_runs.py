@@ -29,6 +29,7 @@ from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import claim, studio_home, studios_root
 from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder
 from fedstyle_secure.style.prototypes import ROW_NORM, Styles
+from fedstyle_secure.threads import one_thread
 
 PUBLIC_NAMES = ("public-impasto-1", "public-woodcut-1", "public-pixel-art-1")
 NO_NOISE = ["privacy.noise_multiplier=0"]
@@ -423,7 +424,8 @@ def test_other_weights_may_train_privately(tiny, tmp_path, train):
     assert "trunk.stem_norm.weight" in trained
     assert ("trunk.stem.weight" in trained) == (train == "all")
     public = [fedstyle_secure.open_gallery(config.gallery).portfolio(a) for a in PUBLIC_NAMES]
-    before = _learn_public(config, public).encoder
+    with one_thread():
+        before = _learn_public(config, public).encoder
     moved = {name for name, array in weights(run).items() if not np.array_equal(array, before[name])}
     assert moved == trained
 
