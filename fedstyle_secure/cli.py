@@ -299,7 +299,7 @@ def verify(
 
 
 def _verify_page(path: Path, as_json: bool) -> None:
-    from fedstyle_secure.report.selfhash import verify_page
+    from fedstyle_secure.report.page.selfhash import verify_page
 
     digest = verify_page(path)
     if as_json:

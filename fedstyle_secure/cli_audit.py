@@ -98,8 +98,8 @@ def check(
     """Hold a run and its audit against a policy; exit code 9 where it is not met."""
     import json
 
-    from fedstyle_secure.report.gates import to_junit, to_sarif
-    from fedstyle_secure.report.policy import checks
+    from fedstyle_secure.policy.checks import checks
+    from fedstyle_secure.policy.formats import to_junit, to_sarif
 
     done = checks(run, policy, opener, studios)
     if junit is not None:

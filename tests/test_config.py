@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
-from fedstyle_secure.report.policy import Policy, _load
+from fedstyle_secure.policy.checks import Policy, _load
 from fedstyle_secure.sweep.grid import Grid
 
 REPO = Path(__file__).parents[1]

@@ -22,6 +22,7 @@ FLOORS = (
     {"training"},
     {"sweep"},
     {"report"},
+    {"policy"},
     {"cli_audit"},
     {"cli"},
 )

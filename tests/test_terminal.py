@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstyle_secure.report.policy import Check
+from fedstyle_secure.policy.checks import Check
 from fedstyle_secure.terminal import say, table
 
 HOSTILE = (

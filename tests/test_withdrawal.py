@@ -12,14 +12,14 @@ import fedstyle_secure
 from fedstyle_secure.accounts import accounts, withdraw, write_csv
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.errors import RunError
+from fedstyle_secure.policy.checks import check
 from fedstyle_secure.privacy.ledger import Ledger
-from fedstyle_secure.report.checklist import entries
-from fedstyle_secure.report.cost_tables import spending
-from fedstyle_secure.report.facts import read_facts
-from fedstyle_secure.report.findings_tables import panels
 from fedstyle_secure.report.formats import report
-from fedstyle_secure.report.pieces import Bullets, Figure, plain
-from fedstyle_secure.report.policy import check
+from fedstyle_secure.report.page.pieces import Bullets, Figure, plain
+from fedstyle_secure.report.run.checklist import entries
+from fedstyle_secure.report.run.costs import spending
+from fedstyle_secure.report.run.facts import read_facts
+from fedstyle_secure.report.run.findings import panels
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import claim, studio_home
 from fedstyle_secure.training import Run

@@ -11,16 +11,17 @@ from typing import Literal as Choice
 
 from fedstyle_secure.audit.findings import Finding
 from fedstyle_secure.errors import ConfigError, RunError
-from fedstyle_secure.report import answers, checklist, sweep_formats, trust
-from fedstyle_secure.report.document import document
-from fedstyle_secure.report.dpia import dpia, to_json, to_markdown
-from fedstyle_secure.report.facts import Facts, read_facts
-from fedstyle_secure.report.html import to_html
-from fedstyle_secure.report.output import csv_text, json_text, write
-from fedstyle_secure.report.pdf import to_data, to_pdf
-from fedstyle_secure.report.pieces import Blank, Document, Para, plain
-from fedstyle_secure.report.sweep_document import sweep_document
-from fedstyle_secure.report.sweep_facts import read_sweep
+from fedstyle_secure.report.page.html import to_html
+from fedstyle_secure.report.page.output import csv_text, json_text, write
+from fedstyle_secure.report.page.pdf import to_data, to_pdf
+from fedstyle_secure.report.page.pieces import Blank, Document, Para, plain
+from fedstyle_secure.report.run import answers, checklist, trust
+from fedstyle_secure.report.run.document import document
+from fedstyle_secure.report.run.dpia import dpia, to_json, to_markdown
+from fedstyle_secure.report.run.facts import Facts, read_facts
+from fedstyle_secure.report.sweep import formats as sweep_formats
+from fedstyle_secure.report.sweep.document import sweep_document
+from fedstyle_secure.report.sweep.facts import read_sweep
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sweep.runner import is_sweep
 

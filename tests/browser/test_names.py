@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fedstyle_secure.report.html import to_html
-from fedstyle_secure.report.pieces import Document, Figure, Para, Ref, Section, Table
+from fedstyle_secure.report.page.html import to_html
+from fedstyle_secure.report.page.pieces import Document, Figure, Para, Ref, Section, Table
 
 pytestmark = pytest.mark.browser
 

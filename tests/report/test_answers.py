@@ -2,11 +2,11 @@
 
 import pytest
 
-from fedstyle_secure.report.answers import QUESTIONS, answer, five_lines
-from fedstyle_secure.report.checklist import QUESTIONS as CHECKLIST
-from fedstyle_secure.report.checklist import entries
-from fedstyle_secure.report.facts import read_facts
-from fedstyle_secure.report.pieces import Blank, Para, plain
+from fedstyle_secure.report.page.pieces import Blank, Para, plain
+from fedstyle_secure.report.run.answers import QUESTIONS, answer, five_lines
+from fedstyle_secure.report.run.checklist import QUESTIONS as CHECKLIST
+from fedstyle_secure.report.run.checklist import entries
+from fedstyle_secure.report.run.facts import read_facts
 
 
 def told(run, audited, change):

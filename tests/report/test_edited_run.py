@@ -17,12 +17,12 @@ from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.cli import main
 from fedstyle_secure.errors import AuditError, ConfigError, RunError
 from fedstyle_secure.federation.probe import Cost
+from fedstyle_secure.policy.checks import check, checks
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.ledger import entry_from_dict
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.report.formats import report
-from fedstyle_secure.report.policy import check, checks
 from fedstyle_secure.runs import RunFolder, file_sha256
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.transcript import read

@@ -7,11 +7,11 @@ import pytest
 
 import fedstyle_secure
 from fedstyle_secure.config import Config
-from fedstyle_secure.report.answers import five_lines
-from fedstyle_secure.report.facts import read_facts
+from fedstyle_secure.policy.checks import check
 from fedstyle_secure.report.formats import report
-from fedstyle_secure.report.pieces import plain
-from fedstyle_secure.report.policy import check
+from fedstyle_secure.report.page.pieces import plain
+from fedstyle_secure.report.run.answers import five_lines
+from fedstyle_secure.report.run.facts import read_facts
 
 _SPEC = importlib.util.spec_from_file_location("page_checks", Path(__file__).with_name("test_html.py"))
 assert _SPEC is not None

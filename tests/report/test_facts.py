@@ -12,7 +12,7 @@ from fedstyle_secure.audit.integrity import RUN_FILES
 from fedstyle_secure.audit.runner import audit
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import file_sha256
-from fedstyle_secure.report.facts import read_facts
+from fedstyle_secure.report.run.facts import read_facts
 from fedstyle_secure.runs import RunFolder
 
 

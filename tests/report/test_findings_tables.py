@@ -3,10 +3,10 @@
 from collections import Counter
 
 from fedstyle_secure.audit.findings import not_run
-from fedstyle_secure.report.facts import read_facts
-from fedstyle_secure.report.findings_tables import alarms, every_row, matrix, per_artist, scale
-from fedstyle_secure.report.pieces import Badge, Figure, Para, Range, Table, plain
-from fedstyle_secure.report.trust import coverage, model
+from fedstyle_secure.report.page.pieces import Badge, Figure, Para, Range, Table, plain
+from fedstyle_secure.report.run.facts import read_facts
+from fedstyle_secure.report.run.findings import alarms, every_row, matrix, per_artist, scale
+from fedstyle_secure.report.run.trust import coverage, model
 
 
 def cells(table):

@@ -10,7 +10,7 @@ import pytest
 from fedstyle_secure.audit.findings import Finding
 from fedstyle_secure.errors import AuditError, ConfigError
 from fedstyle_secure.report.formats import report
-from fedstyle_secure.report.selfhash import self_hash, verify_page
+from fedstyle_secure.report.page.selfhash import self_hash, verify_page
 
 NAMES = ["report.html", "report.pdf", "report.json", "findings.csv", "dpia.md", "dpia.json"]
 

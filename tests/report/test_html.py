@@ -11,10 +11,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from fedstyle_secure.report import html
-from fedstyle_secure.report.document import document
-from fedstyle_secure.report.facts import read_facts
 from fedstyle_secure.report.formats import report
+from fedstyle_secure.report.page import html
+from fedstyle_secure.report.run.document import document
+from fedstyle_secure.report.run.facts import read_facts
 
 VOID = {"meta", "link", "br", "img", "path", "rect", "circle"}
 NUMBER = re.compile(r"-?[\d,]*\.?\d+(?:e-?\d+)?")

@@ -19,10 +19,10 @@ from fedstyle_secure import cli
 from fedstyle_secure.config import Config
 from fedstyle_secure.galleries import folder
 from fedstyle_secure.report.formats import report
-from fedstyle_secure.report.html import to_html
-from fedstyle_secure.report.output import csv_text
-from fedstyle_secure.report.pdf import to_pdf
-from fedstyle_secure.report.pieces import (
+from fedstyle_secure.report.page.html import to_html
+from fedstyle_secure.report.page.output import csv_text
+from fedstyle_secure.report.page.pdf import to_pdf
+from fedstyle_secure.report.page.pieces import (
     Answers,
     Break,
     Definitions,

@@ -11,10 +11,10 @@ import pytest
 from fedstyle_secure.audit.findings import not_run
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.errors import AuditError, ConfigError
+from fedstyle_secure.policy.checks import check, checks, key_lines
+from fedstyle_secure.policy.formats import to_junit, to_sarif
 from fedstyle_secure.privacy.ledger import Ledger
-from fedstyle_secure.report.facts import read_facts
-from fedstyle_secure.report.gates import to_junit, to_sarif
-from fedstyle_secure.report.policy import check, checks, key_lines
+from fedstyle_secure.report.run.facts import read_facts
 from fedstyle_secure.studios import studio_home, studios_root
 
 ROOT = Path(__file__).parents[2]

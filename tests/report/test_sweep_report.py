@@ -16,9 +16,9 @@ import pytest
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import file_sha256
 from fedstyle_secure.report.formats import report
-from fedstyle_secure.report.selfhash import verify_page
-from fedstyle_secure.report.sweep_facts import read_sweep
-from fedstyle_secure.report.sweep_points import figures
+from fedstyle_secure.report.page.selfhash import verify_page
+from fedstyle_secure.report.sweep.facts import read_sweep
+from fedstyle_secure.report.sweep.points import figures
 from fedstyle_secure.sweep import runner
 
 _SPEC = importlib.util.spec_from_file_location("sweeps", Path(__file__).with_name("sweeps.py"))

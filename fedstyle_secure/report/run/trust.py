@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import get_args
 
 from fedstyle_secure.audit.findings import Category
-from fedstyle_secure.report.answers import worst
-from fedstyle_secure.report.facts import Facts
-from fedstyle_secure.report.findings_tables import NO_AUDIT
-from fedstyle_secure.report.pieces import Badge, Block, Break, Line, Para, Piece, Ref, Table
-from fedstyle_secure.report.words import CATEGORIES
+from fedstyle_secure.report.page.pieces import Badge, Block, Break, Line, Para, Piece, Ref, Table
+from fedstyle_secure.report.page.words import CATEGORIES
+from fedstyle_secure.report.run.answers import worst
+from fedstyle_secure.report.run.facts import Facts
+from fedstyle_secure.report.run.findings import NO_AUDIT
 
 
 def model(facts: Facts) -> list[Block]:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fedstyle_secure.audit.findings import PROVEN
-from fedstyle_secure.report.answers import answer
-from fedstyle_secure.report.facts import Facts
-from fedstyle_secure.report.pieces import Badge, Blank, Block, Bullets, Entry, Line, Para, Piece, Table
-from fedstyle_secure.report.words import LEVEL_WORDS
+from fedstyle_secure.report.page.pieces import Badge, Blank, Block, Bullets, Entry, Line, Para, Piece, Table
+from fedstyle_secure.report.page.words import LEVEL_WORDS
+from fedstyle_secure.report.run.answers import answer
+from fedstyle_secure.report.run.facts import Facts
 
 Reply = Callable[[Facts], Sequence[Block]]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.report.pieces import (
+from fedstyle_secure.report.page.pieces import (
     Badge,
     Block,
     Break,
@@ -19,11 +19,11 @@ from fedstyle_secure.report.pieces import (
     Table,
     Term,
 )
-from fedstyle_secure.report.sources import escape
-from fedstyle_secure.report.sweep_answers import audited_as, interval, spread
-from fedstyle_secure.report.sweep_facts import Combination, SweepFacts
-from fedstyle_secure.report.sweep_leaks import told, verdict_line
-from fedstyle_secure.report.sweep_points import epsilon, largest, name_of, worst_verdict
+from fedstyle_secure.report.page.sources import escape
+from fedstyle_secure.report.sweep.answers import audited_as, interval, spread
+from fedstyle_secure.report.sweep.facts import Combination, SweepFacts
+from fedstyle_secure.report.sweep.leaks import told, verdict_line
+from fedstyle_secure.report.sweep.points import epsilon, largest, name_of, worst_verdict
 from fedstyle_secure.sweep.table import AUC, RATE, VIEWS
 
 _PLOTS: Mapping[str, tuple[str, str]] = {

@@ -19,8 +19,8 @@ from fedstyle_secure.errors import AuditError
 from fedstyle_secure.files import file_sha256
 from fedstyle_secure.privacy.events import event_from_dict
 from fedstyle_secure.privacy.units import Unit
-from fedstyle_secure.report.pieces import Piece
-from fedstyle_secure.report.sources import Sources, escape
+from fedstyle_secure.report.page.pieces import Piece
+from fedstyle_secure.report.page.sources import Sources, escape
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.manifest import Manifest
 from fedstyle_secure.secure_sum.profiles import MAX_MODULUS_BITS

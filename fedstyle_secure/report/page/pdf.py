@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.report.html import MEDIA
-from fedstyle_secure.report.pieces import Document, Picture
-from fedstyle_secure.report.words import SHORT, SIGNS
+from fedstyle_secure.report.page.html import MEDIA
+from fedstyle_secure.report.page.pieces import Document, Picture
+from fedstyle_secure.report.page.words import SHORT, SIGNS
 from fedstyle_secure.visible import visible
 
 _JOINERS = frozenset("\u200c\u200d")
@@ -43,7 +43,7 @@ def to_pdf(document: Document, page_hash: str) -> bytes:
 
     with TemporaryDirectory() as place:
         folder = Path(place)
-        template = resources.files("fedstyle_secure.report").joinpath("templates/report.typ")
+        template = resources.files("fedstyle_secure.report.page").joinpath("templates/report.typ")
         (folder / "report.typ").write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
         data = to_data(document, folder) | {
             "page_hash": page_hash,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fedstyle_secure.report.pieces import Block, Bullets, Definitions, Line, Para, Piece, Ref, Table
-from fedstyle_secure.report.sources import escape
-from fedstyle_secure.report.sweep_facts import SweepFacts
-from fedstyle_secure.report.words import GLOSSARY
+from fedstyle_secure.report.page.pieces import Block, Bullets, Definitions, Line, Para, Piece, Ref, Table
+from fedstyle_secure.report.page.sources import escape
+from fedstyle_secure.report.page.words import GLOSSARY
+from fedstyle_secure.report.sweep.facts import SweepFacts
 from fedstyle_secure.sweep.grid import SEED
 
 _FEW = 5

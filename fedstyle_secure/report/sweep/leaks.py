@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fedstyle_secure.audit.findings import PROVEN, Finding
-from fedstyle_secure.report.answers import metric
-from fedstyle_secure.report.pieces import Badge, Block, Bullets, Line, Para, Piece, Strong
-from fedstyle_secure.report.sweep_facts import SweepFacts
-from fedstyle_secure.report.sweep_points import worst_verdict
+from fedstyle_secure.report.page.pieces import Badge, Block, Bullets, Line, Para, Piece, Strong
+from fedstyle_secure.report.run.answers import metric
+from fedstyle_secure.report.sweep.facts import SweepFacts
+from fedstyle_secure.report.sweep.points import worst_verdict
 
 Place = tuple[int, int]
 """Of a finding: its run's place in the table, and its place among the run's findings."""

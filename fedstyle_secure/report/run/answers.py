@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from fedstyle_secure.audit.findings import PROVEN, Category, Finding, Level
-from fedstyle_secure.report.facts import Facts
-from fedstyle_secure.report.pieces import Answers, Badge, Block, Line, Para, Piece, Sign, Strong, Term
-from fedstyle_secure.report.sources import Sources
-from fedstyle_secure.report.words import ORDER
+from fedstyle_secure.report.page.pieces import Answers, Badge, Block, Line, Para, Piece, Sign, Strong, Term
+from fedstyle_secure.report.page.sources import Sources
+from fedstyle_secure.report.page.words import ORDER
+from fedstyle_secure.report.run.facts import Facts
 
 QUESTIONS: Sequence[tuple[str, str, tuple[Level, ...]]] = (
     ("pictures", "Can pictures be rebuilt or singled out?", ("L4", "L5")),

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fedstyle_secure.report.pieces import Answers, Block, Break, Line, Muted, Para, Piece, Strong, Table, Term
-from fedstyle_secure.report.sources import escape
-from fedstyle_secure.report.sweep_facts import Combination, Level, SweepFacts, auc_columns
-from fedstyle_secure.report.sweep_leaks import finding_at, leaking, of_runs, told, verdict_line
-from fedstyle_secure.report.sweep_points import NO, epsilon, largest, name_of, over_seeds
+from fedstyle_secure.report.page.pieces import (
+    Answers,
+    Block,
+    Break,
+    Line,
+    Muted,
+    Para,
+    Piece,
+    Strong,
+    Table,
+    Term,
+)
+from fedstyle_secure.report.page.sources import escape
+from fedstyle_secure.report.sweep.facts import Combination, Level, SweepFacts, auc_columns
+from fedstyle_secure.report.sweep.leaks import finding_at, leaking, of_runs, told, verdict_line
+from fedstyle_secure.report.sweep.points import NO, epsilon, largest, name_of, over_seeds
 from fedstyle_secure.sweep.grid import SEED, Axis
 from fedstyle_secure.sweep.marks import ENCRYPTION
 from fedstyle_secure.sweep.table import AUC, RATE, VIEWS

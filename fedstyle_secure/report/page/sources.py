@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.figures import rounded_up
-from fedstyle_secure.report.pieces import Figure, Piece
+from fedstyle_secure.report.page.pieces import Figure, Piece
 
 RULES: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "value": lambda values: values[0],

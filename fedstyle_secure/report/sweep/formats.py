@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedstyle_secure.report.output import csv_text
-from fedstyle_secure.report.pdf import to_data
-from fedstyle_secure.report.pieces import Answers, Document, Figure, Piece, plain
-from fedstyle_secure.report.sweep_facts import SweepFacts
-from fedstyle_secure.report.sweep_points import figures, value_of
+from fedstyle_secure.report.page.output import csv_text
+from fedstyle_secure.report.page.pdf import to_data
+from fedstyle_secure.report.page.pieces import Answers, Document, Figure, Piece, plain
+from fedstyle_secure.report.sweep.facts import SweepFacts
+from fedstyle_secure.report.sweep.points import figures, value_of
 
 
 def values(facts: SweepFacts, page: Document, digest: str) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedstyle_secure.report.facts import Facts
-from fedstyle_secure.report.pieces import Block, Bullets, Line, Para, Piece, Table, Term
-from fedstyle_secure.report.sources import escape
+from fedstyle_secure.report.page.pieces import Block, Bullets, Line, Para, Piece, Table, Term
+from fedstyle_secure.report.page.sources import escape
+from fedstyle_secure.report.run.facts import Facts
 
 _KINDS = {
     "update": "model update",

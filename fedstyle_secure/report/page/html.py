@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.report import selfhash
-from fedstyle_secure.report.pieces import Document
-from fedstyle_secure.report.words import GLOSSARY, SHORT, SIGNS
+from fedstyle_secure.report.page import selfhash
+from fedstyle_secure.report.page.pieces import Document
+from fedstyle_secure.report.page.words import GLOSSARY, SHORT, SIGNS
 from fedstyle_secure.visible import visible
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
@@ -28,7 +28,7 @@ def to_html(document: Document) -> tuple[str, str]:
         AuditError: A picture cannot be read, or is of another kind; names it.
     """
     environment = Environment(
-        loader=PackageLoader("fedstyle_secure.report"),
+        loader=PackageLoader("fedstyle_secure.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedstyle_secure.audit.findings import Category, Level
-from fedstyle_secure.report.pieces import Sign
+from fedstyle_secure.report.page.pieces import Sign
 
 SIGNS: Mapping[Sign, str] = {
     "alarm": "▲",

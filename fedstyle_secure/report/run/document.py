@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fedstyle_secure.report import answers, checklist, closing, cost_tables, findings_tables, trust
-from fedstyle_secure.report.facts import Facts
-from fedstyle_secure.report.pieces import Document, Para, Ref, Section
+from fedstyle_secure.report.page.pieces import Document, Para, Ref, Section
+from fedstyle_secure.report.run import answers, checklist, closing, costs, findings, trust
+from fedstyle_secure.report.run.facts import Facts
 
 
 def document(facts: Facts, date: str) -> Document:
@@ -18,14 +18,14 @@ def document(facts: Facts, date: str) -> Document:
         Section(
             "answer", "What was asked, and the answer", [*answers.asked(facts), answers.five_lines(facts)]
         ),
-        Section("matrix", "Who could do what", findings_tables.matrix(facts)),
-        Section("findings", "Every finding", findings_tables.every_row(facts)),
-        Section("method", "How each attack was made", findings_tables.how_made(facts), 3),
-        Section("artists", "The worst case of each artist", findings_tables.per_artist(facts)),
-        Section("panels", "Pictures that attacks picked or drew", findings_tables.panels(facts)),
-        Section("curves", "Curves, with the limit of the guarantee", findings_tables.curves(facts)),
-        Section("ledger", "What was given away", cost_tables.spending(facts)),
-        Section("releases", "Kinds of release", cost_tables.kinds(facts), 3),
+        Section("matrix", "Who could do what", findings.matrix(facts)),
+        Section("findings", "Every finding", findings.every_row(facts)),
+        Section("method", "How each attack was made", findings.how_made(facts), 3),
+        Section("artists", "The worst case of each artist", findings.per_artist(facts)),
+        Section("panels", "Pictures that attacks picked or drew", findings.panels(facts)),
+        Section("curves", "Curves, with the limit of the guarantee", findings.curves(facts)),
+        Section("ledger", "What was given away", costs.spending(facts)),
+        Section("releases", "Kinds of release", costs.kinds(facts), 3),
         Section("trust", "Who holds what", trust.model(facts)),
         Section("coverage", "Classes of attack", trust.coverage(facts)),
         Section(
@@ -55,6 +55,6 @@ def document(facts: Facts, date: str) -> Document:
         title="Privacy audit report",
         subtitle=["Run ", Ref(facts.name, "name")],
         date=date,
-        alarms=findings_tables.alarms(facts),
+        alarms=findings.alarms(facts),
         sections=sections,
     )

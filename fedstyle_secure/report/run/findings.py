@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedstyle_secure.audit.findings import Finding
-from fedstyle_secure.report.answers import metric, view_name, view_span, worst
-from fedstyle_secure.report.facts import Facts
-from fedstyle_secure.report.pieces import (
+from fedstyle_secure.report.page.pieces import (
     Badge,
     Block,
     Break,
@@ -22,7 +20,9 @@ from fedstyle_secure.report.pieces import (
     Table,
     Term,
 )
-from fedstyle_secure.report.words import LEVEL_WORDS, MEANINGS, ORDER
+from fedstyle_secure.report.page.words import LEVEL_WORDS, MEANINGS, ORDER
+from fedstyle_secure.report.run.answers import metric, view_name, view_span, worst
+from fedstyle_secure.report.run.facts import Facts
 
 NO_AUDIT = Para(
     ["No audit was run on this run: there are no findings. ", "`fedstyle audit` makes them."], "note"

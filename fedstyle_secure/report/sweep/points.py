@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from fedstyle_secure.audit.findings import Verdict
-from fedstyle_secure.report.pieces import Figure, Line, Piece
-from fedstyle_secure.report.sweep_facts import Combination, SweepFacts
-from fedstyle_secure.report.words import ORDER
+from fedstyle_secure.report.page.pieces import Figure, Line, Piece
+from fedstyle_secure.report.page.words import ORDER
+from fedstyle_secure.report.sweep.facts import Combination, SweepFacts
 from fedstyle_secure.sweep.grid import EPSILON, NO_DP, Axis
 from fedstyle_secure.sweep.table import AUC, RATE, VIEWS
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, RATE, Finding, Verdict
 from fedstyle_secure.errors import AuditError, ConfigError
 from fedstyle_secure.hints import did_you_mean
-from fedstyle_secure.report.facts import Facts, read_facts
+from fedstyle_secure.report.run.facts import Facts, read_facts
 
 VIEWS = (
     "network",

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fedstyle_secure.report import answers, checklist, closing, cost_tables, findings_tables, trust
-from fedstyle_secure.report.facts import Facts
-from fedstyle_secure.report.pdf import to_data
-from fedstyle_secure.report.pieces import (
+from fedstyle_secure.report.page.pdf import to_data
+from fedstyle_secure.report.page.pieces import (
     Answers,
     Blank,
     Block,
@@ -28,6 +26,8 @@ from fedstyle_secure.report.pieces import (
     Table,
     plain,
 )
+from fedstyle_secure.report.run import answers, checklist, closing, costs, findings, trust
+from fedstyle_secure.report.run.facts import Facts
 
 
 def dpia(facts: Facts, date: str) -> Document:
@@ -41,7 +41,7 @@ def dpia(facts: Facts, date: str) -> Document:
         title="Contribution to a data protection impact assessment",
         subtitle=["Run ", Ref(facts.name, "name")],
         date=date,
-        alarms=findings_tables.alarms(facts),
+        alarms=findings.alarms(facts),
         sections=[
             Section(
                 "overview",
@@ -86,7 +86,7 @@ def dpia(facts: Facts, date: str) -> Document:
                         "note",
                     ),
                     answers.five_lines(facts),
-                    *findings_tables.matrix(facts),
+                    *findings.matrix(facts),
                     *trust.coverage(facts),
                     *_blanks("Threats, likelihood, severity"),
                 ],
@@ -96,7 +96,7 @@ def dpia(facts: Facts, date: str) -> Document:
                 "residual",
                 "Residual risks",
                 [
-                    *cost_tables.spending(facts),
+                    *costs.spending(facts),
                     *closing.limits(facts),
                     *_blanks("Residual likelihood and severity"),
                 ],

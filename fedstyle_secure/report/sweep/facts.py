@@ -16,8 +16,8 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, ConfigError, RunError
 from fedstyle_secure.files import file_sha256
-from fedstyle_secure.report.facts import Facts, read_facts
-from fedstyle_secure.report.sources import Sources, escape
+from fedstyle_secure.report.page.sources import Sources, escape
+from fedstyle_secure.report.run.facts import Facts, read_facts
 from fedstyle_secure.sweep.grid import SEED, Axis, Point
 from fedstyle_secure.sweep.marks import GUARANTEE, Mark, marks_of
 from fedstyle_secure.sweep.runner import Sweep
