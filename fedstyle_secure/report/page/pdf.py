@@ -18,7 +18,7 @@ from typing import Any
 
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.report.page.html import MEDIA
-from fedstyle_secure.report.page.pieces import Document, Picture
+from fedstyle_secure.report.page.pieces import Document, Picture, joined
 from fedstyle_secure.report.page.words import SHORT, SIGNS
 from fedstyle_secure.visible import visible
 
@@ -67,7 +67,8 @@ def to_pdf(document: Document, page_hash: str) -> bytes:
 
 
 def to_data(value: Any, folder: Path | None = None) -> Any:
-    """A document as JSON values: every piece a dictionary with its `kind`, lines as lists.
+    """A document as JSON values: texts as they are, every other piece a dictionary with its `kind`, lines as
+    lists without two texts in a row.
 
     Args:
         value: A document or a part of one.
@@ -81,7 +82,7 @@ def to_data(value: Any, folder: Path | None = None) -> Any:
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, list | tuple):
-        return [to_data(item, folder) for item in value]
+        return [to_data(item, folder) for item in joined(value)]
     return value
 
 

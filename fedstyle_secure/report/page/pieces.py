@@ -230,6 +230,17 @@ class Document:
     sections: Sequence[Section] = field(default_factory=tuple)
 
 
+def joined(line: Line) -> list[Piece]:
+    """A line with neighbouring texts as one, however it was put together."""
+    pieces: list[Piece] = []
+    for piece in line:
+        if isinstance(piece, str) and pieces and isinstance(pieces[-1], str):
+            pieces[-1] += piece
+        else:
+            pieces.append(piece)
+    return pieces
+
+
 def plain(line: Line) -> str:
     """A line as plain text, what cannot be seen made `visible`; a blank field is a row of underscores."""
     texts = []

@@ -246,7 +246,8 @@ def _only(facts: Facts, chosen: Sequence[int], but: Sequence[int]) -> list[int]:
 def _list(names: Sequence[Piece], left: str = "", right: str = "") -> list[Piece]:
     joined: list[Piece] = []
     for i, name in enumerate(names):
-        joined += [" and " if i == len(names) - 1 else ", "] * (i > 0) + [left, name, right]
+        joined += [" and " if i == len(names) - 1 else ", "] * (i > 0)
+        joined += [left, name, right] if left else [name]
     return joined
 
 
