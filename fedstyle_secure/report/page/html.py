@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.report.page import selfhash
 from fedstyle_secure.report.page.pieces import Document
-from fedstyle_secure.report.page.words import GLOSSARY, SHORT, SIGNS
+from fedstyle_secure.report.page.words import SHORT, SIGNS
 from fedstyle_secure.visible import visible
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
@@ -41,7 +41,6 @@ def to_html(document: Document) -> tuple[str, str]:
         document=document,
         signs=SIGNS,
         short=SHORT,
-        glossary=GLOSSARY,
         date_line=selfhash.date_line(document.date),
         hash_line=selfhash.hash_line(selfhash.UNKNOWN),
     )

@@ -93,8 +93,7 @@ GLOSSARY: Mapping[str, tuple[str, str]] = {
     "delta": (
         "delta",
         "A small probability with which the guarantee of epsilon may fail. It has to be far below one over "
-        "the "
-        "number of artworks.",
+        "the number of artworks.",
     ),
     "embedding": (
         "embedding",
@@ -103,8 +102,7 @@ GLOSSARY: Mapping[str, tuple[str, str]] = {
     "epsilon": (
         "epsilon",
         "How much more likely any conclusion can become because one unit took part: by a factor of at most e "
-        "to "
-        "the power of epsilon. Smaller is stronger; infinite is no guarantee.",
+        "to the power of epsilon. Smaller is stronger; infinite is no guarantee.",
     ),
     "gradient": (
         "gradient",
@@ -114,8 +112,7 @@ GLOSSARY: Mapping[str, tuple[str, str]] = {
     "tpr": (
         "TPR at an FPR",
         "The share of members that an attack names (true-positive rate) while it accuses no more than the "
-        "stated "
-        "share of non-members (false-positive rate).",
+        "stated share of non-members (false-positive rate).",
     ),
     "unit": (
         "unit of privacy",
@@ -123,3 +120,33 @@ GLOSSARY: Mapping[str, tuple[str, str]] = {
     ),
 }
 """Words of the field: name, and what it means."""
+
+SWEEP_WORDS: Mapping[str, tuple[str, str]] = {
+    "front": (
+        "Pareto front",
+        "The combinations that no other beats in leakage and utility at once. It is drawn through means, so "
+        "chance has a part in who is on it.",
+    ),
+    "identified": (
+        "pictures identified",
+        "The share of pictures that an attack, given one update, ranks first among many candidates.",
+    ),
+    "run": ("run", "One training with one choice of all settings, with the audit that followed it."),
+    "seed": (
+        "seed",
+        "The number that the order of data and all other chance but the noise follows from; where a program "
+        "draws the pictures, those too. Runs with other seeds show how much a figure owes to chance; noise "
+        "is drawn anew in every run whatever its seed.",
+    ),
+    "target": (
+        "target epsilon",
+        "The epsilon that a run's noise is chosen for. What a run states in the end is never above it.",
+    ),
+    "verdict": (
+        "verdicts",
+        "Leaks: the whole interval of an attack lies above what one reaches without looking. Not broken: "
+        "this attack, with this budget, found no more than that; another may. Inconclusive: an attack fails "
+        "even where nothing is defended, or had too few trials. Not run: nobody looked, for a stated reason.",
+    ),
+}
+"""Words of a sweep that a run's report has no need of."""

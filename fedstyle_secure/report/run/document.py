@@ -35,10 +35,8 @@ def document(facts: Facts, date: str) -> Document:
                 Para(
                     [
                         "The questions of a checklist drawn from the GDPR, the EDPB, the NIST and others. "
-                        "Empty boxes are "
-                        "for people: no program can fill them. Sentences without a figure say how the "
-                        "program works; "
-                        "figures are this run's."
+                        "Empty boxes are for people: no program can fill them. Sentences without a figure "
+                        "say how the program works; figures are this run's."
                     ]
                 )
             ],

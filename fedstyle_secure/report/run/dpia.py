@@ -32,87 +32,67 @@ from fedstyle_secure.report.run.facts import Facts
 
 def dpia(facts: Facts, date: str) -> Document:
     """The assessment's headings with what the run knows, and blanks for the rest."""
-    entry = {one.number: one for _, group in checklist.entries(facts) for one in group}
-
-    def of(*numbers: int) -> list[Block]:
-        return [block for number in numbers for block in entry[number].blocks]
-
     return Document(
         title="Contribution to a data protection impact assessment",
         subtitle=["Run ", Ref(facts.name, "name")],
         date=date,
         alarms=findings.alarms(facts),
         sections=[
-            Section(
-                "overview",
-                "Overview of the processing",
-                _blanks(
-                    "Controllers",
-                    "Processors and sub-processors",
-                    "Name of the processing",
-                    "Planning",
-                    "Reasons for this assessment",
-                ),
-            ),
-            Section("sheet", "Technical sheet", [*answers.asked(facts), *closing.provenance(facts)]),
-            Section(
-                "description",
-                "Systematic description",
-                [*of(6, 3), *_blanks("Purposes", "Secondary uses", "Storage, sharing, deletion")],
-            ),
-            Section("means", "Means, assets and architecture", [*trust.model(facts), *of(21, 22)]),
-            Section(
-                "lawfulness",
-                "Lawfulness, rights, protection by design and by default, security",
-                [
-                    *_blanks("Legal basis of each purpose", "Information to artists"),
-                    *of(7, 8, 10, 12, 16, 23, 25),
-                ],
-            ),
-            Section(
-                "necessity",
-                "Necessity and proportionality",
-                [*of(37), *_blanks("Why less intrusive means do not reach the purpose")],
-            ),
-            Section(
-                "risk",
-                "Inherent risks",
-                [
-                    Para(
-                        [
-                            "Measured with the measures of this run in place. What the risks are without any "
-                            "measure, another run shows: one without noise and encryption, audited alike."
-                        ],
-                        "note",
-                    ),
-                    answers.five_lines(facts),
-                    *findings.matrix(facts),
-                    *trust.coverage(facts),
-                    *_blanks("Threats, likelihood, severity"),
-                ],
-            ),
-            Section("plan", "Action plan", _blanks("Further measures, owner, date")),
-            Section(
-                "residual",
-                "Residual risks",
-                [
-                    *costs.spending(facts),
-                    *closing.limits(facts),
-                    *_blanks("Residual likelihood and severity"),
-                ],
-            ),
-            Section(
-                "views",
-                "Advice of the data protection officer, views of data subjects",
-                _blanks("Advice", "Views of artists or their representatives"),
-            ),
-            Section(
-                "decision",
-                "Formal decision",
-                _blanks("Approve, approve with conditions, reject, or refer", "Name, date, signature"),
-            ),
+            Section(key, title, blocks) for key, title, blocks in [*_processing(facts), *_risks(facts)]
         ],
     )
+
+
+Part = tuple[str, str, list[Block]]
+"""A section's key, its heading, and what stands below it."""
+
+
+def _processing(facts: Facts) -> list[Part]:
+    """What is done, with what and on which grounds."""
+    entry = {one.number: one for _, group in checklist.entries(facts) for one in group}
+
+    def of(*numbers: int) -> list[Block]:
+        return [block for number in numbers for block in entry[number].blocks]
+
+    who = _blanks(
+        "Controllers",
+        "Processors and sub-processors",
+        "Name of the processing",
+        "Planning",
+        "Reasons for this assessment",
+    )
+    purposes = _blanks("Purposes", "Secondary uses", "Storage, sharing, deletion")
+    grounds = _blanks("Legal basis of each purpose", "Information to artists")
+    lawful = "Lawfulness, rights, protection by design and by default, security"
+    need = _blanks("Why less intrusive means do not reach the purpose")
+    return [
+        ("overview", "Overview of the processing", who),
+        ("sheet", "Technical sheet", [*answers.asked(facts), *closing.provenance(facts)]),
+        ("description", "Systematic description", [*of(6, 3), *purposes]),
+        ("means", "Means, assets and architecture", [*trust.model(facts), *of(21, 22)]),
+        ("lawfulness", lawful, [*grounds, *of(7, 8, 10, 12, 16, 23, 25)]),
+        ("necessity", "Necessity and proportionality", [*of(37), *need]),
+    ]
+
+
+def _risks(facts: Facts) -> list[Part]:
+    """What may happen, and what is decided about it."""
+    told = (
+        "Measured with the measures of this run in place. What the risks are without any measure, another "
+        "run shows: one without noise and encryption, audited alike."
+    )
+    measured = [answers.five_lines(facts), *findings.matrix(facts), *trust.coverage(facts)]
+    inherent = [Para([told], "note"), *measured, *_blanks("Threats, likelihood, severity")]
+    residual = [*costs.spending(facts), *closing.limits(facts), *_blanks("Residual likelihood and severity")]
+    advice = "Advice of the data protection officer, views of data subjects"
+    decision = _blanks("Approve, approve with conditions, reject, or refer", "Name, date, signature")
+    return [
+        ("risk", "Inherent risks", inherent),
+        ("plan", "Action plan", _blanks("Further measures, owner, date")),
+        ("residual", "Residual risks", residual),
+        ("views", advice, _blanks("Advice", "Views of artists or their representatives")),
+        ("decision", "Formal decision", decision),
+    ]
 
 
 def _blanks(*labels: str) -> list[Block]:

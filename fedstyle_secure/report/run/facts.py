@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from fedstyle_secure.files import file_sha256
 from fedstyle_secure.privacy.events import event_from_dict
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.report.page.pieces import Piece
-from fedstyle_secure.report.page.sources import Sources, escape
+from fedstyle_secure.report.page.say import Speaker
+from fedstyle_secure.report.page.sources import escape
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.manifest import Manifest
 from fedstyle_secure.secure_sum.profiles import MAX_MODULUS_BITS
@@ -34,7 +34,7 @@ _TOOLS = ("fedstyle-secure", "jinja2", "typst")
 
 
 @dataclass(frozen=True)
-class Facts:
+class Facts(Speaker):
     """A checked run.
 
     Attributes:
@@ -59,11 +59,6 @@ class Facts:
     findings: tuple[Finding, ...]
     own: Mapping[str, Any]
     files: Mapping[str, Any]
-
-    @cached_property
-    def sources(self) -> Sources:
-        """Where figures come from."""
-        return Sources(self.files)
 
     @property
     def name(self) -> str:

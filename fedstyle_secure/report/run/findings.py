@@ -8,7 +8,6 @@ from fedstyle_secure.audit.findings import Finding
 from fedstyle_secure.report.page.pieces import (
     Badge,
     Block,
-    Break,
     Definitions,
     Line,
     Muted,
@@ -18,15 +17,13 @@ from fedstyle_secure.report.page.pieces import (
     Range,
     Sign,
     Table,
-    Term,
 )
+from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.words import LEVEL_WORDS, MEANINGS, ORDER
-from fedstyle_secure.report.run.answers import metric, view_name, view_span, worst
+from fedstyle_secure.report.run.answers import each_once, view_name, view_span, worst
 from fedstyle_secure.report.run.facts import Facts
 
-NO_AUDIT = Para(
-    ["No audit was run on this run: there are no findings. ", "`fedstyle audit` makes them."], "note"
-)
+NO_AUDIT = Para(["No audit was run on this run: there are no findings. `fedstyle audit` makes them."], "note")
 
 
 def legend() -> Definitions:
@@ -45,10 +42,8 @@ def matrix(facts: Facts) -> list[Block]:
     """The worst verdict of every attack under every view, with its figure and interval."""
     if facts.audit is None:
         return [NO_AUDIT]
-    head: list[Line] = [
-        ["Attack"],
-        *([facts.sources.text(f"audit.json#/views/{i}/name")] for i, _ in facts.views),
-    ]
+    views = ([facts.sources.text(f"audit.json#/views/{i}/name")] for i, _ in facts.views)
+    head: list[Line] = [["Attack"], *views]
     rows: list[list[Line]] = []
     for name, places in attacks(facts):
         cells = [
@@ -56,18 +51,12 @@ def matrix(facts: Facts) -> list[Block]:
             for _, view in facts.views
         ]
         rows.append([_attack_name(facts, name), *cells])
-    table = Table(
-        "matrix",
-        [
-            "A cell shows the worst verdict over all targets and metrics, the figure that has it, over all "
-            "artists where there is such a one, and its ",
-            Term("confidence interval", "interval"),
-            " below it. A single artist may fare worse than all together: see the table of artists.",
-        ],
-        head,
-        rows,
+    caption = facts.say(
+        "A cell shows the worst verdict over all targets and metrics, the figure that has it, over all "
+        "artists where there is such a one, and its [confidence interval](interval) below it. A single "
+        "artist may fare worse than all together: see the table of artists."
     )
-    return [table, legend()]
+    return [Table("matrix", caption, head, rows), legend()]
 
 
 def _attack_name(facts: Facts, name: str) -> Line:
@@ -85,24 +74,14 @@ def _cell(facts: Facts, places: Sequence[int]) -> Line:
     i = min(
         places, key=lambda i: (ORDER.index(worst([facts.findings[i]])), facts.findings[i].target != "all")
     )
-    line: list[Piece] = [Badge(worst([facts.findings[i]]))]
-    return [*line, Break(), *interval(facts, i)] if facts.findings[i].value is not None else line
+    figure = interval(facts, i) if facts.findings[i].value is not None else []
+    return facts.say("{verdict}<\n{figure}>", verdict=Badge(worst([facts.findings[i]])), figure=figure)
 
 
 def interval(facts: Facts, i: int) -> Line:
     """A finding's figure and its interval."""
-    finding, at, figure = facts.findings[i], f"findings.json#/{i}", facts.sources.figure
-    line: list[Piece] = [figure(f"{at}/value", "rate")]
-    if finding.low is not None and finding.high is not None:
-        line += [
-            Break(),
-            "[",
-            figure(f"{at}/low", "rate"),
-            ",\N{NO-BREAK SPACE}",
-            figure(f"{at}/high", "rate"),
-            "]",
-        ]
-    return line
+    text = "{value:rate}<\n[{low:rate},\N{NO-BREAK SPACE}{high:rate}]>"
+    return facts.say(text, at=f"findings.json#/{i}")
 
 
 def every_row(facts: Facts) -> list[Block]:
@@ -114,17 +93,11 @@ def every_row(facts: Facts) -> list[Block]:
     rest = [places for places in groups if facts.findings[places[0]].value is None]
     blocks: list[Block] = []
     if ran:
-        head: list[Line] = [
-            ["Attack, target, metric"],
-            ["Verdict"],
-            ["Figure, on a scale from none to all"],
-            [Term("Without looking", "baseline")],
-            [Term("Guarantee allows", "bound")],
-            [Term("Undefended", "control")],
-            ["Trials"],
-            ["In the view of"],
-            ["What it stands on"],
-        ]
+        head = facts.row(
+            "Attack, target, metric | Verdict | Figure, on a scale from none to all | "
+            "[Without looking](baseline) | [Guarantee allows](bound) | [Undefended](control) | Trials | "
+            "In the view of | What it stands on"
+        )
         caption: Line = [
             "What was measured over all artists. Views that hold the same get the same figure, and share a "
             "row. Figures of single artists have a table of their own."
@@ -133,18 +106,17 @@ def every_row(facts: Facts) -> list[Block]:
         numeric, wide = frozenset({3, 4, 5, 6}), frozenset({8})
         blocks.append(Table("measured", caption, head, rows, numeric, wide))
     if rest:
-        told: Line = ["What was not run, for whom, and why."]
-        lines: list[list[Line]] = [
-            [
-                [facts.sources.text(f"findings.json#/{places[0]}/attack")],
-                metric(facts.sources, f"findings.json#/{places[0]}"),
-                view_span(facts, places),
-                [facts.sources.text(f"findings.json#/{places[0]}/reason")],
-            ]
+        rows = [
+            facts.row(
+                "{attack} | {metric}< of {fpr}> | {views} | {reason}",
+                at=f"findings.json#/{places[0]}",
+                views=view_span(facts, places),
+            )
             for places in rest
         ]
-        names: list[Line] = [["Attack"], ["Metric"], ["In the view of"], ["Why not"]]
-        blocks.append(Table("not-run", told, names, lines, wide=frozenset({2, 3})))
+        names = facts.row("Attack | Metric | In the view of | Why not")
+        told: Line = ["What was not run, for whom, and why."]
+        blocks.append(Table("not-run", told, names, rows, wide=frozenset({2, 3})))
     return blocks or [Para(["This audit has no findings."], "note")]
 
 
@@ -163,29 +135,24 @@ def _alike(facts: Facts) -> list[list[int]]:
 
 
 def _row(facts: Facts, places: Sequence[int]) -> list[Line]:
-    i, figure, text = places[0], facts.sources.figure, facts.sources.text
-    finding, at = facts.findings[i], f"findings.json#/{i}"
-    none = "none"
-    return [
-        [text(f"{at}/attack"), Break(), *target(facts, i), ", ", *metric(facts.sources, at)],
-        [Badge(worst([finding]))],
-        [*interval(facts, i), *([Break(), *drawn] if (drawn := scale(finding)) else [])],
-        [figure(f"{at}/baseline", "rate", none=none)],
-        [figure(f"{at}/bound", "rate", none=none)],
-        [figure(f"{at}/control", "rate", none=none)],
-        [figure(f"{at}/n", "whole")],
-        view_span(facts, places),
-        [text(f"{at}/reason")] if finding.reason else [],
-    ]
+    i, finding = places[0], facts.findings[places[0]]
+    return facts.row(
+        "{attack}\n{whom}, {metric}< of {fpr}> | {verdict} | {figure}<\n{drawn}> | {baseline:rate} | "
+        "{bound:rate} | {control:rate} | {n:whole} | {views} | <{reason}>",
+        at=f"findings.json#/{i}",
+        whom=target(facts, i),
+        verdict=Badge(worst([finding])),
+        figure=interval(facts, i),
+        drawn=scale(finding),
+        views=view_span(facts, places),
+    )
 
 
 def target(facts: Facts, i: int) -> Line:
     """Whom a finding is about."""
-    return (
-        ["all artists"]
-        if facts.findings[i].target == "all"
-        else [facts.sources.text(f"findings.json#/{i}/target")]
-    )
+    if facts.findings[i].target == "all":
+        return ["all artists"]
+    return [facts.sources.text(f"findings.json#/{i}/target")]
 
 
 def scale(finding: Finding) -> Line:
@@ -201,102 +168,82 @@ def how_made(facts: Facts) -> list[Block]:
     """How every attack was made: in words, level, method, budget, seed, time."""
     if facts.audit is None:
         return [NO_AUDIT]
-    blocks: list[Block] = []
-    rows: list[tuple[str, Line, Line]] = []
-    text, figure = facts.sources.text, facts.sources.figure
-    for name, places in attacks(facts):
-        line: list[Piece] = []
-        for j, attack in enumerate(facts.audit["attacks"]):
-            if attack["name"] == name and attack.get("explains"):
-                line += [text(f"audit.json#/attacks/{j}/explains"), " "]
-        ran = [i for i in places if facts.findings[i].value is not None]
-        if places:
-            some = facts.findings[places[0]]
-            line += ["It would leak ", LEVEL_WORDS[some.level], f" ({some.category}). "]
-        if not ran:
-            line += ["It was not run."]
-        for key, words in (("method", "Figure: "), ("budget", "Budget: ")):
-            seen = {
-                getattr(facts.findings[i], key): i for i in reversed(ran) if getattr(facts.findings[i], key)
-            }
-            for i in sorted(seen.values()):
-                line += [words, text(f"findings.json#/{i}/{key}"), ". "]
-        if ran:
-            line += [
-                "Seed ",
-                figure(f"findings.json#/{ran[0]}/seed", "whole"),
-                ", confidence of an interval ",
-            ]
-            line += [figure(f"findings.json#/{ran[0]}/confidence"), ", "]
-            line += [figure(f"findings.json#/{ran[0]}/seconds", "seconds"), " seconds."]
-        rows.append(("", _attack_name(facts, name), line))
-    return [*blocks, Definitions(rows)]
+    rows = [("", _attack_name(facts, name), _how(facts, name, places)) for name, places in attacks(facts)]
+    return [Definitions(rows)]
+
+
+def _how(facts: Facts, name: str, places: Sequence[int]) -> Line:
+    """How one attack was made."""
+    assert facts.audit is not None
+    line: list[Piece] = []
+    for j, attack in enumerate(facts.audit["attacks"]):
+        if attack["name"] == name and attack.get("explains"):
+            line += facts.say("{explains:text} ", at=f"audit.json#/attacks/{j}")
+    if places:
+        some = facts.findings[places[0]]
+        line.append(f"It would leak {LEVEL_WORDS[some.level]} ({some.category}). ")
+    ran = [i for i in places if facts.findings[i].value is not None]
+    if not ran:
+        return [*line, "It was not run."]
+    for key, word in (("method", "Figure"), ("budget", "Budget")):
+        said = [i for i in ran if getattr(facts.findings[i], key)]
+        line += [piece for told in each_once(facts, said, key) for piece in (f"{word}: ", told, ". ")]
+    return line + facts.say(
+        "Seed {seed:whole}, confidence of an interval {confidence}, {seconds:seconds} seconds.",
+        at=f"findings.json#/{ran[0]}",
+    )
 
 
 def per_artist(facts: Facts) -> list[Block]:
     """The worst case of every artist, one scale below the other."""
     if facts.audit is None:
         return [NO_AUDIT]
-    own = {
-        name: [
-            i
-            for i, finding in enumerate(facts.findings)
-            if finding.target == name and finding.value is not None
-        ]
-        for _, name in facts.artists
-    }
     rows: list[list[Line]] = []
     skipped: list[Piece] = []
     without: list[Piece] = []
     for place, name in facts.artists:
         called = facts.sources.text(f"manifest.json#/gallery/artists/{place}/artist")
-        if not own[name]:
-            names = without if name in facts.audit["artists"] else skipped
-            names += [", "] * bool(names) + [called]
-            continue
-        i = min(own[name], key=lambda i: _how_bad(facts.findings[i]))
-        finding = facts.findings[i]
-        what: Line = [
-            facts.sources.text(f"findings.json#/{i}/attack"),
-            Break(),
-            *view_name(facts, finding.view),
-            ", ",
-            *metric(facts.sources, f"findings.json#/{i}"),
-        ]
-        rows.append(
-            [
-                [called],
-                [Badge(worst([finding]))],
-                scale(finding),
-                interval(facts, i),
-                [facts.sources.figure(f"findings.json#/{i}/baseline", "rate")],
-                what,
-            ]
-        )
-    blocks: list[Block] = []
-    if rows:
-        head: list[Line] = [
-            ["Artist"],
-            ["Verdict"],
-            ["From none to all"],
-            ["Figure"],
-            [Term("Without looking", "baseline")],
-            ["Attack, view, metric"],
-        ]
-        caption: Line = [
-            "The worst finding of each artist alone; its interval allows for having looked at all of them. "
-            "Every figure of every artist is in findings.csv. The dot is the figure, the line its interval, "
-            "the hollow tick what one gets without looking, the solid tick the most that the guarantee "
-            "allows."
-        ]
-        blocks.append(Table("artists", caption, head, rows, frozenset({4}), frozenset({5})))
-    if without:
-        said = ". What was measured over all artists is all there is."
-        blocks.append(Para(["No finding of their own have: ", *without, said], "note"))
-    if skipped:
-        said = ". Its setting for the number of artists may be raised; a setting of nought attacks all."
-        blocks.append(Para(["This audit did not attack: ", *skipped, said], "note"))
-    return blocks
+        own = [i for i, f in enumerate(facts.findings) if f.target == name and f.value is not None]
+        if own:
+            i = min(own, key=lambda i: _how_bad(facts.findings[i]))
+            rows.append(_worst_case(facts, called, i))
+        else:
+            (without if name in facts.audit["artists"] else skipped).append(called)
+    head = facts.row(
+        "Artist | Verdict | From none to all | Figure | [Without looking](baseline) | Attack, view, metric"
+    )
+    caption: Line = [
+        "The worst finding of each artist alone; its interval allows for having looked at all of them. "
+        "Every figure of every artist is in findings.csv. The dot is the figure, the line its interval, "
+        "the hollow tick what one gets without looking, the solid tick the most that the guarantee "
+        "allows."
+    ]
+    blocks: list[Block] = (
+        [Table("artists", caption, head, rows, frozenset({4}), frozenset({5}))] if rows else []
+    )
+    alone = facts.say(
+        "<No finding of their own have: {artists}. What was measured over all artists is all there is.>",
+        artists=listed(without),
+    )
+    left = facts.say(
+        "<This audit did not attack: {artists}. Its setting for the number of artists may be raised; a "
+        "setting of nought attacks all.>",
+        artists=listed(skipped),
+    )
+    return blocks + [Para(line, "note") for line in (alone, left) if line]
+
+
+def _worst_case(facts: Facts, artist: Piece, i: int) -> list[Line]:
+    finding = facts.findings[i]
+    return facts.row(
+        "{artist} | {verdict} | {drawn} | {figure} | {baseline:rate} | {attack}\n{view}, {metric}< of {fpr}>",
+        at=f"findings.json#/{i}",
+        artist=artist,
+        verdict=Badge(worst([finding])),
+        drawn=scale(finding),
+        figure=interval(facts, i),
+        view=view_name(facts, finding.view),
+    )
 
 
 def _how_bad(finding: Finding) -> tuple[int, float]:
@@ -313,24 +260,23 @@ def panels(facts: Facts) -> list[Block]:
         return [Para(["The auditor's setting does not allow pictures, so none is shown here."], "note")]
     gone = [artist for artist in facts.audit["artists"] if artist in facts.own["withdrawn"]]
     if gone:
-        names = [piece for artist in gone for piece in (", ", facts.called(artist))][1:]
-        told = "Pictures are kept back, as artists whose works they may show have withdrawn: "
-        return [Para([told, *names, "."], "note")]
+        line = facts.say(
+            "Pictures are kept back, as artists whose works they may show have withdrawn: {gone}.",
+            gone=listed(facts.called(artist) for artist in gone),
+        )
+        return [Para(line, "note")]
     blocks: list[Block] = []
     for name in dict.fromkeys(name for finding in facts.findings for name in finding.pictures):
         places = [i for i, finding in enumerate(facts.findings) if name in finding.pictures]
         i = places[0]
-        caption: Line = [
-            facts.sources.text(f"findings.json#/{i}/attack"),
-            ", ",
-            *target(facts, i),
-            ", in the view of ",
-            *view_span(facts, places),
-            ": a row a target: the truth first, then what the attack picked or drew, and what the same "
-            "attack picks or draws without the run. Verdict: ",
-            Badge(worst([facts.findings[i]])),
-            ".",
-        ]
+        caption = facts.say(
+            "{attack}, {whom}, in the view of {views}: a row a target: the truth first, then what the attack "
+            "picked or drew, and what the same attack picks or draws without the run. Verdict: {verdict}.",
+            at=f"findings.json#/{i}",
+            whom=target(facts, i),
+            views=view_span(facts, places),
+            verdict=Badge(worst([facts.findings[i]])),
+        )
         alt = "Contact sheet: true pictures, their reconstructions, and blind baselines side by side."
         blocks.append(Picture(facts.run.path / "audit" / name, alt, caption))
     if not blocks:
@@ -347,58 +293,47 @@ def curves(facts: Facts) -> list[Block]:
     blocks: list[Block] = []
     for name in dict.fromkeys(finding.curve for finding in facts.findings if finding.curve):
         places = [i for i, finding in enumerate(facts.findings) if finding.curve == name]
-        i = places[0]
-        bounded = facts.findings[i].bound is not None
-        limit = (
-            "The limit drawn is the most that the guarantee allows."
-            if bounded
-            else "No limit is drawn, as none follows: what the finding stands on says why."
-            if facts.dp
-            else "No limit is drawn, as there is no guarantee."
+        caption = facts.say(
+            "{attack}, {whom}, in the view of {views}: share of members that are found, at each share of "
+            "non-members that are accused. {limit}",
+            at=f"findings.json#/{places[0]}",
+            whom=target(facts, places[0]),
+            views=view_span(facts, places),
+            limit=_limit_drawn(facts, facts.findings[places[0]]),
         )
-        if bounded and facts.findings[i].details.get("hops", 1) > 1:
-            limit += (
-                " A member and a non-member differ in two records, one taken out and one put in, so that "
-                "epsilon counts twice in it, and is larger than the ledger's."
-            )
-        caption: Line = [
-            facts.sources.text(f"findings.json#/{i}/attack"),
-            ", ",
-            *target(facts, i),
-            ", in the view of ",
-            *view_span(facts, places),
-            f": share of members that are found, at each share of non-members that are accused. {limit}",
-        ]
-        blocks.append(
-            Picture(facts.run.path / "audit" / name, "ROC curve; its figures are in the tables.", caption)
-        )
+        alt = "ROC curve; its figures are in the tables."
+        blocks.append(Picture(facts.run.path / "audit" / name, alt, caption))
     return blocks or [Para(["This audit drew no curves."], "note")]
+
+
+def _limit_drawn(facts: Facts, finding: Finding) -> str:
+    if finding.bound is None and facts.dp:
+        return "No limit is drawn, as none follows: what the finding stands on says why."
+    if finding.bound is None:
+        return "No limit is drawn, as there is no guarantee."
+    limit = "The limit drawn is the most that the guarantee allows."
+    if finding.details.get("hops", 1) > 1:
+        limit += (
+            " A member and a non-member differ in two records, one taken out and one put in, so that epsilon "
+            "counts twice in it, and is larger than the ledger's."
+        )
+    return limit
 
 
 def alarms(facts: Facts) -> list[Block]:
     """What stands at the very top: findings above their bound."""
-    blocks: list[Block] = []
-    for i in facts.alarms:
-        at = f"findings.json#/{i}"
-        line: Line = [
-            Badge("alarm"),
-            " ",
-            *view_name(facts, facts.findings[i].view),
-            ", ",
-            facts.sources.text(f"{at}/attack"),
-            ", ",
-            *target(facts, i),
-            ": ",
-            *metric(facts.sources, at),
-            " ",
-            facts.sources.figure(f"{at}/value", "rate"),
-            " (at least ",
-            facts.sources.figure(f"{at}/low", "rate"),
-            ") lies above ",
-            facts.sources.figure(f"{at}/bound", "rate"),
-            ", the most that the guarantee allows. This is a bug in the defence or in the attack. Until it "
-            "is "
-            "found, rely on no figure below.",
-        ]
-        blocks.append(Para(line, "alarm"))
-    return blocks
+    return [
+        Para(
+            facts.say(
+                "{alarm} {view}, {attack}, {whom}: {metric}< of {fpr}> {value:rate} (at least {low:rate}) "
+                "lies above {bound:rate}, the most that the guarantee allows. This is a bug in the defence "
+                "or in the attack. Until it is found, rely on no figure below.",
+                at=f"findings.json#/{i}",
+                alarm=Badge("alarm"),
+                view=view_name(facts, facts.findings[i].view),
+                whom=target(facts, i),
+            ),
+            "alarm",
+        )
+        for i in facts.alarms
+    ]

@@ -16,7 +16,8 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, ConfigError, RunError
 from fedstyle_secure.files import file_sha256
-from fedstyle_secure.report.page.sources import Sources, escape
+from fedstyle_secure.report.page.say import Speaker
+from fedstyle_secure.report.page.sources import escape
 from fedstyle_secure.report.run.facts import Facts, read_facts
 from fedstyle_secure.sweep.grid import SEED, Axis, Point
 from fedstyle_secure.sweep.marks import GUARANTEE, Mark, marks_of
@@ -70,7 +71,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class SweepFacts:
+class SweepFacts(Speaker):
     """A checked sweep.
 
     Attributes:
@@ -90,11 +91,6 @@ class SweepFacts:
     runs: Mapping[int, Facts]
     own: Mapping[str, Any]
     files: Mapping[str, Any]
-
-    @cached_property
-    def sources(self) -> Sources:
-        """Where figures come from."""
-        return Sources(self.files)
 
     @property
     def rows(self) -> tuple[Row, ...]:

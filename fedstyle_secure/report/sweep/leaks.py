@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fedstyle_secure.audit.findings import PROVEN, Finding
-from fedstyle_secure.report.page.pieces import Badge, Block, Bullets, Line, Para, Piece, Strong
-from fedstyle_secure.report.run.answers import metric
+from fedstyle_secure.report.page.pieces import Badge, Block, Bullets, Line, Para
+from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.sweep.facts import SweepFacts
 from fedstyle_secure.report.sweep.points import worst_verdict
 
@@ -48,12 +48,9 @@ def verdict_line(facts: SweepFacts, places: Sequence[int], view: str) -> Line:
     worst = worst_verdict(facts, audited, f"{view}.verdict_artwork")
     if worst is None:
         return ["not audited"]
-    found = leaking(facts, audited, view, "artwork")
-    line: list[Piece] = [Badge(worst[0]), " "]
-    for number, leaks in enumerate(found.values()):
-        line += [", "] * bool(number) + [facts.sources.text(finding_at(facts, leaks[0], "attack"))]
-        line += [" (", *of_runs(facts, leaks, audited), ")"]
-    return line if found else [*line, "no attack leaks"]
+    found = leaking(facts, audited, view, "artwork").values()
+    named = listed(how_often(facts, leaks, audited) for leaks in found)
+    return [Badge(worst[0]), " ", *(named or ["no attack leaks"])]
 
 
 def told(facts: SweepFacts, places: Iterable[int], view: str) -> tuple[object, ...]:
@@ -65,15 +62,14 @@ def told(facts: SweepFacts, places: Iterable[int], view: str) -> tuple[object, .
     return (worst and worst[0], bool(places), runs)
 
 
-def of_runs(facts: SweepFacts, leaks: Sequence[Place], audited: Sequence[int]) -> Line:
-    """In how many of some runs something was found."""
-    count = " ".join(finding_at(facts, place, "verdict") for place in leaks)
-    return [
-        facts.sources.figure(count, "whole", "count"),
-        " of ",
-        facts.sources.figure(facts.at(audited, "cell"), "whole", "count"),
-        " runs",
-    ]
+def how_often(facts: SweepFacts, leaks: Sequence[Place], audited: Sequence[int]) -> Line:
+    """An attack, and in how many of some runs it found something."""
+    return facts.say(
+        "{attack:text} ({leaks:whole count} of {audited:whole count} runs)",
+        attack=finding_at(facts, leaks[0], "attack"),
+        leaks=" ".join(finding_at(facts, place, "verdict") for place in leaks),
+        audited=facts.at(audited, "cell"),
+    )
 
 
 def alarms(facts: SweepFacts) -> list[Block]:
@@ -90,35 +86,30 @@ def _above_bounds(facts: SweepFacts) -> list[Block]:
             groups.setdefault((f.attack, f.quantity, f.target, f.value, f.low), []).append(i)
         blocks += [Para(_above_bound(facts, run, same), "alarm") for same in groups.values()]
     if blocks:
-        chance = facts.sources.figure("report.json#/chance/above", "short")
-        intervals = facts.sources.figure("report.json#/chance/intervals", "whole")
-        told: Line = [
-            "Either the defence or the attack has a bug, or it is chance: of the ", intervals,
-            " intervals of this sweep, chance alone puts up to about ", chance, " above the true figure. "
-            "Audit that run again with more trials; until then rely on no figure below.",
-        ]  # fmt: skip
-        blocks.append(Para(told, "alarm"))
+        told = (
+            "Either the defence or the attack has a bug, or it is chance: of the "
+            "{report.json#/chance/intervals:whole} intervals of this sweep, chance alone puts up to about "
+            "{report.json#/chance/above:short} above the true figure. Audit that run again with more trials; "
+            "until then rely on no figure below."
+        )
+        blocks.append(Para(facts.say(told), "alarm"))
     return blocks
 
 
 def _above_bound(facts: SweepFacts, run: int, same: Sequence[int]) -> Line:
-    sources, own = facts.sources, facts.runs[run]
-    first = (run, same[0])
+    own, at = facts.runs[run], finding_at(facts, (run, same[0]))
     keys = [view["key"] for view in (own.audit or {})["views"]]
-    names: list[Piece] = []
-    for view in dict.fromkeys(own.findings[i].view for i in same):
-        at = f"{facts.rows[run]['folder']}/run/audit/audit.json#/views/{keys.index(view)}/name"
-        names += [", "] * bool(names) + [sources.text(at)]
-    whom = finding_at(facts, first, "target")
-    return [
-        Badge("alarm"), " Run ", sources.text(facts.at([run], "cell")), ", in the view of ", *names, ": ",
-        sources.text(finding_at(facts, first, "attack")), ", ",
-        "all artists" if own.findings[same[0]].target == "all" else sources.text(whom), ": ",
-        *metric(sources, finding_at(facts, first)), " ",
-        sources.figure(finding_at(facts, first, "value"), "rate"), " (at least ",
-        sources.figure(finding_at(facts, first, "low"), "rate"), ") lies above ",
-        sources.figure(finding_at(facts, first, "bound"), "rate"), ", the most that the guarantee allows.",
-    ]  # fmt: skip
+    views = (keys.index(view) for view in dict.fromkeys(own.findings[i].view for i in same))
+    home = f"{facts.rows[run]['folder']}/run/audit/audit.json#/views"
+    return facts.say(
+        "{alarm} Run {cell:text}, in the view of {views}: {attack}, {whom}: {metric}< of {fpr}> {value:rate} "
+        "(at least {low:rate}) lies above {bound:rate}, the most that the guarantee allows.",
+        at=at,
+        alarm=Badge("alarm"),
+        cell=facts.at([run], "cell"),
+        views=listed(facts.sources.text(f"{home}/{i}/name") for i in views),
+        whom="all artists" if own.findings[same[0]].target == "all" else facts.say("{target}", at=at),
+    )
 
 
 def _assumed(facts: SweepFacts) -> list[Block]:
@@ -134,27 +125,24 @@ def _assumed(facts: SweepFacts) -> list[Block]:
     if not found:
         return []
     whose = "some audits here assume that their" if bare else "every audit here assumes that its"
-    line: list[Piece] = [Strong("What if: "), f"{whose} run lacks something that it has: "]
-    for number, at in enumerate(found.values()):
-        line += [", "] * bool(number) + [facts.sources.text(at)]
-    return [Para([*line, ". What leaks here says nothing about the runs as they were."], "alarm")]
+    line = facts.say(
+        "**What if: **{whose} run lacks something that it has: {defences}. What leaks here says nothing "
+        "about the runs as they were.",
+        whose=whose,
+        defences=listed(facts.sources.text(at) for at in found.values()),
+    )
+    return [Para(line, "alarm")]
 
 
 def _lost(facts: SweepFacts) -> list[Block]:
     """Runs that are in no figure, each by name."""
     if not facts.lost:
         return []
-    sources = facts.sources
-    said: Line = [
-        "Runs that are missing from every figure below: ",
-        sources.figure(facts.at(facts.lost, "cell"), "whole", "count"), " of ",
-        sources.figure(facts.at(range(len(facts.rows)), "cell"), "whole", "count"),
-        ". `fedstyle sweep --resume` tries them again.",
-    ]  # fmt: skip
-    items: list[Line] = []
-    for i in facts.lost:
-        why: Line = [": ", sources.text(facts.at([i], "error"))] if facts.rows[i]["error"] else []
-        items.append(
-            [sources.text(facts.at([i], "cell")), ", ", sources.text(facts.at([i], "state")), *why, "."]
-        )
+    said = facts.say(
+        "Runs that are missing from every figure below: {lost:whole count} of {all:whole count}. `fedstyle "
+        "sweep --resume` tries them again.",
+        lost=facts.at(facts.lost, "cell"),
+        all=facts.at(range(len(facts.rows)), "cell"),
+    )
+    items = [facts.say("{cell:text}, {state:text}<: {error}>.", at=f"results.csv#/{i}") for i in facts.lost]
     return [Para(said, "alarm"), Bullets(items)]

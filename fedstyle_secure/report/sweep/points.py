@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from fedstyle_secure.audit.findings import Verdict
 from fedstyle_secure.report.page.pieces import Figure, Line, Piece
+from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.words import ORDER
 from fedstyle_secure.report.sweep.facts import Combination, SweepFacts
 from fedstyle_secure.sweep.grid import EPSILON, NO_DP, Axis
@@ -34,15 +35,16 @@ _VERDICTS = tuple(f"{view}.verdict{ending}" for view in VIEWS for ending in ("",
 
 def name_of(facts: SweepFacts, place: int, axes: Iterable[Axis]) -> Line:
     """A run's points on some axes, cited; `all runs` where there is no axis."""
-    line: list[Piece] = []
-    for axis in axes:
-        point = facts.sources.text(facts.at([place], f"axis.{axis.name}"))
-        if axis.name == EPSILON:
-            said: list[Piece] = [point] if point.text == NO_DP else ["target epsilon ", point]
-        else:
-            said = [facts.sources.text(f"report.json#/axes/{facts.axes.index(axis)}"), " ", point]
-        line += [", "] * bool(line) + said
-    return line or ["all runs"]
+    return listed(_point(facts, place, axis) for axis in axes) or ["all runs"]
+
+
+def _point(facts: SweepFacts, place: int, axis: Axis) -> Line:
+    point = facts.at([place], f"axis.{axis.name}")
+    if axis.name == EPSILON:
+        no_dp = facts.sources.value(point) == NO_DP
+        return facts.say("{point:text}" if no_dp else "target epsilon {point:text}", point=point)
+    name = f"report.json#/axes/{facts.axes.index(axis)}"
+    return facts.say("{name:text} {point:text}", name=name, point=point)
 
 
 def largest(facts: SweepFacts, places: Iterable[int], column: str) -> int | None:

@@ -17,8 +17,8 @@ from fedstyle_secure.report.page.pieces import (
     Piece,
     Ref,
     Table,
-    Term,
 )
+from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.sources import escape
 from fedstyle_secure.report.sweep.answers import audited_as, interval, spread
 from fedstyle_secure.report.sweep.facts import Combination, SweepFacts
@@ -95,73 +95,58 @@ def plots(facts: SweepFacts) -> list[Block]:
 
 def points(facts: SweepFacts) -> list[Block]:
     """A row a combination of settings, its seeds taken together."""
-    audited = facts.asked is not None
-    head: list[Line] = [
-        ["Settings"],
-        ["Runs finished"],
-        ["Epsilon: artwork, artist"],
-        ["Utility"],
-        ["Before training"],
-    ]
-    if audited:
-        whose = ("platform", "worst view")
-        head += [["Membership ", Term("AUC", "auc"), f", {view}"] for view in whose]
-        head += [[f"Pictures identified, {view}"] for view in whose]
-        head += [["Artworks: platform, any view"]]
-    rows = [_point(facts, one, audited) for one in facts.combinations]
+    rows = [_point(facts, one) for one in facts.combinations]
+    head = facts.row("Settings | Runs finished | Epsilon: artwork, artist | Utility | Before training")
     caption: list[Piece] = [
         "A row a combination of settings; its runs differ in their seed alone. All but epsilon are means "
         "over seeds, with the smallest to the largest below where they differ. Epsilon is the largest of a "
         "run by itself."
     ]
-    if audited:
-        caption += [
-            " Of leakage there follow, for the seed with the largest figure, the ",
-            Term("confidence interval", "interval"), ", what is reached blind, ",
-            Term("without looking", "baseline"), ", and the limit that the ",
-            Term("guarantee allows", "bound"), ". Verdicts are the worst over seeds.",
-        ]  # fmt: skip
-    numeric = frozenset(range(1, len(head) - audited))
-    blocks: list[Block] = [Table("points", caption, head, rows, numeric)]
-    if audited:
-        blocks += [_leaks_by_point(facts), Para(_of_verdicts(), "note")]
-    return blocks
+    if facts.asked is None:
+        return [Table("points", caption, head, rows, frozenset(range(1, len(head))))]
+    head += facts.row(
+        "Membership [AUC](auc), platform | Membership [AUC](auc), worst view | Pictures identified, "
+        "platform | Pictures identified, worst view | Artworks: platform, any view"
+    )
+    caption += facts.say(
+        " Of leakage there follow, for the seed with the largest figure, the [confidence "
+        "interval](interval), what is reached blind, [without looking](baseline), and the limit that the "
+        "[guarantee allows](bound). Verdicts are the worst over seeds."
+    )
+    table = Table("points", caption, head, rows, frozenset(range(1, len(head) - 1)))
+    return [table, _leaks_by_point(facts), Para([_OF_VERDICTS], "note")]
 
 
-def _of_verdicts() -> Line:
-    return [
-        "“Inconclusive” means that at least one attack could not have shown anything, as it fails even where "
-        "nothing is defended, or had too few trials; others of that row were tried in earnest and found "
-        "nothing. Attacks on artists as a whole are left out of these verdicts, as a style card is "
-        "published so that its artist is found; the table of runs has a verdict on everything."
-    ]
+_OF_VERDICTS = (
+    "“Inconclusive” means that at least one attack could not have shown anything, as it fails even where "
+    "nothing is defended, or had too few trials; others of that row were tried in earnest and found nothing. "
+    "Attacks on artists as a whole are left out of these verdicts, as a style card is published so that its "
+    "artist is found; the table of runs has a verdict on everything."
+)
 
 
-def _point(facts: SweepFacts, one: Combination, audited: bool) -> list[Line]:
-    figure, at = facts.sources.figure, facts.at
-    finished: Line = [figure(at(one.done, "cell"), "whole", "count")] if one.done else ["none"]
-    row: list[Line] = [
-        name_of(facts, one.places[0], facts.varied),
-        [*finished, " of ", figure(at(one.places, "cell"), "whole", "count")],
-        _epsilons(facts, one),
-        spread(facts, one.done, facts.utility),
-        spread(facts, one.done, facts.start),
-    ]
-    if audited:
-        for leak in (AUC, RATE):
-            row += [_leak(facts, one, f"{view}.{leak}") for view in VIEWS]
-        verdicts: list[Piece] = []
-        for view in VIEWS:
-            verdict = worst_verdict(facts, one.done, f"{view}.verdict_artwork")
-            verdicts += [Break()] * bool(verdicts) + [Badge(verdict[0]) if verdict else Muted("none")]
-        row.append(verdicts)
-    return row
+def _point(facts: SweepFacts, one: Combination) -> list[Line]:
+    row = facts.row(
+        "{settings} | {finished} of {all:whole count} | {epsilons} | {utility} | {start}",
+        settings=name_of(facts, one.places[0], facts.varied),
+        finished=facts.say("{done:whole count}", done=facts.at(one.done, "cell")) if one.done else "none",
+        all=facts.at(one.places, "cell"),
+        epsilons=_epsilons(facts, one),
+        utility=spread(facts, one.done, facts.utility),
+        start=spread(facts, one.done, facts.start),
+    )
+    if facts.asked is None:
+        return row
+    row += [_leak(facts, one, f"{view}.{leak}") for leak in (AUC, RATE) for view in VIEWS]
+    verdicts = (worst_verdict(facts, one.done, f"{view}.verdict_artwork") for view in VIEWS)
+    return [*row, listed((Badge(v[0]) if v else Muted("none") for v in verdicts), Break())]
 
 
 def _epsilons(facts: SweepFacts, one: Combination) -> Line:
     if not one.done:
         return ["none"]
-    return [epsilon(facts, one.done, "artwork"), ",", Break(), epsilon(facts, one.done, "artist")]
+    artwork, artist = (epsilon(facts, one.done, unit) for unit in ("artwork", "artist"))
+    return facts.say("{artwork},\n{artist}", artwork=artwork, artist=artist)
 
 
 def _leak(facts: SweepFacts, one: Combination, column: str) -> Line:
@@ -169,9 +154,13 @@ def _leak(facts: SweepFacts, one: Combination, column: str) -> Line:
     place = largest(facts, one.done, column)
     if place is None:
         return [Muted("not run" if one.done else "none")]
-    line: list[Piece] = [*spread(facts, one.done, column), *interval(facts, place, column)]
-    source = facts.at([place], f"{column}_bound")
-    return [*line, Break(), Muted("limit "), facts.sources.figure(source, "rate", none="none")]
+    return facts.say(
+        "{spread}{interval}\n{limit}{bound:rate}",
+        spread=spread(facts, one.done, column),
+        interval=interval(facts, place, column),
+        limit=Muted("limit "),
+        bound=facts.at([place], f"{column}_bound"),
+    )
 
 
 def _leaks_by_point(facts: SweepFacts) -> Table:
@@ -183,7 +172,7 @@ def _leaks_by_point(facts: SweepFacts) -> Table:
         rows.append(
             [name_of(facts, one.places[0], facts.varied), cells[0], ["the same"] if same else cells[1]]
         )
-    head: list[Line] = [["Settings"], ["In the platform's view"], ["In any view"]]
+    head = facts.row("Settings | In the platform's view | In any view")
     caption: Line = ["Which attacks on single artworks leak, and in how many runs."]
     return Table("leaks", caption, head, rows, wide=frozenset({1, 2}))
 
@@ -191,10 +180,12 @@ def _leaks_by_point(facts: SweepFacts) -> Table:
 def runs(facts: SweepFacts) -> list[Block]:
     """A row a run, whatever became of it."""
     audited = facts.asked is not None
-    head: list[Line] = [["Run"], ["Seed"], ["State"], ["Epsilon"], ["Utility"]]
-    if audited:
-        head += [["Artworks, platform"], ["Artworks, any view"], ["Anything, any view"], ["Alarms"]]
-    head += [["Training, seconds"]] + ([["Audit, seconds"]] if audited else [])
+    head = facts.row(
+        "Run | Seed | State | Epsilon | Utility | Artworks, platform | Artworks, any view | Anything, any "
+        "view | Alarms | Training, seconds | Audit, seconds"
+        if audited
+        else "Run | Seed | State | Epsilon | Utility | Training, seconds"
+    )
     rows = [_run(facts, i, audited) for i in range(len(facts.rows))]
     numeric = frozenset({1, 3, 4} | ({8, 9, 10} if audited else {5}))
     caption: Line = [
@@ -204,25 +195,26 @@ def runs(facts: SweepFacts) -> list[Block]:
 
 
 def _run(facts: SweepFacts, i: int, audited: bool) -> list[Line]:
-    row, sources = facts.rows[i], facts.sources
+    row = facts.rows[i]
 
     def cell(column: str, style: str) -> Line:
         if row[column] is None:
             return [Muted("none")]
-        return [sources.figure(facts.at([i], column), style)]
+        return [facts.sources.figure(facts.at([i], column), style)]
 
-    cells: list[Line] = [
-        [sources.text(facts.at([i], "cell"))],
+    cells = [
+        *facts.row("{cell:text}", at=f"results.csv#/{i}"),
         cell("run.seed", "whole"),
-        [sources.text(facts.at([i], "state"))],
-        [epsilon(facts, [i], row["privacy.unit"])] if i in facts.runs else [Muted("none")],
+        *facts.row("{state:text}", at=f"results.csv#/{i}"),
+        [epsilon(facts, [i], row["privacy.unit"]) if i in facts.runs else Muted("none")],
         cell(facts.utility, "rate"),
     ]
-    if audited:
-        for column in ("platform.verdict_artwork", "worst.verdict_artwork", "worst.verdict"):
-            cells.append([Badge(row[column])] if row[column] else [Muted("none")])
-        cells.append(cell("alarms", "whole"))
-    return [*cells, cell("time.wall_s", "seconds"), *([cell("time.audit_s", "seconds")] if audited else [])]
+    if not audited:
+        return [*cells, cell("time.wall_s", "seconds")]
+    verdicts = (row[key] for key in ("platform.verdict_artwork", "worst.verdict_artwork", "worst.verdict"))
+    cells += [[Badge(verdict) if verdict else Muted("none")] for verdict in verdicts]
+    times = [cell(column, "seconds") for column in ("time.wall_s", "time.audit_s")]
+    return [*cells, cell("alarms", "whole"), *times]
 
 
 def shared(facts: SweepFacts) -> list[Block]:
@@ -238,23 +230,27 @@ def shared(facts: SweepFacts) -> list[Block]:
         and (key not in _OF_ATELIER or facts.base["gallery.source"] == "atelier")
         and value != ""
     ]
-    rows = [_setting(facts, key) for key in told]
-    head: list[Line] = [["Setting"], ["Value"], ["What it is"]]
-    caption: Line = [
-        "Settings that all runs share: the weighty ones, and those that are not the default. All are in ",
-        Ref("grid.toml", "name"), ".",
-    ]  # fmt: skip
+    rows = [
+        facts.row(
+            "{key} | {value} | {meaning}",
+            key=Ref(key, "name"),
+            value=_said(facts, f"grid.toml#/base/{escape(key)}", facts.base[key]),
+            meaning=_meaning(facts, key),
+        )
+        for key in told
+    ]
+    caption = facts.say(
+        "Settings that all runs share: the weighty ones, and those that are not the default. All are in "
+        "{file}.",
+        file=Ref("grid.toml", "name"),
+    )
+    head = facts.row("Setting | Value | What it is")
     return [Table("shared", caption, head, rows, wide=frozenset({2})), *_audit(facts)]
 
 
-def _setting(facts: SweepFacts, key: str) -> list[Line]:
+def _meaning(facts: SweepFacts, key: str) -> Line:
     known = key in facts.own["settings"]
-    meaning: Line = [facts.sources.text(f"report.json#/settings/{escape(key)}/meaning")] if known else []
-    return [
-        [Ref(key, "name")],
-        _said(facts, f"grid.toml#/base/{escape(key)}", facts.base[key]),
-        meaning,
-    ]
+    return [facts.sources.text(f"report.json#/settings/{escape(key)}/meaning")] if known else []
 
 
 def _audit(facts: SweepFacts) -> list[Block]:
@@ -263,25 +259,24 @@ def _audit(facts: SweepFacts) -> list[Block]:
         return [Para(["No run was audited."], "note")]
     preset, varied = facts.own["preset"], {key for axis in facts.axes for key in axis.keys}
     rows = [
-        [
-            [Ref(key, "name")],
-            _said(facts, f"grid.toml#/sweep/audit/{escape(key)}", value),
-            _said(facts, f"report.json#/preset/{escape(key)}", preset[key]),
-        ]
+        facts.row(
+            "{key} | {here} | {preset}",
+            key=Ref(key, "name"),
+            here=_said(facts, f"grid.toml#/sweep/audit/{escape(key)}", value),
+            preset=_said(facts, f"report.json#/preset/{escape(key)}", preset[key]),
+        )
         for key, value in facts.asked.items()
         if key != "preset" and f"audit.{key}" not in varied
     ]
-    head: list[Line] = [["Setting of the audit"], ["Here"], ["In this version's preset"]]
-    caption: Line = [
-        "How every run was audited: preset ", *audited_as(facts), ". What the grid varies is left out.",
-    ]  # fmt: skip
+    head = facts.row("Setting of the audit | Here | In this version's preset")
+    caption = facts.say(
+        "How every run was audited: preset {presets}. What the grid varies is left out.",
+        presets=audited_as(facts),
+    )
     return [Table("audit", caption, head, rows)]
 
 
 def _said(facts: SweepFacts, at: str, value: Any) -> Line:
     if isinstance(value, list | tuple):
-        line: list[Piece] = []
-        for i in range(len(value)):
-            line += [", "] * bool(i) + [facts.sources.figure(f"{at}/{i}")]
-        return line or ["none"]
+        return listed(facts.sources.figure(f"{at}/{i}") for i in range(len(value))) or ["none"]
     return [facts.sources.figure(at)]
