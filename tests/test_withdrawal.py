@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -188,8 +189,8 @@ def test_a_report_without_the_ledgers_claims_nothing(own):
 def test_pictures_are_kept_back_once_an_attacked_artist_has_withdrawn(own):
     audited = {"artists": [GONE, "impasto-1"], "show_pictures": True, "views": []}
     name, row = "pictures.png", SimpleNamespace(pictures=("pictures.png",))
-    facts = SimpleNamespace(audit=audited, findings=[row], own={"withdrawn": {GONE: "x"}}, called=str)
-    (block,) = panels(facts)
+    withdraw(own, GONE)
+    (block,) = panels(replace(read_facts(own.path), audit=audited, findings=(row,)))
     assert plain(block.line).endswith(f"have withdrawn: {GONE}.")
     assert name not in plain(block.line)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from PIL import Image, ImageDraw
 import fedstyle_secure
 from fedstyle_secure.audit.findings import FORMAT, Finding, not_run, write_findings
 from fedstyle_secure.audit.settings import AuditSettings
-from fedstyle_secure.config import Config
 from fedstyle_secure.files import file_sha256
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.identity import Identity
@@ -198,51 +196,24 @@ def audit(run: RunFolder, findings: list[Finding], **changes) -> None:
     (folder / "audit.json").write_text(json.dumps(values, indent=1))
 
 
-def _trained(root: Path, cache: Path, name: str, *further: str) -> None:
-    """Train a run of seconds."""
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(cache)
-    try:
-        settings = [
-            "gallery.artists=4",
-            "gallery.public_artists=3",
-            "gallery.pictures=12",
-            "gallery.size=32",
-            "style.encoder=cnn",
-            "style.dim=8",
-            "style.pretrain_steps=3",
-            "style.practice_artists=0",
-            "styles.count=3",
-            "run.rounds=2",
-            "training.expected_pictures=9",
-            "privacy.noise_multiplier=2",
-        ]
-        fedstyle_secure.train(Config().override([*settings, *further]), root / name)
-    finally:
-        os.environ.pop("XDG_CACHE_HOME") if before is None else os.environ.update(XDG_CACHE_HOME=before)
+@pytest.fixture(scope="session")
+def trained(finished) -> Path:
+    """Where the finished run and its studios lie, with a real ledger and transcript; tests work on copies."""
+    return finished.path.parent
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Path:
-    """A run of seconds with a real ledger, transcript and studios; tests work on copies."""
-    root = tmp_path_factory.mktemp("report") / "runs"
-    _trained(root, tmp_path_factory.getbasetemp() / "cache", "small")
-    return root
-
-
-@pytest.fixture(scope="session")
-def trained_in_clear(tmp_path_factory) -> Path:
+def trained_in_clear(tiny, tmp_path_factory) -> Path:
     """The same without an encrypted sum, and so without an opener who signs anything."""
     root = tmp_path_factory.mktemp("clear") / "runs"
-    _trained(root, tmp_path_factory.getbasetemp() / "cache", "clear", "secure_sum.enabled=false")
+    fedstyle_secure.train(tiny.override(["secure_sum.enabled=false"]), root / "clear")
     return root
 
 
 @pytest.fixture
-def bare(trained, tmp_path) -> RunFolder:
+def bare(own) -> RunFolder:
     """A finished run without an audit, a copy with copies of its studios beside it."""
-    shutil.copytree(trained, tmp_path / "runs")
-    return RunFolder(tmp_path / "runs" / "small")
+    return own
 
 
 @pytest.fixture

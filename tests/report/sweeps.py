@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fedstyle_secure.audit.findings import Finding, not_run
+from fedstyle_secure.config import Config
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sweep import runner
 from fedstyle_secure.sweep.cells import CellFolder
@@ -21,8 +22,9 @@ from fedstyle_secure.sweep.work import ERROR, Work, run_cell
 
 
 def load(name: str) -> ModuleType:
-    """A file of this folder; tests are no package."""
-    spec = importlib.util.spec_from_file_location(f"sweeps_{name}", Path(__file__).with_name(f"{name}.py"))
+    """A file by its name from this folder; tests are no package."""
+    path = Path(__file__).parent / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"sweeps_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -31,12 +33,10 @@ def load(name: str) -> ModuleType:
 
 
 _REPORT = load("conftest")
+_SETTINGS = [setting for setting in load("../conftest").TINY if not setting.startswith("privacy.")]
+_FLAT = Config().override([*_SETTINGS, "run.rounds=1"]).to_flat()
 
-TINY = {
-    "gallery.artists": 4, "gallery.public_artists": 3, "gallery.pictures": 12, "gallery.size": 32,
-    "style.encoder": "cnn", "style.dim": 8, "style.pretrain_steps": 3, "style.practice_artists": 0,
-    "styles.count": 3, "run.rounds": 1, "training.expected_pictures": 9,
-}  # fmt: skip
+TINY = {key: _FLAT[key] for key in (setting.partition("=")[0] for setting in _SETTINGS)}
 ENCRYPTION = [
     {"name": "on", "secure_sum.enabled": True, "secure_sum.updates": True},
     {"name": "off", "secure_sum.enabled": False, "secure_sum.updates": False},

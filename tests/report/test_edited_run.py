@@ -167,9 +167,9 @@ def copies(trained, tmp_path_factory):
     """A copy of the run with its studios, and one without them, for edits that are undone."""
     whole = tmp_path_factory.mktemp("whole") / "runs"
     shutil.copytree(trained, whole)
-    alone = tmp_path_factory.mktemp("alone") / "runs" / "small"
-    shutil.copytree(trained / "small", alone)
-    return RunFolder(whole / "small"), RunFolder(alone)
+    alone = tmp_path_factory.mktemp("alone") / "runs" / "run"
+    shutil.copytree(trained / "run", alone)
+    return RunFolder(whole / "run"), RunFolder(alone)
 
 
 @pytest.fixture(scope="module")

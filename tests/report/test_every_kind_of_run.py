@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import fedstyle_secure
-from fedstyle_secure.config import Config
 from fedstyle_secure.policy.checks import check
 from fedstyle_secure.report.formats import report
 from fedstyle_secure.report.page.pieces import plain
@@ -19,22 +18,17 @@ assert _SPEC.loader is not None
 _CHECKS = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_CHECKS)
 
-SMALL = [
-    "gallery.artists=4", "gallery.public_artists=3", "gallery.pictures=12", "gallery.size=32",
-    "style.encoder=cnn", "style.dim=8", "style.pretrain_steps=3", "style.practice_artists=0",
-    "styles.count=3", "run.rounds=1", "training.expected_pictures=9",
-]  # fmt: skip
 KINDS = {
     "plain": ["privacy.dp=off", "secure_sum.enabled=false"],
-    "artist": ["privacy.unit=artist", "cards.consent=none", "privacy.noise_multiplier=2"],
-    "counts": ["metrics.releases=1", "privacy.noise_multiplier=2", "cards.consent=none"],
+    "artist": ["privacy.unit=artist", "cards.consent=none"],
+    "counts": ["metrics.releases=1", "cards.consent=none"],
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_report_of_every_kind_of_run(tmp_path, monkeypatch, kind):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    run = fedstyle_secure.train(Config().override(SMALL + KINDS[kind]), tmp_path / "runs" / "one").folder
+def test_a_report_of_every_kind_of_run(tiny, tmp_path, kind):
+    settings = tiny.override(["run.rounds=1", *KINDS[kind]])
+    run = fedstyle_secure.train(settings, tmp_path / "runs" / "one").folder
     paths = report(run.path, date="2026-11-21")
     assert all(path.stat().st_size > 1000 for path in paths if path.name != "findings.csv")
     assert _CHECKS.check_numbers(run, paths[0].read_text()) > 20
@@ -53,7 +47,7 @@ def test_a_report_of_every_kind_of_run(tmp_path, monkeypatch, kind):
     assert ("is accounted for" in page) == (kind != "plain")
 
 
-def test_a_report_of_a_run_whose_sum_was_refused(tmp_path, monkeypatch):
+def test_a_report_of_a_run_whose_sum_was_refused(tiny, tmp_path, monkeypatch):
     from fedstyle_secure.secure_sum import opener
     from fedstyle_secure.secure_sum.codes import Code, Refusal
 
@@ -61,8 +55,7 @@ def test_a_report_of_a_run_whose_sum_was_refused(tmp_path, monkeypatch):
         raise Refusal(Code.RANGE)
 
     monkeypatch.setattr(opener, "_decrypted", refuse)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    run = fedstyle_secure.train(Config().override(SMALL), tmp_path / "runs" / "one").folder
+    run = fedstyle_secure.train(tiny.override(["run.rounds=1"]), tmp_path / "runs" / "one").folder
     assert [line["sum"]["artists"] for line in run.metrics() if line["sum"]] == [0]
     paths = report(run.path, date="2026-11-21")
     assert "a sum that was not opened" in paths[0].read_text()

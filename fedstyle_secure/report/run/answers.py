@@ -105,20 +105,10 @@ def answer(facts: Facts, levels: Sequence[Level]) -> tuple[Sign, Line]:
             "{measured}.",
             measured=_measured(facts, of["alarm"][0]),
         )
-    hardest, kept = _hardest_hit(facts, chosen), of["not broken by this attack"]
+    kept = of["not broken by this attack"]
     if verdict == "leaks":
-        top = max(of["leaks"], key=lambda i: _margin(facts.findings[i]))
-        unknown = _only(facts, of["inconclusive"], of["leaks"])
-        return verdict, facts.say(
-            "Yes: {measured}. It leaks to: {whom}.< Not known in the view of: {unknown}.>"
-            "< Not broken in the view of: {kept}.>{also}{hardest}",
-            measured=_measured(facts, top),
-            whom=view_names(facts, of["leaks"]),
-            unknown=view_names(facts, unknown),
-            kept=view_names(facts, _only(facts, kept, [*of["leaks"], *unknown])),
-            also=_also(facts, of["leaks"], top),
-            hardest=hardest,
-        )
+        line = _leaks(facts, of["leaks"], of["inconclusive"], kept)
+        return verdict, [*line, *_hardest_hit(facts, chosen)]
     tried = facts.say("<Not broken by {attacks}.>", attacks=_attacks(facts, kept))
     if verdict == "inconclusive":
         return verdict, facts.say(
@@ -128,7 +118,22 @@ def answer(facts: Facts, levels: Sequence[Level]) -> tuple[Sign, Line]:
             tried=tried,
         )
     closest = _measured(facts, max(chosen, key=lambda i: _margin(facts.findings[i])))
-    return verdict, [*tried, *facts.say(" Closest: {closest}.{hardest}", closest=closest, hardest=hardest)]
+    return verdict, [*tried, " Closest: ", *closest, ".", *_hardest_hit(facts, chosen)]
+
+
+def _leaks(facts: Facts, leaking: Sequence[int], weak: Sequence[int], kept: Sequence[int]) -> Line:
+    """What leaks most and to whom, in which other views nobody can tell, and which keep it."""
+    top = max(leaking, key=lambda i: _margin(facts.findings[i]))
+    unknown = _only(facts, weak, leaking)
+    return facts.say(
+        "Yes: {measured}. It leaks to: {whom}.< Not known in the view of: {unknown}.>"
+        "< Not broken in the view of: {kept}.>{also}",
+        measured=_measured(facts, top),
+        whom=view_names(facts, leaking),
+        unknown=view_names(facts, unknown),
+        kept=view_names(facts, _only(facts, kept, [*leaking, *unknown])),
+        also=_also(facts, leaking, top),
+    )
 
 
 def _also(facts: Facts, leaking: Sequence[int], told: int) -> list[Piece]:

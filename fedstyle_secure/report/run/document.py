@@ -6,6 +6,12 @@ from fedstyle_secure.report.page.pieces import Document, Para, Ref, Section
 from fedstyle_secure.report.run import answers, checklist, closing, costs, findings, trust
 from fedstyle_secure.report.run.facts import Facts
 
+_CHECKLIST = (
+    "The questions of a checklist drawn from the GDPR, the EDPB, the NIST and others. Empty boxes are for "
+    "people: no program can fill them. Sentences without a figure say how the program works; figures are "
+    "this run's."
+)
+
 
 def document(facts: Facts, date: str) -> Document:
     """Everything that HTML and PDF show.
@@ -31,15 +37,7 @@ def document(facts: Facts, date: str) -> Document:
         Section(
             "checklist",
             "What an auditor asks",
-            [
-                Para(
-                    [
-                        "The questions of a checklist drawn from the GDPR, the EDPB, the NIST and others. "
-                        "Empty boxes are for people: no program can fill them. Sentences without a figure "
-                        "say how the program works; figures are this run's."
-                    ]
-                )
-            ],
+            [Para([_CHECKLIST])],
         ),
         *(
             Section(f"checklist-{n}", group, entries, 3)
