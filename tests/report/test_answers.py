@@ -106,7 +106,7 @@ def test_the_checklist_has_forty_two_entries_in_order_and_none_is_empty(run, bar
         assert [entry.number for entry in found] == list(range(1, 43))
         assert all(entry.blocks for entry in found)
         assert all(entry.asked_by for entry in found)
-    assert len(CHECKLIST) == 42
+    assert sum(len(questions) for questions in CHECKLIST.values()) == 42
 
 
 @pytest.mark.parametrize("number", [1, 2, 4, 5, 7, 9, 11, 22, 37, 39, 41, 42])

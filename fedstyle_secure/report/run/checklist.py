@@ -5,8 +5,8 @@ Sources: EDPB Opinion 28/2024, GDPR, NIST SP 800-226, and others as named at eac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 
 from fedstyle_secure.audit.findings import PROVEN
 from fedstyle_secure.report.page.pieces import Badge, Blank, Block, Bullets, Entry, Line, Para, Table
@@ -19,15 +19,8 @@ from fedstyle_secure.report.run.facts import Facts
 Reply = Callable[[Facts], Sequence[Block]]
 
 
-@dataclass(frozen=True)
-class Question:
-    """One entry: what is asked, by whom, in which group, and how it is answered."""
-
-    group: str
-    title: str
-    asked_by: str
-    answer: Reply
-
+Question = tuple[str, str, Reply]
+"""One entry: what is asked, by whom, and how it is answered."""
 
 _SMALL = 0.01
 """Delta times the number of works from which on it is called small: at one, delta may hide a whole work."""
@@ -35,11 +28,11 @@ _SMALL = 0.01
 
 def entries(facts: Facts) -> list[tuple[str, list[Entry]]]:
     """The entries by group, numbered from 1."""
-    groups: dict[str, list[Entry]] = {}
-    for number, question in enumerate(QUESTIONS, start=1):
-        blocks = question.answer(facts)
-        groups.setdefault(question.group, []).append(Entry(number, question.title, question.asked_by, blocks))
-    return list(groups.items())
+    numbers = count(1)
+    return [
+        (group, [Entry(next(numbers), title, asked_by, reply(facts)) for title, asked_by, reply in questions])
+        for group, questions in QUESTIONS.items()
+    ]
 
 
 def _blank(*labels: str) -> Reply:
@@ -447,147 +440,129 @@ _RISKS = (
 )
 _SIGNED = "The date is at the top of this page, the self-hash at its end, hashes and versions before it."
 
-_I, _D, _P, _C = "Identity", "Data and consent", "Differential privacy", "Encryption"
-_A, _M, _G = "Attacks", "Model", "Governance"
-
-QUESTIONS: Sequence[Question] = (
-    Question(
-        _I,
-        "Controller and roles, processor, data protection officer",
-        "GDPR Art. 26, 28, 30",
-        _blank("Controller", "Processor", "Data protection officer"),
+QUESTIONS: Mapping[str, Sequence[Question]] = {
+    "Identity": (
+        (
+            "Controller and roles, processor, data protection officer",
+            "GDPR Art. 26, 28, 30",
+            _blank("Controller", "Processor", "Data protection officer"),
+        ),
+        (
+            "Purpose, lawful basis, version of the consent text",
+            "GDPR Art. 6, 7, 13",
+            _blank("Purpose", "Lawful basis", "Consent text, version"),
+        ),
+        ("System and data flow: what leaves an artist each round", "GDPR Art. 35(7)(a)", _flow),
+        (
+            "Release context: internal, API or open weights",
+            "EDPB Opinion 28/2024, 46",
+            _blank("Declared by the user; never inferred"),
+        ),
+        ("Retention and deletion", "GDPR Art. 5(1)(e)", _blank("Retention", "Deletion")),
     ),
-    Question(
-        _I,
-        "Purpose, lawful basis, version of the consent text",
-        "GDPR Art. 6, 7, 13",
-        _blank("Purpose", "Lawful basis", "Consent text, version"),
-    ),
-    Question(_I, "System and data flow: what leaves an artist each round", "GDPR Art. 35(7)(a)", _flow),
-    Question(
-        _I,
-        "Release context: internal, API or open weights",
-        "EDPB Opinion 28/2024, 46",
-        _blank("Declared by the user; never inferred"),
-    ),
-    Question(_I, "Retention and deletion", "GDPR Art. 5(1)(e)", _blank("Retention", "Deletion")),
-    Question(_D, "Works of an artist: fewest, median, most", "EDPB Opinion 28/2024, 58", _works),
-    Question(
-        _D,
-        "Consent: allowed, constrained, not allowed; refused works; opt-out",
-        "CAWG; Directive 2019/790 Art. 4(3); AI Act Art. 53(1)(c)",
-        _consent,
-    ),
-    Question(_D, "Withdrawals, and what erasure can and cannot undo", "GDPR Art. 7(3), 17", _withdrawals),
-    Question(_D, "Origin and licence of the public set", "EDPB Opinion 28/2024, source selection", _public),
-    Question(_D, "Data minimisation", "GDPR Art. 5(1)(c); NIST SP 800-226, 4.5", _minimal),
-    Question(
-        _D,
-        "Other persons in the pictures",
-        "GDPR Art. 9",
-        _blank("Whether pictures show persons, and of which category"),
-    ),
-    Question(_P, "Unit of privacy and adjacency", "NIST SP 800-226, 2.4", _needs_noise(_unit)),
-    Question(_P, "Epsilon at delta, and the original parameters", "NIST SP 800-226, 2.3, 2.5", _epsilons),
-    Question(_P, "Delta against one over the number of works", "NIST SP 800-226, 2.3", _delta),
-    Question(
-        _P, "Accountant; sampling as assumed and as done", "NIST SP 800-226, 3.1", _needs_noise(_sampling)
-    ),
-    Question(
-        _P,
-        "Composed over all rounds and all releases",
-        "NIST SP 800-226, 2.6",
-        _needs_noise(_says(_CUMULATIVE)),
-    ),
-    Question(
-        _P,
-        "The figure for a whole artist",
-        "NIST SP 800-226, 2.4",
-        _says("Epsilon per artist: {summary.json#/privacy/epsilon_artist_max:epsilon}."),
-    ),
-    Question(_P, "What each artist spent", "GDPR Art. 5(2)", _see("What was given away")),
-    Question(_P, "Which releases are covered, which are not", "NIST SP 800-226, 2.6", _covered),
-    Question(_P, "Library, source of randomness, floating point", "NIST SP 800-226, 3.1, 4.3", _library),
-    Question(
-        _C,
-        "Scheme and its parameters",
-        "GDPR Art. 32(1)(a)",
-        _needs_encryption(_scheme, "this run encrypts nothing."),
-    ),
-    Question(
-        _C,
-        "Who holds the key; generation, rotation, collusion",
-        "NIST SP 800-226, 4.2, 4.4",
-        _needs_encryption(
-            _says(_KEY, "Who the opener is, and that it is independent of the platform"), "there is no key."
+    "Data and consent": (
+        ("Works of an artist: fewest, median, most", "EDPB Opinion 28/2024, 58", _works),
+        (
+            "Consent: allowed, constrained, not allowed; refused works; opt-out",
+            "CAWG; Directive 2019/790 Art. 4(3); AI Act Art. 53(1)(c)",
+            _consent,
+        ),
+        ("Withdrawals, and what erasure can and cannot undo", "GDPR Art. 7(3), 17", _withdrawals),
+        ("Origin and licence of the public set", "EDPB Opinion 28/2024, source selection", _public),
+        ("Data minimisation", "GDPR Art. 5(1)(c); NIST SP 800-226, 4.5", _minimal),
+        (
+            "Other persons in the pictures",
+            "GDPR Art. 9",
+            _blank("Whether pictures show persons, and of which category"),
         ),
     ),
-    Question(_C, "Contributors to an opened sum, smallest cohort", "NIST SP 800-226, 4.2", _contributors),
-    Question(
-        _C,
-        "Sharing of approximate decryptions",
-        "ISO/IEC 18033-8, draft",
-        _needs_encryption(_says(_EXACT), "nothing is encrypted."),
+    "Differential privacy": (
+        ("Unit of privacy and adjacency", "NIST SP 800-226, 2.4", _needs_noise(_unit)),
+        ("Epsilon at delta, and the original parameters", "NIST SP 800-226, 2.3, 2.5", _epsilons),
+        ("Delta against one over the number of works", "NIST SP 800-226, 2.3", _delta),
+        ("Accountant; sampling as assumed and as done", "NIST SP 800-226, 3.1", _needs_noise(_sampling)),
+        (
+            "Composed over all rounds and all releases",
+            "NIST SP 800-226, 2.6",
+            _needs_noise(_says(_CUMULATIVE)),
+        ),
+        (
+            "The figure for a whole artist",
+            "NIST SP 800-226, 2.4",
+            _says("Epsilon per artist: {summary.json#/privacy/epsilon_artist_max:epsilon}."),
+        ),
+        ("What each artist spent", "GDPR Art. 5(2)", _see("What was given away")),
+        ("Which releases are covered, which are not", "NIST SP 800-226, 2.6", _covered),
+        ("Library, source of randomness, floating point", "NIST SP 800-226, 3.1, 4.3", _library),
     ),
-    Question(_C, "What stays in clear", "NIST SP 800-226, 4.2", _clear),
-    Question(_C, "What happens when somebody drops out", "GDPR Art. 32(1)(b)", _dropouts),
-    Question(
-        _A,
-        "Coverage of the attack classes",
-        "EDPB Opinion 28/2024, 55",
-        _see("Classes of attack"),
+    "Encryption": (
+        (
+            "Scheme and its parameters",
+            "GDPR Art. 32(1)(a)",
+            _needs_encryption(_scheme, "this run encrypts nothing."),
+        ),
+        (
+            "Who holds the key; generation, rotation, collusion",
+            "NIST SP 800-226, 4.2, 4.4",
+            _needs_encryption(
+                _says(_KEY, "Who the opener is, and that it is independent of the platform"),
+                "there is no key.",
+            ),
+        ),
+        ("Contributors to an opened sum, smallest cohort", "NIST SP 800-226, 4.2", _contributors),
+        (
+            "Sharing of approximate decryptions",
+            "ISO/IEC 18033-8, draft",
+            _needs_encryption(_says(_EXACT), "nothing is encrypted."),
+        ),
+        ("What stays in clear", "NIST SP 800-226, 4.2", _clear),
+        ("What happens when somebody drops out", "GDPR Art. 32(1)(b)", _dropouts),
     ),
-    Question(
-        _A,
-        "Threat model of each attack",
-        "EDPB Opinion 28/2024, 58(c)",
-        _needs_audit(_see("Who holds what")),
+    "Attacks": (
+        ("Coverage of the attack classes", "EDPB Opinion 28/2024, 55", _see("Classes of attack")),
+        ("Threat model of each attack", "EDPB Opinion 28/2024, 58(c)", _needs_audit(_see("Who holds what"))),
+        ("Budget: trials, iterations, seeds", "EDPB Opinion 28/2024, 58", _needs_audit(_budgets)),
+        (
+            "Baselines: undefended, blind, random",
+            "EDPB Opinion 28/2024, 55",
+            _needs_audit(_see("Every finding")),
+        ),
+        ("Results with intervals; the worst artist", "EDPB Opinion 28/2024, 55", _needs_audit(_levels)),
+        (
+            "Reconstructions beside the truth",
+            "EDPB Opinion 28/2024, 55",
+            _needs_audit(_see("Pictures that attacks picked or drew")),
+        ),
+        ("Positive control", "EDPB Opinion 28/2024, 58", _needs_audit(_controls)),
+        ("Canaries and doubles", "EDPB Opinion 28/2024, 55", _canaries),
+        (
+            "Measured lower bound of epsilon against the claim",
+            "NIST SP 800-226, 2.2",
+            _needs_audit(_empirical),
+        ),
     ),
-    Question(_A, "Budget: trials, iterations, seeds", "EDPB Opinion 28/2024, 58", _needs_audit(_budgets)),
-    Question(
-        _A,
-        "Baselines: undefended, blind, random",
-        "EDPB Opinion 28/2024, 55",
-        _needs_audit(_see("Every finding")),
+    "Model": (
+        ("Size of the model against the number of works", "EDPB Opinion 28/2024, 58", _ratio),
+        ("Utility, and the gap between artists", "NIST SP 800-226, 3.3", _utility),
+        ("Robustness against poisoning", "AI Act Art. 15", _says(_POISON)),
     ),
-    Question(
-        _A, "Results with intervals; the worst artist", "EDPB Opinion 28/2024, 55", _needs_audit(_levels)
+    "Governance": (
+        (
+            "Risks before and after, action plan, decision",
+            "GDPR Art. 35(7)(c), (d)",
+            _says(_RISKS, "Risk, likelihood and severity before and after", "Action plan", "Decision"),
+        ),
+        (
+            "Limits",
+            "EDPB Opinion 28/2024, 55",
+            _says("Evidence against the executed attacks only; no finding of anonymity."),
+        ),
+        (
+            "Date, tester, hashes, signature",
+            "EDPB Opinion 28/2024, 58; GDPR Art. 32(1)(d)",
+            _says(_SIGNED, "Tester", "Place and date", "Signature"),
+        ),
+        ("Next test: date or trigger", "GDPR Art. 32(1)(d), 35(11)", _blank("Date", "Trigger")),
     ),
-    Question(
-        _A,
-        "Reconstructions beside the truth",
-        "EDPB Opinion 28/2024, 55",
-        _needs_audit(_see("Pictures that attacks picked or drew")),
-    ),
-    Question(_A, "Positive control", "EDPB Opinion 28/2024, 58", _needs_audit(_controls)),
-    Question(_A, "Canaries and doubles", "EDPB Opinion 28/2024, 55", _canaries),
-    Question(
-        _A,
-        "Measured lower bound of epsilon against the claim",
-        "NIST SP 800-226, 2.2",
-        _needs_audit(_empirical),
-    ),
-    Question(_M, "Size of the model against the number of works", "EDPB Opinion 28/2024, 58", _ratio),
-    Question(_M, "Utility, and the gap between artists", "NIST SP 800-226, 3.3", _utility),
-    Question(_M, "Robustness against poisoning", "AI Act Art. 15", _says(_POISON)),
-    Question(
-        _G,
-        "Risks before and after, action plan, decision",
-        "GDPR Art. 35(7)(c), (d)",
-        _says(_RISKS, "Risk, likelihood and severity before and after", "Action plan", "Decision"),
-    ),
-    Question(
-        _G,
-        "Limits",
-        "EDPB Opinion 28/2024, 55",
-        _says("Evidence against the executed attacks only; no finding of anonymity."),
-    ),
-    Question(
-        _G,
-        "Date, tester, hashes, signature",
-        "EDPB Opinion 28/2024, 58; GDPR Art. 32(1)(d)",
-        _says(_SIGNED, "Tester", "Place and date", "Signature"),
-    ),
-    Question(_G, "Next test: date or trigger", "GDPR Art. 32(1)(d), 35(11)", _blank("Date", "Trigger")),
-)
-"""In the order in which an auditor asks them."""
+}
+"""By group, in the order in which an auditor asks them."""

@@ -34,11 +34,7 @@ def document(facts: Facts, date: str) -> Document:
         Section("releases", "Kinds of release", costs.kinds(facts), 3),
         Section("trust", "Who holds what", trust.model(facts)),
         Section("coverage", "Classes of attack", trust.coverage(facts)),
-        Section(
-            "checklist",
-            "What an auditor asks",
-            [Para([_CHECKLIST])],
-        ),
+        Section("checklist", "What an auditor asks", [Para([_CHECKLIST])]),
         *(
             Section(f"checklist-{n}", group, entries, 3)
             for n, (group, entries) in enumerate(checklist.entries(facts), start=1)

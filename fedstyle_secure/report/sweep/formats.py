@@ -26,9 +26,7 @@ def values(facts: SweepFacts, page: Document, digest: str) -> dict[str, Any]:
             if isinstance(block, Answers)
             for question, _, line in block.rows
         ],
-        "missing": [
-            {key: facts.rows[i][key] for key in ("cell", "state", "error")} for i in facts.lost
-        ],
+        "missing": [{key: facts.rows[i][key] for key in ("cell", "state", "error")} for i in facts.lost],
         "alarms": {facts.rows[i]["cell"]: run.alarms for i, run in facts.runs.items() if run.alarms},
         "points": [
             {"cells": [facts.rows[i]["cell"] for i in one.places]}
@@ -36,7 +34,7 @@ def values(facts: SweepFacts, page: Document, digest: str) -> dict[str, Any]:
             for one in facts.combinations
         ],
         "page": [to_data(section) for section in page.sections],
-    }  # fmt: skip
+    }
 
 
 def _cited(facts: SweepFacts, piece: Piece | None) -> Mapping[str, Any] | None:
