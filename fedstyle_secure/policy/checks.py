@@ -505,7 +505,6 @@ def _above(finding: Finding, value: float, high: float | None, limit: float) -> 
     if high > limit:
         return (
             f"n = {finding.n} is too small to show that it is below {limit:g}: the interval of {value:.4g} "
-            "goes up "
-            f"to {high:.4g}"
+            f"goes up to {high:.4g}"
         )
     return ""

@@ -17,7 +17,6 @@ from fedstyle_secure.sweep.table import AUC, RATE, VIEWS
 _MOST_LINES = 4
 """Columns of the small table of utility; more lines than that are in the table of points alone."""
 
-_SEEN = {"platform": "the platform's view", "worst": "the worst of all views"}
 _SHORT = {"platform": "platform", "worst": "worst view"}
 
 
