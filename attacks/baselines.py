@@ -140,7 +140,8 @@ def without_signal(observation: Observation, seed: int) -> Observation:
         if not like.is_floating_point() or not like.numel():
             return like
         noise = torch.randn(like.shape, generator=draws, dtype=like.dtype)
-        return noise * length / noise.norm()
+        drawn: Tensor = noise * length / noise.norm()
+        return drawn
 
     made = _updates_of(observation, noise_pictures, draws)
     updates = []

@@ -85,7 +85,8 @@ class DiracCanaries:
         weights = np.ones(len(sums)) if weights is None else np.asarray(weights, np.float64)
         if weights.shape != sums.shape[:1] or not (weights >= 0).all() or not weights.sum() > 0:
             raise AttackError(f"weights must be >= 0 and not all zero, ({len(sums)},)")
-        return weights @ sums[:, self.coordinates] / (weights.sum() * self.norm)
+        found: np.ndarray = weights @ sums[:, self.coordinates] / (weights.sum() * self.norm)
+        return found
 
 
 def random_directions(count: int, dimension: int, norm: float, rng: np.random.Generator) -> np.ndarray:
@@ -101,7 +102,8 @@ def random_directions(count: int, dimension: int, norm: float, rng: np.random.Ge
     whole("dimension", dimension, 2)
     real("norm", norm, "(0, inf)")
     drawn = rng.standard_normal((count, dimension))
-    return norm * drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    found: np.ndarray = norm * drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return found
 
 
 def cosines(canaries: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -114,7 +116,8 @@ def cosines(canaries: np.ndarray, change: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(canaries, axis=1) * np.linalg.norm(change)
     if not ((lengths > 0) & np.isfinite(lengths)).all():
         raise AttackError("a cosine needs canaries and a change that are finite and not zero")
-    return canaries @ change / lengths
+    found: np.ndarray = canaries @ change / lengths
+    return found
 
 
 def mislabelled(targets: np.ndarray, classes: int, rng: np.random.Generator) -> np.ndarray:

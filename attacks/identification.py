@@ -230,7 +230,8 @@ def near_copy(pictures: Tensor, truths: Tensor, others: Tensor, limit: float = 0
         raise AttackError(f"truth {row} is among the others, number {column}")
     own = (pictures - truths).square().flatten(1).mean(1).sqrt()
     nearest = (torch.cdist(pictures.flatten(1), others.flatten(1)) / truths[0].numel() ** 0.5).amin(1)
-    return ((own <= limit) & (own <= nearest / 2)).numpy()
+    copies: np.ndarray = ((own <= limit) & (own <= nearest / 2)).numpy()
+    return copies
 
 
 def _check_ranks(ranks: np.ndarray) -> None:

@@ -220,7 +220,8 @@ def _slack_epsilon(
     left = error - 2 * m * delta / given_away
     certain = np.maximum(right - (given_away - 1), 0)
     shares = lower_bounds(certain, np.maximum(guesses, 1), left / shared_by)
-    return np.maximum(logit(np.maximum(shares, 0.5)), 0.0)
+    found: np.ndarray = np.maximum(logit(np.maximum(shares, 0.5)), 0.0)
+    return found
 
 
 def _refuted(m: int, guesses: np.ndarray, right: np.ndarray, error: float, mu: float) -> np.ndarray:
@@ -351,7 +352,8 @@ class _Run:
         total = np.r_[0, np.cumsum(wanted)]
         starts = np.r_[True, scores[1:] != scores[:-1]]
         whole = np.r_[starts, True]
-        return total[np.maximum.accumulate(np.where(whole, np.arange(len(whole)), 0))]
+        certain: np.ndarray = total[np.maximum.accumulate(np.where(whole, np.arange(len(whole)), 0))]
+        return certain
 
 
 def _not_left_turn(inside: np.ndarray, outside: np.ndarray, a: int, b: int, c: int) -> bool:

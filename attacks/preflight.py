@@ -180,7 +180,7 @@ class _Search:
         self.pictures, self.targets, self.number = pictures, targets, number
         self.observed = {n: observation.updates[number][n] for n in observation.trainable}
         self.length = _norm(self.observed)
-        self.rounding = _rounding(observation, number) * self.training.steps**0.5
+        self.rounding: float = _rounding(observation, number) * self.training.steps**0.5
         self.numbers = sum(t.numel() for t in self.observed.values())
         self.noise = self.training.update_noise
 
@@ -205,7 +205,7 @@ class _Search:
 
     def tolerance(self) -> float:
         """What rounding and the stated noise may add to the error."""
-        noise = self.noise * float(chi2.isf(_FALSE_ALARM, self.numbers)) ** 0.5
+        noise: float = self.noise * float(chi2.isf(_FALSE_ALARM, self.numbers)) ** 0.5
         return max(TOLERANCE, (self.rounding + noise) / self.length)
 
     def fits(self, update: State) -> bool:
@@ -250,7 +250,7 @@ class _Search:
 
     def noise_dominates(self) -> bool:
         """Whether the stated noise is so much larger than rounding that its statistics can be tested."""
-        return self.noise * self.numbers**0.5 > 10 * self.rounding
+        return bool(self.noise * self.numbers**0.5 > 10 * self.rounding)
 
     def _along(self, update: State) -> float:
         """The residual's component along the replay: a matched filter."""
@@ -458,7 +458,7 @@ def _rounding(observation: Observation, number: int) -> float:
                 if dtype is torch.float16:
                     total += sum(t.numel() for t in values.values()) * torch.finfo(dtype).tiny ** 2 / 2**20
                 break
-    return total**0.5
+    return math.sqrt(total)
 
 
 def _flat(update: State, names: tuple[str, ...]) -> Tensor:

@@ -207,8 +207,7 @@ def _first_mixing(watched: Watched, pair: _Pair, adjacency: Adjacency) -> str | 
 
 def _exaggerated(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     kind = rng.integers(3)
-    if kind == 0:
-        return picture * np.asarray(10 ** rng.uniform(-2, 2), picture.dtype)
-    if kind == 1:
-        return -picture
-    return np.full_like(picture, rng.normal())
+    if kind == 2:
+        return np.full_like(picture, rng.normal())
+    other: np.ndarray = -picture if kind else picture * np.asarray(10 ** rng.uniform(-2, 2), picture.dtype)
+    return other

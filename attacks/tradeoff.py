@@ -56,7 +56,8 @@ def dp_limit(fpr: np.ndarray, epsilon: float, delta: float) -> np.ndarray:
         return np.ones_like(fpr)
     with np.errstate(over="ignore", divide="ignore"):
         near = np.exp(epsilon + np.log(fpr)) + delta
-    return np.minimum(np.minimum(near, 1 - np.exp(-epsilon) * (1 - delta - fpr)), 1.0)
+    limit: np.ndarray = np.minimum(np.minimum(near, 1 - np.exp(-epsilon) * (1 - delta - fpr)), 1.0)
+    return limit
 
 
 def gaussian_limit(fpr: np.ndarray, mu: float) -> np.ndarray:
@@ -70,7 +71,8 @@ def gaussian_limit(fpr: np.ndarray, mu: float) -> np.ndarray:
     real("mu", mu, "[0, inf)", infinite=True)
     if np.isinf(mu):
         return np.ones_like(_rates(fpr))
-    return ndtr(ndtri(_rates(fpr)) + mu)
+    limit: np.ndarray = ndtr(ndtri(_rates(fpr)) + mu)
+    return limit
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:

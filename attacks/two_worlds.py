@@ -211,14 +211,16 @@ def epsilon_from_rates(rates: OperatingPoints, terms: Terms) -> np.ndarray:
     above = np.maximum(tpr - terms.delta, 0)
     below = np.maximum(1 - fpr - terms.delta, 0)
     with np.errstate(divide="ignore"):
-        return np.maximum(np.maximum(np.log(above / fpr), np.log(below / (1 - tpr))), 0.0)
+        found: np.ndarray = np.maximum(np.maximum(np.log(above / fpr), np.log(below / (1 - tpr))), 0.0)
+        return found
 
 
 def _mu_from_rates(rates: OperatingPoints, terms: Terms) -> np.ndarray:
     """float64 (k,), >= 0: a curve on the wrong side of the diagonal shows nothing."""
     with np.errstate(invalid="ignore"):
         mu = ndtri(rates.tpr_low) - ndtri(rates.fpr_high)
-    return np.maximum(np.nan_to_num(mu, nan=0.0), 0.0)
+    found: np.ndarray = np.maximum(np.nan_to_num(mu, nan=0.0), 0.0)
+    return found
 
 
 def _halves(scores: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

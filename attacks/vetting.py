@@ -347,7 +347,8 @@ def _closest(rows: Tensor, first: Tensor, second: Tensor, parts: Tensor) -> Tens
 def _row_space(rows: Tensor) -> Tensor:
     """Orthonormal rows (r, d) that span the rows (m, d), as far as float32 can tell them from rounding."""
     _, roots, axes = torch.linalg.svd(rows, full_matrices=False)
-    return axes[roots > 1e-6 * roots[0]]
+    spanning: Tensor = axes[roots > 1e-6 * roots[0]]
+    return spanning
 
 
 def _behaviour(model: nn.Module, inputs: Tensor, train: bool) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstyle_secure.errors import PrivacyError, RunError
+from fedstyle_secure.files import read_json
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.names import nfc
 from fedstyle_secure.privacy.budget import budget_of
@@ -172,7 +173,7 @@ def _names(run: RunFolder) -> tuple[str, ...]:
 
 def _kept(run: RunFolder) -> dict[str, Any]:
     """The ledgers as a finished run left them, by artist; {} for a run that is not finished."""
-    return json.loads(run.ledger_file.read_text(encoding="utf-8")) if run.finished else {}
+    return read_json(run.ledger_file, dict) if run.finished else {}
 
 
 def _chosen(run: RunFolder, names: tuple[str, ...], artist: str | None) -> tuple[str, ...]:

@@ -13,18 +13,22 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from fedstyle_secure.errors import PrivacyError, RunError
+from fedstyle_secure.errors import FedStyleError, PrivacyError, RunError
 
 if TYPE_CHECKING:
     import numpy as np
 
+_T = TypeVar("_T")
+
 PRIVATE = 0o600
 """Mode of a file that only its owner may read or write: ledgers, keys, and what artists keep."""
+
+_SOURCES = (".py", ".j2", ".css", ".typ")
 
 _PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -62,7 +66,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_arrays(
-    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], *, mode: int | None = None
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    *,
+    synced: bool = True,
+    mode: int | None = None,
 ) -> None:
     """Write a safetensors file whole or not at all; see `atomic`."""
     import numpy as np
@@ -70,7 +79,7 @@ def write_arrays(
 
     # In memory, as the library opens a path by itself and tells a full disk from nothing else.
     data = save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, dict(metadata))
-    write_bytes(path, data, mode=mode)
+    write_bytes(path, data, synced=synced, mode=mode)
 
 
 def create(path: Path, data: bytes) -> bool:
@@ -198,6 +207,26 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def read_json(path: Path, kind: type[_T], failure: type[FedStyleError] = RunError) -> _T:
+    """What a JSON file holds.
+
+    Args:
+        path: The file, in UTF-8.
+        kind: Type of the outermost value: dict or list.
+        failure: The error that is raised.
+
+    Raises:
+        FedStyleError: `failure`: the file is missing, damaged or holds something else; names it.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise failure(f"{path}: cannot be read: {error}") from None
+    if not isinstance(value, kind):
+        raise failure(f"{path}: cannot be read: holds a {type(value).__name__}, not a {kind.__name__}")
+    return value
+
+
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays and metadata of a safetensors file.
 
@@ -217,6 +246,22 @@ def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sources_digest(packages: Iterable[Path]) -> str:
+    """Hex SHA-256 of all sources and templates in some packages' folders: names and contents, each with its
+    length before it.
+
+    Args:
+        packages: Folders; their own names count, where they lie does not.
+    """
+    whole = hashlib.sha256()
+    for package in packages:
+        files = [path for path in package.rglob("*") if path.suffix in _SOURCES and path.is_file()]
+        for name, path in sorted((path.relative_to(package.parent).as_posix(), path) for path in files):
+            for part in (name.encode(), path.read_bytes()):
+                whole.update(len(part).to_bytes(8, "big") + part)
+    return whole.hexdigest()
 
 
 def arrays_digest(arrays: Mapping[str, np.ndarray], text: str = "") -> str:

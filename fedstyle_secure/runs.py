@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import RunError
-from fedstyle_secure.files import append, file_sha256, locked, sync_folder, write_json, write_text
+from fedstyle_secure.files import append, file_sha256, locked, read_json, sync_folder, write_json, write_text
 
 _MARK = ".fedstyle-run"
 _FILES = (
@@ -210,7 +210,7 @@ class RunFolder:
         self.config()
         if not self.finished:
             raise RunError(f"{self.path}: the run is not finished; go on with `fedstyle train --resume`")
-        return _read_json(self.summary_file)
+        return read_json(self.summary_file, dict)
 
     def evidence(self) -> list[Path]:
         """The files there are of those that a finished run is judged by, without the summary."""
@@ -249,7 +249,7 @@ class RunFolder:
 
     def manifest(self) -> dict[str, Any]:
         """What was written when the run began. Raises RunError if it is missing or damaged."""
-        return _read_json(self.manifest_file)
+        return read_json(self.manifest_file, dict)
 
     def begin(self, config: Config, *, resume: bool, force: bool) -> None:
         """Make the folder ready for `config`.
@@ -339,11 +339,6 @@ class RunFolder:
             write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from None
 
 
 def folder_name(artist: str) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import fedstyle_secure
 from fedstyle_secure import files
-from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.errors import AuditError, PrivacyError
 from fedstyle_secure.privacy.budget import Budget
 from fedstyle_secure.privacy.gate import Gate, Release, withdraw
 from fedstyle_secure.privacy.mechanisms import GaussianSum
@@ -227,3 +227,17 @@ def test_a_folder_that_is_a_link_or_somebody_elses_is_refused(tmp_path, monkeypa
     monkeypatch.setattr(os, "geteuid", lambda: target.stat().st_uid + 1)
     with pytest.raises(PrivacyError, match="belongs to another user"):
         files.private_folder(target)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"{", "Expecting"), (b"\xff", "utf-8"), (b"[]", "holds a list"), (None, "No such")]
+)
+def test_json_that_is_not_what_is_asked_for_is_refused_by_the_files_name(tmp_path, content, said):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(AuditError, match=said) as refused:
+        files.read_json(path, dict, AuditError)
+    assert str(refused.value).startswith(f"{path}: cannot be read: ")
+    files.write_json(path, {"x": [1.5, None]})
+    assert files.read_json(path, dict) == {"x": [1.5, None]}

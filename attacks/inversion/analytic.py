@@ -138,7 +138,8 @@ def single_input(weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     row = leading_row(weight, bias)[0]
     if bias is None:
-        return row / row.norm()
+        unit: Tensor = row / row.norm()
+        return unit
     if row[-1].abs() < 1e-12 * row.norm():
         raise AttackError("the layer's bias update is zero along its weight update: no ratio exists")
     return row[:-1] / row[-1]
@@ -179,7 +180,8 @@ def posterior_mean(row: Tensor, variance: float, public: Tensor) -> Tensor:
     along = axes @ moved
     inner = along * (scale * spread / (scale**2 * spread + variance))
     rest = (moved - along @ axes) * (scale * outside / (scale**2 * outside + variance))
-    return mean + inner @ axes + rest
+    given: Tensor = mean + inner @ axes + rest
+    return given
 
 
 def separate_inputs(weight: Tensor, bias: Tensor) -> list[tuple[Tensor, int]]:
@@ -245,7 +247,8 @@ def row_space(weight: Tensor, rank: int) -> Tensor:
     left, roots = _left_vectors(weight.double())
     kept = min(rank, int((roots > 1e-6 * roots[0]).sum()))
     rows = left[:, :kept].T @ weight.double()
-    return torch.linalg.qr(rows.T)[0].T
+    basis: Tensor = torch.linalg.qr(rows.T)[0].T
+    return basis
 
 
 @dataclass(frozen=True)
@@ -394,7 +397,7 @@ def _with_sign(observation: Observation, unit: Tensor, as_input: bool) -> tuple[
             assert observation.targets is not None
             again = simulate(observation, observation.denormalise(guess), observation.targets)
             along = sum(float((again[n] * observed[n]).sum()) for n in observation.trainable)
-            norm = sum(float(again[n].square().sum()) for n in observation.trainable) ** 0.5
+            norm = math.sqrt(sum(float(again[n].square().sum()) for n in observation.trainable))
             return along / max(norm, 1e-30)
 
         sign = 1 if agreement(1) >= agreement(-1) else -1

@@ -68,7 +68,8 @@ class Bottleneck:
         """Update of the tensors before the layer, and the layer's input (d,), for pictures (1, c, h, w)."""
         inputs = self._observation.inputs(pictures)
         moved = {name: self._weights[name] for name in self.upstream}
-        return grad(self._inner, has_aux=True)(moved, inputs)
+        update, features = grad(self._inner, has_aux=True)(moved, inputs)
+        return update, features
 
     def _inner(self, weights: Update, inputs: Tensor) -> tuple[Tensor, Tensor]:
         seen: list[Tensor] = []

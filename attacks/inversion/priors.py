@@ -119,7 +119,8 @@ class PublicSpectrum:
     def whiten(self, pictures: Tensor) -> Tensor:
         """To numbers of the same shape that are standard normal where pictures are like the public set."""
         spectrum = torch.fft.fft2(_rotated(pictures - self.mean, self.axes), norm="ortho")
-        return torch.fft.ifft2(spectrum / self.deviation, norm="ortho").real
+        whitened: Tensor = torch.fft.ifft2(spectrum / self.deviation, norm="ortho").real
+        return whitened
 
     def colour(self, white: Tensor) -> Tensor:
         """The inverse of `whiten`."""
@@ -213,7 +214,8 @@ class DeepImage:
             at += size.numel()
         # The input is drawn with the point and moves with it, which changes nothing that matters.
         seed = part[at:].view(self._seed_shape(shape))
-        return functional_call(self._net, weights, (seed, (shape[2], shape[3])))
+        painted: Tensor = functional_call(self._net, weights, (seed, (shape[2], shape[3])))
+        return painted
 
     def _seed_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         share = 2**self._doublings

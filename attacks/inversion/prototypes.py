@@ -364,7 +364,8 @@ def _covariance(centred: Tensor) -> Tensor:
 def _whitening(covariance: Tensor, noise: float) -> Tensor:
     """The symmetric root of the inverse of covariance + noise^2 I, (d, d); finite where both are zero."""
     values, vectors = torch.linalg.eigh(covariance)
-    return vectors * (values.clamp(min=0) + noise**2 + 1e-9).rsqrt() @ vectors.T
+    root: Tensor = vectors * (values.clamp(min=0) + noise**2 + 1e-9).rsqrt() @ vectors.T
+    return root
 
 
 def _at_rest(history: Sequence[float]) -> bool:

@@ -68,4 +68,5 @@ def _unit(name: str, vectors: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (lengths > 0).all():
         raise AttackError(f"{name}: row {int(np.argmin(lengths))} is zero and has no direction")
-    return vectors / lengths
+    found: np.ndarray = vectors / lengths
+    return found

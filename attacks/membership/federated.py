@@ -220,7 +220,8 @@ def combined_rounds(alignments: np.ndarray, elsewhere: np.ndarray, took_part: np
 def _clipped(gradients: Tensor, norm: float | None) -> Tensor:
     if norm is None:
         return gradients
-    return gradients * (norm / gradients.norm(dim=1, keepdim=True).clamp(min=norm))
+    clipped: Tensor = gradients * (norm / gradients.norm(dim=1, keepdim=True).clamp(min=norm))
+    return clipped
 
 
 def _training(observation: Observation) -> LocalTraining:

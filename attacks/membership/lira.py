@@ -100,4 +100,5 @@ def _fitted(
 
 def _log_density(values: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Without the constant, which cancels."""
-    return -((values - mean) ** 2) / (2 * variance) - np.log(variance) / 2
+    logs: np.ndarray = -((values - mean) ** 2) / (2 * variance) - np.log(variance) / 2
+    return logs

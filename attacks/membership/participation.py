@@ -144,7 +144,7 @@ def blind_kernel(features: np.ndarray) -> np.ndarray:
     # Where most are copies of each other the median is 0; where all are, so is every kernel.
     width = float(np.median(apart)) or float(apart.mean()) or 1.0
     logs = np.log(lengths / max(features.shape[1], 1) + 1e-9)
-    total = np.zeros_like(linear)
+    total: np.ndarray = np.zeros_like(linear)
     for kernel in (linear, np.exp(-distances / width), np.outer(logs, logs)):
         centred = kernel - kernel.mean(0) - kernel.mean(1)[:, None] + kernel.mean()
         if (size := float(np.trace(centred)) / len(centred)) > 1e-12:
@@ -159,7 +159,7 @@ def _of_groups(features: np.ndarray, owner: np.ndarray, counts: np.ndarray) -> n
     """
     total = np.zeros((len(counts), features.shape[1]))
     np.add.at(total, owner, features)
-    means = total / counts[:, None]
+    means: np.ndarray = total / counts[:, None]
     squares = np.zeros_like(means)
     np.add.at(squares, owner, (features - means[owner]) ** 2)
     several = counts > 1

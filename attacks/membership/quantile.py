@@ -37,7 +37,10 @@ class QuantileThreshold:
 
     def at(self, features: np.ndarray) -> np.ndarray:
         """Thresholds (n,) at features (n, d)."""
-        return _features(features, len(self.weights) - 1) @ self.weights[:-1] + self.weights[-1] + self.shift
+        thresholds: np.ndarray = (
+            _features(features, len(self.weights) - 1) @ self.weights[:-1] + self.weights[-1] + self.shift
+        )
+        return thresholds
 
     def score(self, signals: np.ndarray, features: np.ndarray) -> MembershipScores:
         """Signal above threshold; > 0 is called a member, with false-positive rate at most `fpr`."""

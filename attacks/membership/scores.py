@@ -61,7 +61,8 @@ class References:
 
     def count(self, inside: bool) -> np.ndarray:
         """int (n,): models on that side of each candidate."""
-        return (self.trained_on == inside).sum(1)
+        counts: np.ndarray = (self.trained_on == inside).sum(1)
+        return counts
 
     def without(self, model: int) -> References:
         """All reference models but one; needs two."""

@@ -208,7 +208,8 @@ def stacked_outputs(head: nn.Module, state: State, features: Tensor) -> Tensor:
     """What each of k trained heads says of all candidates, (k, n, ...)."""
     base = copy.deepcopy(head).eval()
     with torch.no_grad():
-        return vmap(lambda weights: functional_call(base, weights, (features,)))(state)
+        outputs: Tensor = vmap(lambda weights: functional_call(base, weights, (features,)))(state)
+        return outputs
 
 
 def order_of(members: np.ndarray, recipe: Recipe, model: int) -> list[Tensor]:
@@ -252,7 +253,7 @@ def checked_sets(data: Tensor, targets: Tensor, trained_on: np.ndarray, recipe: 
             f"shadow model {wrong} would train on {sizes[wrong]} candidates, the victim on "
             f"{recipe.set_size}: they must be the same"
         )
-    return models
+    return int(models)
 
 
 def _train_group(

@@ -23,14 +23,16 @@ def loss_score(losses: np.ndarray) -> np.ndarray:
 def confidence_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """log p(label) (n,) from logits (n, c); minus the cross-entropy loss."""
     logits, labels = checked_logits(logits, labels)
-    return log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
+    scores: np.ndarray = log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
+    return scores
 
 
 def entropy_score(logits: np.ndarray) -> np.ndarray:
     """Minus the entropy (n,) of the prediction; needs no label."""
     logits, _ = checked_logits(logits, np.zeros(len(logits), np.int64))
     log_p = log_softmax(logits, axis=1)
-    return (np.exp(log_p) * log_p).sum(1)
+    scores: np.ndarray = (np.exp(log_p) * log_p).sum(1)
+    return scores
 
 
 def modified_entropy_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -44,7 +46,8 @@ def modified_entropy_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray
     log_rest = _log_of_the_others(logits)
     terms = np.exp(log_p) * log_rest
     terms[rows, labels] = np.exp(log_rest[rows, labels]) * log_p[rows, labels]
-    return terms.sum(1)
+    scores: np.ndarray = terms.sum(1)
+    return scores
 
 
 def logit_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -56,7 +59,8 @@ def logit_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     rows = np.arange(len(labels))
     others = logits.copy()
     others[rows, labels] = -np.inf
-    return logits[rows, labels] - logsumexp(others, axis=1)
+    scores: np.ndarray = logits[rows, labels] - logsumexp(others, axis=1)
+    return scores
 
 
 def checked_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,4 +85,5 @@ def _log_of_the_others(logits: np.ndarray) -> np.ndarray:
     found = np.empty((n, c))
     for k in range(c):
         found[:, k] = logsumexp(np.delete(logits, k, axis=1), axis=1)
-    return found - logsumexp(logits, axis=1)[:, None]
+    logs: np.ndarray = found - logsumexp(logits, axis=1)[:, None]
+    return logs

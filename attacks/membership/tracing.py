@@ -55,7 +55,8 @@ def traced(
         direction = (toward - centred.T @ inner) / floor
     else:
         direction = np.linalg.solve(centred.T @ centred + floor * np.eye(len(middle)), toward)
-    return (candidates - middle) @ direction
+    scores: np.ndarray = (candidates - middle) @ direction
+    return scores
 
 
 def checked_vectors(name: str, vectors: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ at the coins. A lower bound above the accountant's epsilon is an alarm: the nois
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from fedstyle_secure.errors import RunError
 from fedstyle_secure.federation.artist import training_loss
 from fedstyle_secure.federation.record import RecordedRound, read_rounds
 from fedstyle_secure.federation.releases import Layouts
+from fedstyle_secure.files import read_json
 from fedstyle_secure.galleries.base import Gallery
 from fedstyle_secure.galleries.canaries import (
     Canaries,
@@ -36,8 +36,9 @@ from fedstyle_secure.galleries.canaries import (
     roster,
 )
 from fedstyle_secure.galleries.opening import open_gallery
-from fedstyle_secure.privacy.dp_sgd import PictureLoss, picture_gradients
+from fedstyle_secure.privacy.dp_sgd import picture_gradients
 from fedstyle_secure.privacy.ledger import entry_from_dict
+from fedstyle_secure.privacy.picture_loss import PictureLoss
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.privacy.units import Unit
@@ -160,7 +161,7 @@ def _accounted(
     run: RunFolder, config: Config, artists: set[str], released: Sequence[str], unit: Unit
 ) -> float:
     """The accountant's epsilon of the releases that were looked at, the largest over some artists."""
-    exported = json.loads(run.ledger_file.read_text(encoding="utf-8"))
+    exported = read_json(run.ledger_file, dict)
     accountant = Accountant(config.privacy.delta)
     worst = 0.0
     for artist in artists:

@@ -176,7 +176,7 @@ def _main_styles(scene: Scene, card: AttackCard, grain: Item, note: str) -> Outc
 
     def right(artist: str, total: np.ndarray) -> bool:
         counts = total.reshape(k, -1)[:, -1]
-        return truths[artist][int(counts.argmax())] == truths[artist].max()
+        return bool(truths[artist][int(counts.argmax())] == truths[artist].max())
 
     hits = np.array([right(a, sums.seen(a, grain).total) for a in artists])
     control = np.array([right(a, sums.bare(a).total) for a in artists])
@@ -245,7 +245,8 @@ class CardSide:
         last = self.scene.last
         card = last.cards[last.card_artists.index(artist)]
         noise = self.noise / self.scene.config.training.expected_pictures
-        return card * float(np.sqrt(self.length**2 + len(card) * noise**2))
+        found: np.ndarray = card * float(np.sqrt(self.length**2 + len(card) * noise**2))
+        return found
 
     def exact(self, artist: str) -> np.ndarray:
         """A card without noise (r,)."""
@@ -502,7 +503,9 @@ def _traced(
     middle = (vectors if pool is None else pool).mean(axis=0)
     # How pictures of one artist differ is seen in public; where these ones lie, among the candidates.
     elsewhere = within + middle
-    found = prototype_tracing(vectors, mean, elsewhere, noise_variance=variance).values
-    return found / max(
-        prototype_tracing(elsewhere, mean, elsewhere, noise_variance=variance).values.std(), 1e-12
+    found, strangers = (
+        prototype_tracing(rows, mean, elsewhere, noise_variance=variance).values
+        for rows in (vectors, elsewhere)
     )
+    scaled: np.ndarray = found / max(strangers.std(), 1e-12)
+    return scaled

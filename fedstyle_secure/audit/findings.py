@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
 
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.files import write_text
+from fedstyle_secure.files import read_json, write_text
 
 Verdict = Literal["leaks", "not broken by this attack", "inconclusive", "not run"]
 
@@ -194,11 +194,8 @@ def judge(leaks: bool, control_won: bool, able: bool) -> Verdict:
 
 def read_about(path: Path) -> dict[str, Any]:
     """What an `audit.json` says. Raises AuditError where it is missing, damaged, or of another format."""
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        found = about["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AuditError(f"{path}: cannot be read: {error!r}") from None
+    about = read_json(path, dict, AuditError)
+    found = about.get("format")
     if found != FORMAT:
         raise AuditError(
             f"{path}: format {found!r} is not known, this reads {FORMAT}; `fedstyle audit --force` makes "
@@ -215,10 +212,10 @@ def write_findings(path: Path, findings: Sequence[Finding]) -> None:
 
 def read_findings(path: Path) -> list[Finding]:
     """Read a JSON list. Raises AuditError naming the file."""
+    if not path.exists():
+        raise AuditError(f"{path}: no findings; run `fedstyle audit` first")
+    rows = read_json(path, list, AuditError)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
         return [Finding.from_dict(row) for row in rows]
-    except FileNotFoundError:
-        raise AuditError(f"{path}: no findings; run `fedstyle audit` first") from None
-    except (OSError, ValueError, TypeError, AttributeError, AuditError) as error:
+    except (ValueError, TypeError, AttributeError, AuditError) as error:
         raise AuditError(f"{path}: cannot be read: {error}") from None

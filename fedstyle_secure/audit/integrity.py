@@ -9,7 +9,6 @@ edits of its whole folder the hash of `SHA256SUMS` is kept elsewhere.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, FedStyleError, PrivacyError
 from fedstyle_secure.federation.results import statement
-from fedstyle_secure.files import file_sha256
+from fedstyle_secure.files import file_sha256, read_json
 from fedstyle_secure.galleries.canaries import CanaryNote
 from fedstyle_secure.privacy.ledger import Entry, Ledger, entry_from_dict
 from fedstyle_secure.privacy.statement import Accountant
@@ -156,7 +155,7 @@ def check_finished(run: RunFolder, opener: str | None = None, studios: Path | No
         layouts = layouts_of(run, config, plan, manifest)
         manifests = signed.manifests if signed else ()
         require_terms(run, layouts, manifests)
-        histories = _histories(run, read_json(run.ledger_file), artists)
+        histories = _histories(run, read_json(run.ledger_file, dict, AuditError), artists)
         for artist, entries in histories.items():
             if entries is not None:
                 require_planned(run, layouts, artist, entries)
@@ -385,11 +384,3 @@ def _entries(run: RunFolder, artist: str, values: Any) -> tuple[Entry, ...] | No
         raise AuditError(
             f"{run.ledger_file}: artist {artist!r}: no ledger of this version: {error}"
         ) from None
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file. Raises AuditError naming it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AuditError(f"{path}: cannot be read: {error}") from None

@@ -205,7 +205,8 @@ class Limit:
             grown = np.exp(epsilons)[:, None] * rates + deltas[:, None]
             # The other side of the same guarantee: what is not found, taken for what is.
             kept = 1 - np.exp(-epsilons)[:, None] * (1 - deltas[:, None] - rates)
-        return np.minimum(np.minimum(grown, kept).min(axis=0), 1.0)
+        best: np.ndarray = np.minimum(np.minimum(grown, kept).min(axis=0), 1.0)
+        return best
 
     @property
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:

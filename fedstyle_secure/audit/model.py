@@ -76,7 +76,8 @@ def gradient_length(scene: Scene) -> Outcome:
             normalisation=CENTRED if scene.images else None,
         )  # fmt: skip
         values = -picture_gradients(seen, weights, pictures, targets).norm(dim=1).double().numpy()
-        return (values - values.mean()) / max(float(values.std()), 1e-12)
+        scaled: np.ndarray = (values - values.mean()) / max(float(values.std()), 1e-12)
+        return scaled
 
     return _membership(scene, GRADIENT, of, started)
 

@@ -26,7 +26,7 @@ from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import Item, View, views_of
 from fedstyle_secure.errors import AuditError, RunError
-from fedstyle_secure.files import file_sha256, write_text
+from fedstyle_secure.files import file_sha256, read_json, write_text
 from fedstyle_secure.processes import leave_with_parent
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.threads import one_thread, one_thread_for_good
@@ -191,9 +191,8 @@ def _run_jobs(
     found: dict[str, list[Finding]] = {}
     for job in jobs:
         path = kept / f"{job.name}.json"
-        if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("key") == key:
-            rows = json.loads(path.read_text(encoding="utf-8"))["findings"]
-            found[job.name] = [Finding.from_dict(row) for row in rows]
+        if path.exists() and (done := read_json(path, dict, AuditError)).get("key") == key:
+            found[job.name] = [Finding.from_dict(row) for row in done["findings"]]
     _clear(kept.parent, found)
     left = [job for job in jobs if job.name not in found]
     started, before = time.perf_counter(), len(found)

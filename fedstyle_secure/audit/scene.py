@@ -7,7 +7,6 @@ and the truth goes to the evaluators.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,7 +27,7 @@ from fedstyle_secure.errors import AuditError
 from fedstyle_secure.federation.artist import training_loss
 from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.federation.record import RecordedRound, read_rounds
-from fedstyle_secure.files import read_arrays
+from fedstyle_secure.files import read_arrays, read_json
 from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.galleries.canaries import Canaries, PlantedGallery, canary_kind, coordinates
 from fedstyle_secure.galleries.checks import survey
@@ -500,7 +499,7 @@ class Scene:
 
     def _check_ledgers(self) -> None:
         if not self._ledgers_checked:
-            ledgers = json.loads(self.run.ledger_file.read_text(encoding="utf-8"))
+            ledgers = read_json(self.run.ledger_file, dict, AuditError)
             require_planned(ledgers, self.run.identity, self.plan, self.config.privacy.delta)
             self._ledgers_checked = True
 

@@ -148,7 +148,8 @@ def style_of_one(scene: Scene) -> Outcome:
     truths = np.array([target.works.styles[target.index] for target in targets])
 
     def right(defended: bool) -> np.ndarray:
-        return np.array([_guessed_style(scene, sent, t, t, defended) for t in targets]) == truths
+        hits: np.ndarray = np.array([_guessed_style(scene, sent, t, t, defended) for t in targets]) == truths
+        return hits
 
     hits = right(True)
     control = right(False) if scene.noise or scene.clip else hits
@@ -187,7 +188,8 @@ def batch_match(scene: Scene) -> Outcome:
             # A picture is in the span as far as its views are.
             found = SpanMatch(views.flatten(0, 1)).run(seen, Budget(), settings.seed).scores
             assert found is not None
-            return found.numpy().reshape(views.shape[:2]).mean(axis=1)
+            shares: np.ndarray = found.numpy().reshape(views.shape[:2]).mean(axis=1)
+            return shares
 
         took = np.ones(1, bool)
         values = combined_rounds(match(candidates)[None], match(scene.views(scene.public))[None], took).values
@@ -639,7 +641,8 @@ def _likeness(evidence: Evidence, target: _Target) -> Tensor:
     assert evidence.features is not None
     span = torch.linalg.qr(target.candidates.double().transpose(1, 2))[0]
     features = torch.nn.functional.normalize(evidence.features[0].double(), dim=0)
-    return (span.transpose(1, 2) @ features).norm(dim=1)
+    likeness: Tensor = (span.transpose(1, 2) @ features).norm(dim=1)
+    return likeness
 
 
 def _guessed_style(scene: Scene, sent: Instruction, target: _Target, shown: _Target, defended: bool) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.app import ConfigRecord, RecordDict
@@ -24,7 +24,7 @@ from fedstyle_secure.secure_sum.profiles import MOST_ARTISTS
 _MAX_TERMS = 2**12
 _MAX_FILES = 2**22
 _DIGEST_BYTES = 32
-_T = TypeVar("_T", str, int, bytes, list)
+_T = TypeVar("_T", str, int, bytes, list[Any])
 
 
 @dataclass(frozen=True)

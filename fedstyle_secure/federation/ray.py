@@ -172,7 +172,8 @@ def _lives_in(process: psutil.Process, home: str) -> bool:
     import psutil
 
     try:
-        return process.environ().get("FLWR_HOME") == home
+        lives: bool = process.environ().get("FLWR_HOME") == home
+        return lives
     except psutil.Error:
         return False
 

@@ -62,12 +62,14 @@ class Portfolio:
     @property
     def train_pictures(self) -> np.ndarray:
         """uint8, shape (n_train, size, size, 3)."""
-        return self.pictures[~self.test]
+        pictures: np.ndarray = self.pictures[~self.test]
+        return pictures
 
     @property
     def test_pictures(self) -> np.ndarray:
         """uint8, shape (n_test, size, size, 3)."""
-        return self.pictures[self.test]
+        pictures: np.ndarray = self.pictures[self.test]
+        return pictures
 
     @property
     def train_styles(self) -> tuple[str, ...]:

@@ -226,8 +226,10 @@ class CanaryPictures:
             ConfigError: There are fewer public pictures than canaries.
         """
         if canary_kind(self._config) == "mislabelled":
-            return self._public[self._order[index]]
-        return self._painters.portfolio(self._painters.artists[index]).pictures[0]
+            picture: np.ndarray = self._public[self._order[index]]
+        else:
+            picture = self._painters.portfolio(self._painters.artists[index]).pictures[0]
+        return picture
 
     @cached_property
     def _painters(self) -> Atelier:

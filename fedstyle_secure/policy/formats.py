@@ -36,7 +36,8 @@ def to_junit(checks: Sequence[Check]) -> bytes:
             )
             failure.text = _legal(str(check))
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
 
 
 def to_sarif(checks: Sequence[Check]) -> dict[str, Any]:

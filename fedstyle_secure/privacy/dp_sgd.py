@@ -49,7 +49,7 @@ class GradientCanaries:
 _NO_CANARIES = GradientCanaries((), 1.0)
 
 
-class _ExactOptimizer(DPOptimizer):
+class _ExactOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types.
     """Opacus' optimiser, fed a record at a time: sums that no order changes, noise from OS entropy."""
 
     def __init__(

@@ -102,7 +102,8 @@ class SampledGaussian:
                 steps=one.steps,
                 orders=alphas.tolist(),
             )
-        return np.nan_to_num(np.atleast_1d(found), nan=math.inf, posinf=math.inf)
+        curve: np.ndarray = np.nan_to_num(np.atleast_1d(found), nan=math.inf, posinf=math.inf)
+        return curve
 
     def dp_event(self) -> Any:
         """Poisson-sampled Gaussian."""

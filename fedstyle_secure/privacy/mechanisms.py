@@ -167,7 +167,10 @@ class NoisyCounts:
             raise PrivacyError(
                 f"counts take bool rows of {self.counts} flags, not {flags.dtype} {flags.shape}"
             )
-        return flags.sum(axis=0, dtype=np.int64) + discrete_laplace(self.counts, self.parameter, read)
+        noisy: np.ndarray = flags.sum(axis=0, dtype=np.int64) + discrete_laplace(
+            self.counts, self.parameter, read
+        )
+        return noisy
 
 
 @dataclass(frozen=True)

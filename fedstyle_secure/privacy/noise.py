@@ -45,4 +45,5 @@ def gaussian(shape: tuple[int, ...], std: float, read: ByteSource = os.urandom) 
         radius = np.sqrt(-2.0 * np.log(uniform[0]))
         angle = 2.0 * np.pi * uniform[1]
         total += np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
-    return (std / np.sqrt(_SUMMANDS) * total[:size]).reshape(shape)
+    noise: np.ndarray = (std / np.sqrt(_SUMMANDS) * total[:size]).reshape(shape)
+    return noise

@@ -20,4 +20,5 @@ def signal_share(noisy: np.ndarray, noise_std: float) -> np.ndarray:
     """
     energy = np.square(np.asarray(noisy, dtype=np.float64)).sum(axis=-1)
     expected = noisy.shape[-1] * noise_std**2
-    return np.clip(1 - expected / np.maximum(energy, 1e-300), 0.0, 1.0)
+    share: np.ndarray = np.clip(1 - expected / np.maximum(energy, 1e-300), 0.0, 1.0)
+    return share

@@ -33,19 +33,24 @@ def _crop(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     z = z[top : top + side, left : left + side]
     if rng.random() < 0.5:
         z = z[:, ::-1]
-    return ndimage.zoom(z, (size / side, size / side, 1), order=1, mode="nearest", grid_mode=True)
+    zoomed: np.ndarray = ndimage.zoom(
+        z, (size / side, size / side, 1), order=1, mode="nearest", grid_mode=True
+    )
+    return zoomed
 
 
 def _blur(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A little softer or sharper."""
     width, amount = rng.uniform(0.3, 0.8), rng.uniform(-0.8, 0.7)
-    return z + amount * (z - ndimage.gaussian_filter(z, (width, width, 0)))
+    sharper: np.ndarray = z + amount * (z - ndimage.gaussian_filter(z, (width, width, 0)))
+    return sharper
 
 
 def _fade(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Colours a little weaker or stronger."""
     grey = z.mean(2, keepdims=True)
-    return grey + (z - grey) * np.exp(rng.normal(0, 0.2))
+    faded: np.ndarray = grey + (z - grey) * np.exp(rng.normal(0, 0.2))
+    return faded
 
 
 def _reprint(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -53,4 +58,5 @@ def _reprint(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     yellowing = np.array([0, rng.uniform(0, 0.1), rng.uniform(0, 0.3)]) * rng.random()
     paper = 1 - rng.uniform(0, 0.3) * rng.random() - (yellowing[::-1] if rng.random() < 0.2 else yellowing)
     ink = rng.uniform(0, 0.18) * rng.random() * (1 + rng.normal(0, 0.1, 3))
-    return ink + (paper - ink) * z
+    printed: np.ndarray = ink + (paper - ink) * z
+    return printed

@@ -164,7 +164,8 @@ def pretrain(
 def _draw(artists: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """A picture of a random artist: artists with many pictures do not count for more."""
     pictures = artists[int(rng.integers(len(artists)))]
-    return pictures[rng.integers(len(pictures))]
+    picture: np.ndarray = pictures[rng.integers(len(pictures))]
+    return picture
 
 
 def _patch(picture: np.ndarray, rng: np.random.Generator) -> Tensor:

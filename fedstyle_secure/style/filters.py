@@ -124,7 +124,8 @@ def correlations(maps: Tensor) -> Tensor:
     flat = flat - flat.mean(2, keepdim=True)
     flat = flat / (flat.norm(dim=2, keepdim=True) + 1e-3)
     rows, columns = torch.triu_indices(maps.shape[1], maps.shape[1], 1)
-    return (flat @ flat.transpose(1, 2))[:, rows, columns]
+    pairs: Tensor = (flat @ flat.transpose(1, 2))[:, rows, columns]
+    return pairs
 
 
 @lru_cache(maxsize=1)

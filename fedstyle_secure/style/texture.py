@@ -224,7 +224,8 @@ class Whitening:
 
         def apply(one: Tensor) -> Tensor:
             z = ((one - mean) * scale).clamp(-limit, limit) @ projection.T
-            return z / z.norm(dim=1, keepdim=True).clamp_min(1e-6)
+            unit: Tensor = z / z.norm(dim=1, keepdim=True).clamp_min(1e-6)
+            return unit
 
         return one_at_a_time(apply, torch.from_numpy(np.asarray(features, np.float32))).numpy()
 
@@ -270,7 +271,8 @@ def fit_whitening(
     gains = np.sqrt(ridge / (share + ridge))
 
     def whiten(z: np.ndarray) -> np.ndarray:
-        return z + ((z @ axes.T) * (gains - 1)) @ axes
+        whitened: np.ndarray = z + ((z @ axes.T) * (gains - 1)) @ axes
+        return whitened
 
     z = whiten(np.concatenate(scaled))
     z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-6)
@@ -284,4 +286,5 @@ def _within(z: np.ndarray, artists: np.ndarray) -> np.ndarray:
     _, member = np.unique(artists, return_inverse=True)
     sums = np.zeros((member.max() + 1, z.shape[1]))
     np.add.at(sums, member, z)
-    return (z - (sums / np.bincount(member)[:, None])[member]) / np.sqrt(len(z))
+    rows: np.ndarray = (z - (sums / np.bincount(member)[:, None])[member]) / np.sqrt(len(z))
+    return rows

@@ -48,7 +48,8 @@ class TextureEncoder(StyleEncoder):
 
     def place(self, released: np.ndarray) -> Tensor:
         with torch.no_grad():
-            return self(torch.tensor(released, dtype=torch.float32))
+            placed: Tensor = self(torch.tensor(released, dtype=torch.float32))
+            return placed
 
 
 def fit_texture(public: Sequence[Portfolio], practice: Sequence[Portfolio], dim: int) -> TextureEncoder:

@@ -533,7 +533,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _within(box: Any, outer: Any) -> bool:
-    return box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1
+    return bool(box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1)
 
 
 def _say_not_run(panel: Axes, marks: Sequence[Mark], quantity: Quantity) -> None:

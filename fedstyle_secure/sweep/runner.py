@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstyle_secure.errors import AuditError, ConfigError, RunError, resumable
-from fedstyle_secure.files import file_sha256, locked, write_json, write_text
+from fedstyle_secure.files import file_sha256, locked, read_json, write_json, write_text
 from fedstyle_secure.sweep.cells import CODE, CellFolder
 from fedstyle_secure.sweep.code import code_digest
 from fedstyle_secure.sweep.grid import Grid, plain
@@ -78,7 +77,7 @@ class Sweep:
         if not (folder / _ABOUT).exists():
             raise AuditError(f"{folder}: the sweep is not finished; go on with `fedstyle sweep --resume`")
         try:
-            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            about = read_json(folder / _ABOUT, dict, AuditError)
             if about["format"] != FORMAT:
                 raise AuditError(
                     f"{folder / _ABOUT}: format {about['format']!r} is not known; this reads {FORMAT}"

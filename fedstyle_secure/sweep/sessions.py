@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.files import write_json
+from fedstyle_secure.files import read_json, write_json
 
 
 class Sessions:
@@ -30,11 +29,11 @@ class Sessions:
             AuditError: It is damaged; names it.
         """
         self._path, self._code = path, code
+        kept = read_json(path, list, AuditError) if path.exists() else []
         try:
-            kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
             self._all = [{key: one[key] for key in ("began", "wall_s", "code")} for one in kept]
             self.wall_s = round(sum(one["wall_s"] for one in self._ours), 1)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise AuditError(f"{path}: cannot be read: {error}") from None
 
     def __enter__(self) -> Self:

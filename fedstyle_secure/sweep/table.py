@@ -10,7 +10,8 @@ from typing import Any, Literal
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, PROVEN, Finding, Verdict
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
-from fedstyle_secure.files import atomic, write_json
+from fedstyle_secure.errors import AuditError
+from fedstyle_secure.files import atomic, read_json, write_json
 from fedstyle_secure.spreadsheet import guarded
 from fedstyle_secure.sweep.cells import CellFolder
 from fedstyle_secure.sweep.grid import AUDIT_KEYS, Grid
@@ -108,12 +109,11 @@ class Table:
 
     @classmethod
     def read(cls, folder: Path) -> Table:
-        """Read `results.parquet` and `columns.json`. Raises OSError or ValueError where they are damaged."""
-        import json
-
+        """Read `results.parquet` and `columns.json`. Raises OSError, ValueError or AuditError where they are
+        damaged."""
         from pyarrow import parquet
 
-        columns = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
+        columns = read_json(folder / "columns.json", list, AuditError)
         rows = parquet.read_table(folder / "results.parquet").to_pylist()
         return cls(tuple(Column(**column) for column in columns), tuple(rows))
 

@@ -9,7 +9,6 @@ the honest figure.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import FedStyleError, PrivacyError
+from fedstyle_secure.files import read_json
 from fedstyle_secure.privacy.ledger import Entry, Ledger, costs, entry_from_dict
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.runs import RunFolder
@@ -168,13 +168,13 @@ def _stated(run: RunFolder) -> dict[str, tuple[Entry, ...] | None]:
         if run.finished:
             raise PrivacyError(f"{run.ledger_file}: is missing, and the run is finished")
         return {}
+    values = read_json(run.ledger_file, dict, PrivacyError)
     try:
-        values = json.loads(run.ledger_file.read_text(encoding="utf-8"))
         return {
             artist: None if entries is None else tuple(entry_from_dict(entry) for entry in entries)
             for artist, entries in values.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PrivacyError(f"{run.ledger_file}: cannot be read: {error}") from None
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.files import sources_digest
 from fedstyle_secure.sweep import grid as grids
-from fedstyle_secure.sweep.code import digest_of
 from fedstyle_secure.sweep.grid import Cell, Grid
 from fedstyle_secure.sweep.runner import sweep
 
@@ -322,15 +322,15 @@ def test_cells_of_another_version_of_the_program_have_other_names(grid_of, tmp_p
     package = tmp_path / "package"
     package.mkdir()
     (package / "a.py").write_text("x = 1\n")
-    first = digest_of([package])
+    first = sources_digest([package])
     (package / "notes.md").write_text("no source")
-    assert digest_of([package]) == first
+    assert sources_digest([package]) == first
     (package / "a.py").write_text("x = 2\n")
-    second = digest_of([package])
+    second = sources_digest([package])
     (package / "a.py").rename(package / "b.py")
-    third = digest_of([package])
+    third = sources_digest([package])
     (package / "a.html.j2").write_text("")
-    assert len({first, second, third, digest_of([package])}) == 4
+    assert len({first, second, third, sources_digest([package])}) == 4
     cell = grid_of({"seeds": [0]}).cells()[0]
     before = cell.name
     monkeypatch.setattr(grids, "code_digest", lambda: first)

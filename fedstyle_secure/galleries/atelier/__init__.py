@@ -162,7 +162,8 @@ class Atelier(Gallery):
             return None
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-                pixels, digest = stored["pixels"], str(stored["sha256"])
+                pixels: npt.NDArray[np.uint8] = stored["pixels"]
+                digest = str(stored["sha256"])
         except Exception:
             # numpy and zipfile raise many types for a damaged file; all of them mean: paint anew.
             return None

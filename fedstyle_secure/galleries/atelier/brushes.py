@@ -134,7 +134,8 @@ def pick(field: npt.NDArray[Any], x: npt.NDArray[Any], y: npt.NDArray[Any]) -> n
     s = field.shape[0]
     column = np.clip(x * s, 0, s - 1).astype(np.intp)
     row = np.clip(y * s, 0, s - 1).astype(np.intp)
-    return field[row, column]
+    read: npt.NDArray[Any] = field[row, column]
+    return read
 
 
 @dataclass(frozen=True)

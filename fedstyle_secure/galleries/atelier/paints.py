@@ -64,7 +64,8 @@ _FROM_LMS = np.linalg.inv(_TO_LMS)
 def _oklab(rgb: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """sRGB in [0, 1] to OKLab, last axis of 3."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return np.cbrt(linear @ _TO_LMS.T) @ _LMS_TO_LAB.T
+    lab: npt.NDArray[np.float64] = np.cbrt(linear @ _TO_LMS.T) @ _LMS_TO_LAB.T
+    return lab
 
 
 def _linear(lab: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -113,7 +114,8 @@ class Paints:
     def of(self, slots: npt.NDArray[np.integer], tone: Field) -> Field:
         """Colours of slots at tones in [0, 1] (clipped): float32, shape (..., 3)."""
         level = np.clip(tone * np.float32(255.0), 0.0, 255.0).astype(np.intp)
-        return self.ramps.reshape(-1, 3).take(slots.astype(np.intp) * 256 + level, axis=0)
+        colours: Field = self.ramps.reshape(-1, 3).take(slots.astype(np.intp) * 256 + level, axis=0)
+        return colours
 
 
 def draw_paints(rng: Rng, tilt: npt.NDArray[np.float64]) -> Paints:

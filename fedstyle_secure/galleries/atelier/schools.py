@@ -53,4 +53,5 @@ def paint(school: int, scene: Scene, paints: Paints, hand: Hand, rng: Rng) -> np
     size = scene.size // OVERSAMPLE
     painting = np.clip(SCHOOLS[school][1](scene, paints, hand, rng), 0.0, 1.0)
     small = painting.reshape(size, OVERSAMPLE, size, OVERSAMPLE, 3).mean(axis=(1, 3), dtype=np.float32)
-    return np.rint(reproduce(small, rng) * 255.0).astype(np.uint8)
+    pixels: npt.NDArray[np.uint8] = np.rint(reproduce(small, rng) * 255.0).astype(np.uint8)
+    return pixels

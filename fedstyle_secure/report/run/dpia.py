@@ -113,7 +113,7 @@ def to_markdown(document: Document) -> str:
 
 def to_json(document: Document, facts: Facts) -> dict[str, Any]:
     """A document as JSON values; figures keep their sources."""
-    return {"format": 1, "date": document.date, "run": facts.run.identity} | to_data(document)
+    return {"format": 1, "date": document.date, "run": facts.run.identity, **to_data(document)}
 
 
 def _block(block: Block) -> list[str]:

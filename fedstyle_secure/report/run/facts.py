@@ -12,10 +12,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from fedstyle_secure.audit.findings import Finding, read_about, read_findings
-from fedstyle_secure.audit.integrity import Checked, check_audit, check_finished, read_json
+from fedstyle_secure.audit.integrity import Checked, check_audit, check_finished
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.files import file_sha256
+from fedstyle_secure.files import file_sha256, read_json
 from fedstyle_secure.privacy.events import event_from_dict
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.report.page.pieces import Piece
@@ -129,7 +129,7 @@ def read_facts(run: Path | str, opener: str | None = None, studios: Path | None 
     folder = RunFolder(Path(run))
     checked = check_finished(folder, opener, studios)
     config, summary, manifest = folder.config(), folder.summary(), folder.manifest()
-    ledger, metrics = read_json(folder.ledger_file), folder.metrics()
+    ledger, metrics = read_json(folder.ledger_file, dict, AuditError), folder.metrics()
     try:
         audit, findings = _audit(folder, checked)
     except (KeyError, TypeError, AttributeError) as error:
