@@ -495,7 +495,7 @@ def real_runs(
     A member differs from a non-member by a replacement where sets have a fixed size, for which the limit is
     that of 2 epsilon; the check takes the stricter one of adding or removing a picture.
     """
-    world = make_world(portfolios, fit_texture(practice_portfolios(28), [], 128))
+    world = make_world(portfolios, fit_texture(practice_portfolios(28), None, 128))
     n = len(world.features)
     rng = np.random.default_rng(0)
     size = min(members, n // 2)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from fedstyle_secure.style.practice import SOURCES
+
 REPO = Path(__file__).parents[1]
 
 FLOORS = (
     {"version", "errors", "hints", "processes", "spreadsheet", "threads", "visible"},
     {"files", "names", "terminal"},
-    {"config"},
+    {"config", "cache"},
     {"runs", "idle"},
     {"galleries", "privacy"},
     {"secure_sum", "studios"},
@@ -103,3 +105,15 @@ def test_nothing_but_the_audit_and_what_stands_on_it_knows_attacks():
         if not m.startswith("attacks") and any(room(i) == "attacks" for i in t)
     }
     assert users == {"audit", "sweep"}
+
+
+def test_all_sources_that_practice_features_follow_from_are_in_their_key():
+    """Of the modules that practice imports, near or far, all but the ground, which draws nothing."""
+    arrows, reached, left = imports(), set(), {"fedstyle_secure.style.practice"}
+    while left:
+        reached |= left
+        left = set().union(*(arrows.get(module, set()) for module in left)) - reached
+    digested = {m for m in reached if any(REPO.joinpath(*m.split(".")).is_relative_to(s) for s in SOURCES)}
+    assert {"fedstyle_secure.style.filters", "fedstyle_secure.galleries.atelier.brushes"} <= digested
+    ground = ("cache", "errors", "files", "galleries.base")
+    assert reached - digested == {f"fedstyle_secure.{name}" for name in ground}

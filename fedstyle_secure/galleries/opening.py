@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fedstyle_secure.cache import cache_folder
 from fedstyle_secure.config import GallerySection
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.galleries.base import Gallery
@@ -17,8 +18,6 @@ def open_gallery(settings: GallerySection) -> Gallery:
         GalleryError: The gallery cannot be listed.
     """
     if settings.source == "atelier":
-        from platformdirs import user_cache_path
-
         from fedstyle_secure.galleries.atelier import Atelier
 
         return Atelier(
@@ -28,7 +27,7 @@ def open_gallery(settings: GallerySection) -> Gallery:
             size=settings.size,
             seed=settings.seed,
             test_fraction=settings.test_fraction,
-            cache=user_cache_path("fedstyle") / "atelier",
+            cache=cache_folder() / "atelier",
         )
     if settings.source == "folder":
         if not settings.path:

@@ -16,7 +16,7 @@ from fedstyle_secure.style.augment import augment
 from fedstyle_secure.style.cnn import CnnEncoder, pretrain
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.losses import InBatchContrast
-from fedstyle_secure.style.practice import practice_portfolios
+from fedstyle_secure.style.practice import practice_features, practice_portfolios
 from fedstyle_secure.style.texture import Whitening, feature_groups
 from fedstyle_secure.style.texture_encoder import TextureEncoder, fit_texture
 
@@ -33,13 +33,13 @@ def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> 
         ConfigError: There are no public pictures, or the settings do not fit the encoder.
     """
     _require(style, len(public))
-    practice = practice_portfolios(style.practice_artists)
     if style.encoder == "texture":
+        practice = practice_features(style.practice_artists) if style.practice_artists else None
         return fit_texture(public, practice, style.dim)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = CnnEncoder(style.dim, style.train)
-        pictures = [p.pictures for p in (*public, *practice)]
+        pictures = [p.pictures for p in (*public, *practice_portfolios(style.practice_artists))]
         pretrain(encoder, pictures, style.pretrain_steps, style.temperature, seed)
     return encoder
 

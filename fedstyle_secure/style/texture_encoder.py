@@ -52,20 +52,23 @@ class TextureEncoder(StyleEncoder):
             return placed
 
 
-def fit_texture(public: Sequence[Portfolio], practice: Sequence[Portfolio], dim: int) -> TextureEncoder:
+def fit_texture(
+    public: Sequence[Portfolio], practice: tuple[np.ndarray, np.ndarray] | None, dim: int
+) -> TextureEncoder:
     """The texture encoder before any private training.
 
     Args:
         public: Public portfolios; all their pictures are used.
-        practice: Procedural portfolios that show, beside the public ones, what varies within an artist.
+        practice: Features (n, D0) of procedural pictures, and whose each is (n,): they show, beside public
+            ones, what varies within an artist. None: the public set alone.
         dim: Largest number of dimensions; fewer where there are fewer pictures.
     """
-    features, artists = _measured(public)
-    if not practice:
-        return TextureEncoder(fit_whitening(features, artists, dims=dim))
-    return TextureEncoder(fit_whitening(features, artists, *_measured(practice), dims=dim))
+    features, artists = measured(public)
+    more, owners = practice or (None, None)
+    return TextureEncoder(fit_whitening(features, artists, more, owners, dims=dim))
 
 
-def _measured(portfolios: Sequence[Portfolio]) -> tuple[np.ndarray, np.ndarray]:
+def measured(portfolios: Sequence[Portfolio]) -> tuple[np.ndarray, np.ndarray]:
+    """Texture features of all pictures, float32 (n, D0), and whose each is, int64 (n,)."""
     owners = np.repeat(np.arange(len(portfolios)), [len(p.pictures) for p in portfolios])
     return texture_features(np.concatenate([p.pictures for p in portfolios])), owners

@@ -38,7 +38,9 @@ def world(runs):
     """24 artists with 15 candidates each, at 32 pixels."""
     gallery = Atelier(artists=24, pictures=25, public=8, size=32, seed=3)
     public = [gallery.portfolio(name) for name in gallery.public_artists]
-    return runs.make_world([gallery.portfolio(name) for name in gallery.artists], fit_texture(public, [], 96))
+    return runs.make_world(
+        [gallery.portfolio(name) for name in gallery.artists], fit_texture(public, None, 96)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -450,6 +450,7 @@ def test_what_no_encoder_can_learn_from_is_refused_before_any_work(
     for name in (
         "fedstyle_secure.galleries.opening.open_gallery",
         "fedstyle_secure.style.encoders.practice_portfolios",
+        "fedstyle_secure.style.encoders.practice_features",
         "fedstyle_secure.federation.apps.open_gallery",
     ):
         monkeypatch.setattr(name, works)

@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import io
-import json
-import warnings
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from fedstyle_secure.cache import key_of, remembered
 from fedstyle_secure.errors import ConfigError, GalleryError
-from fedstyle_secure.files import atomic
 from fedstyle_secure.galleries.atelier.hands import draw_hand
 from fedstyle_secure.galleries.atelier.paints import draw_paints
 from fedstyle_secure.galleries.atelier.schools import OVERSAMPLE, SCHOOL_NAMES, paint
 from fedstyle_secure.galleries.atelier.subjects import draw_scene
 from fedstyle_secure.galleries.base import Gallery, Portfolio
 
-__all__ = ["SCHOOL_NAMES", "VERSION", "Atelier"]
+__all__ = ["SCHOOL_NAMES", "SOURCES", "Atelier"]
 
-# Part of every cache name: raise it whenever the generator would paint different pixels.
-VERSION = 1
+SOURCES = (Path(__file__).parent,)
+"""What a picture's pixels follow from."""
 
 # Public artists of the first few schools should not all be neighbours in the list of schools.
 _PUBLIC_STRIDE = 5
@@ -116,10 +113,7 @@ class Atelier(Gallery):
             near = difflib.get_close_matches(artist, self._index, n=1, cutoff=0.0)
             raise GalleryError(f"the atelier has no artist {artist!r}; the nearest name is {near[0]!r}")
         index, public = self._index[artist]
-        pixels = self._load(artist)
-        if pixels is None:
-            pixels = self._paint(index, public)
-            self._store(artist, pixels)
+        pixels = self._pixels(artist, index, public)
         # By its own number: one picture more moves none of the others.
         test = np.diff(np.round(self._test_fraction * np.arange(self._pictures + 1))) > 0
         return Portfolio(
@@ -137,6 +131,13 @@ class Atelier(Gallery):
             np.random.PCG64(np.random.SeedSequence([self._seed, what, int(public), index, picture]))
         )
 
+    def _pixels(self, artist: str, index: int, public: bool) -> npt.NDArray[np.uint8]:
+        """Painted, or kept from another time."""
+        if self._cache is None:
+            return self._paint(index, public)
+        key = key_of(SOURCES, self._seed, artist, self._pictures, self._size)
+        return remembered(self._cache, artist, key, lambda: {"pixels": self._paint(index, public)})["pixels"]
+
     def _paint(self, index: int, public: bool) -> npt.NDArray[np.uint8]:
         """All pictures of an artist: uint8, shape (pictures, size, size, 3)."""
         school, member = _member(index, public)
@@ -147,42 +148,3 @@ class Atelier(Gallery):
             paints = draw_paints(self._rng(_PAINTS, index, public, k), hand.tilt)
             out[k] = paint(school, scene, paints, hand, self._rng(_RENDER, index, public, k))
         return out
-
-    def cache_file(self, artist: str) -> Path | None:
-        """Where an artist's pictures are kept, or None without a cache."""
-        if self._cache is None:
-            return None
-        key = json.dumps([VERSION, self._seed, artist, self._pictures, self._size])
-        return Path(self._cache) / f"{artist}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-
-    def _load(self, artist: str) -> npt.NDArray[np.uint8] | None:
-        """The cached pictures, or None where there is no file or a damaged one."""
-        path = self.cache_file(artist)
-        if path is None or not path.is_file():
-            return None
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-                pixels: npt.NDArray[np.uint8] = stored["pixels"]
-                digest = str(stored["sha256"])
-        except Exception:
-            # numpy and zipfile raise many types for a damaged file; all of them mean: paint anew.
-            return None
-        right = pixels.shape == (self._pictures, self._size, self._size, 3) and pixels.dtype == np.uint8
-        if not right or hashlib.sha256(pixels.tobytes()).hexdigest() != digest:
-            return None
-        return pixels
-
-    def _store(self, artist: str, pixels: npt.NDArray[np.uint8]) -> None:
-        """Write the cache in one step, so that a reader never meets half a file."""
-        path = self.cache_file(artist)
-        if path is None:
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(path, synced=False) as file:
-                np.savez(file, pixels=pixels, sha256=np.array(hashlib.sha256(pixels.tobytes()).hexdigest()))
-        except OSError as error:
-            # A cache only saves time: without one the pictures are painted anew.
-            warnings.warn(
-                f"cannot write the atelier's cache {path.parent}: {error}", RuntimeWarning, stacklevel=3
-            )
