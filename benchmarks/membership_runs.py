@@ -56,8 +56,9 @@ from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.style.augment import augment
 from fedstyle_secure.style.cnn import CnnEncoder, image_tensor
 from fedstyle_secure.style.losses import PrototypeContrast
-from fedstyle_secure.style.practice import practice_portfolios
-from fedstyle_secure.style.texture_encoder import TextureEncoder, fit_texture
+from fedstyle_secure.style.practice import practice_features
+from fedstyle_secure.style.texture import fit_whitening
+from fedstyle_secure.style.texture_encoder import TextureEncoder
 
 Line = dict[str, object]
 
@@ -495,7 +496,7 @@ def real_runs(
     A member differs from a non-member by a replacement where sets have a fixed size, for which the limit is
     that of 2 epsilon; the check takes the stricter one of adding or removing a picture.
     """
-    world = make_world(portfolios, fit_texture(practice_portfolios(28), None, 128))
+    world = make_world(portfolios, TextureEncoder(fit_whitening(*practice_features(28), dims=128)))
     n = len(world.features)
     rng = np.random.default_rng(0)
     size = min(members, n // 2)

@@ -22,7 +22,7 @@ from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.style.encoder import StyleEncoder
-from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder, realign
+from fedstyle_secure.style.encoders import encoder_from_arrays, learned, realign
 from fedstyle_secure.style.prototypes import Styles, picture_rows, styles_from_labels, styles_from_vocabulary
 
 Opening = Callable[[PlatformState, StyleEncoder], Recorder | None]
@@ -126,12 +126,11 @@ def _forecast(
 
 
 def _learn_public(config: Config, public: Sequence[Portfolio]) -> PlatformState:
-    encoder = fit_encoder(config.style, public, config.run.seed)
-    return PlatformState(0, encoder.arrays(), _styles(config, encoder, public), {})
+    encoder, prepared = learned(config.style, public, config.run.seed)
+    return PlatformState(0, encoder.arrays(), _styles(config, encoder.released(prepared), public), {})
 
 
-def _styles(config: Config, encoder: StyleEncoder, public: Sequence[Portfolio]) -> Styles:
-    vectors = encoder.released(encoder.prepare(np.concatenate([p.pictures for p in public])))
+def _styles(config: Config, vectors: np.ndarray, public: Sequence[Portfolio]) -> Styles:
     if config.styles.source == "labels":
         return styles_from_labels(vectors, tuple(s for p in public for s in p.styles))
     return styles_from_vocabulary(vectors, config.styles.count, config.run.seed)

@@ -198,8 +198,8 @@ def _is_picture(path: Path) -> bool:
 
 def _list_folders(root: Path, on_bad: OnBad) -> tuple[dict[str, _Folder], list[Skipped]]:
     """Files by artist, where each folder is an artist, and what lies beside the artists' folders."""
-    entries, left_out = _entries(root, root, on_bad)
-    found = {entry.name: entry.name for entry in entries if entry.is_dir()}
+    entries, left_out = _entries(root, "", on_bad)
+    found = {name: name for name, entry in entries.items() if entry.is_dir()}
     if not found:
         holds = f"{len(entries)} files but no folder" if entries else "nothing"
         raise GalleryError(
@@ -207,16 +207,16 @@ def _list_folders(root: Path, on_bad: OnBad) -> tuple[dict[str, _Folder], list[S
         )
     folders, misnamed = by_name(found, "artist's folder", on_bad)
     stray = [
-        ("", entry.name, "is not in an artist's folder")
-        for entry in entries
-        if not entry.is_dir() and PurePosixPath(entry.name).suffix.lower() in SUFFIXES | OTHER_PICTURES
+        ("", name, "is not in an artist's folder")
+        for name, entry in entries.items()
+        if not entry.is_dir() and PurePosixPath(name).suffix.lower() in SUFFIXES | OTHER_PICTURES
     ]
     beside = [Skipped(*one) for one in stray] + [Skipped("", *one) for one in left_out] + misnamed
     return {artist: _list_folder(root, artist, folder, on_bad) for artist, folder in folders.items()}, beside
 
 
 def _list_folder(root: Path, artist: str, folder: str, on_bad: OnBad) -> _Folder:
-    names, left_out = _files_below(root, root / folder, root / folder, on_bad)
+    names, left_out = _files_below(root, folder, folder, on_bad)
     listed = []
     for name in sorted(names):
         suffix = PurePosixPath(name).suffix.lower()
@@ -229,49 +229,59 @@ def _list_folder(root: Path, artist: str, folder: str, on_bad: OnBad) -> _Folder
 
 
 def _files_below(
-    root: Path, artist_folder: Path, folder: Path, on_bad: OnBad
+    root: Path, artist_folder: str, folder: str, on_bad: OnBad
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Names of the files below a folder of an artist, and what was left out with the reason."""
     names: list[str] = []
     entries, left_out = _entries(root, folder, on_bad)
-    for entry in entries:
+    for name, entry in entries.items():
         if entry.is_dir():
-            below, more = _files_below(root, artist_folder, Path(entry.path), on_bad)
+            below, more = _files_below(root, artist_folder, name, on_bad)
             names += below
             left_out += more
             continue
-        name = Path(entry.path).relative_to(root).as_posix()
-        if entry.is_symlink() and not is_inside(Path(entry.path), artist_folder):
+        if entry.is_symlink() and not is_inside(Path(entry.path), root / artist_folder):
             raise GalleryError(f"{name!r} is a link out of its artist's folder; valid: the file itself")
         names.append(name)
     return names, left_out
 
 
-def _entries(root: Path, folder: Path, on_bad: OnBad) -> tuple[list[os.DirEntry[str]], list[tuple[str, str]]]:
-    """What a folder holds, sorted, without hidden entries, and what of it was left out with the reason.
+def _entries(
+    root: Path, folder: str, on_bad: OnBad
+) -> tuple[dict[str, os.DirEntry[str]], list[tuple[str, str]]]:
+    """What a folder holds, by name in the gallery and sorted, without hidden entries, and what of it was left
+    out with the reason.
 
     Links to folders are refused: they may loop or lead out.
     """
     try:
-        with os.scandir(folder) as scan:
+        with os.scandir(root / folder) as scan:
             found = sorted((e for e in scan if not e.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        raise GalleryError(f"folder {str(folder)!r} cannot be listed ({error.strerror})") from error
-    shown: list[os.DirEntry[str]] = []
+        raise GalleryError(f"folder {str(root / folder)!r} cannot be listed ({error.strerror})") from error
+    shown: dict[str, os.DirEntry[str]] = {}
     left_out: list[tuple[str, str]] = []
     for entry in found:
-        name = Path(entry.path).relative_to(root).as_posix()
+        name = f"{folder}/{entry.name}" if folder else entry.name
         if entry.is_symlink() and entry.is_dir():
             raise GalleryError(f"{name!r} is a link to a folder; valid: the folder itself")
-        if any("\ud800" <= character <= "\udfff" for character in name):
+        if not _is_utf8(name):
             if on_bad == "refuse":
                 raise GalleryError(f"{name!r} is not a UTF-8 name; rename it, or {SKIP_HINT}")
             left_out.append((visible(name), "is not a UTF-8 name"))
         elif entry.is_dir() and (what := system_folder(entry.name)):
             left_out.append((name, f"is {what}, no artwork of anybody's; rename it if it is"))
         else:
-            shown.append(entry)
+            shown[name] = entry
     return shown, left_out
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _list_table(root: Path, split_column: str, on_bad: OnBad) -> dict[str, _Folder]:

@@ -17,12 +17,17 @@ from fedstyle_secure.style.cnn import CnnEncoder, pretrain
 from fedstyle_secure.style.encoder import StyleEncoder
 from fedstyle_secure.style.losses import InBatchContrast
 from fedstyle_secure.style.practice import practice_features, practice_portfolios
-from fedstyle_secure.style.texture import Whitening, feature_groups
-from fedstyle_secure.style.texture_encoder import TextureEncoder, fit_texture
+from fedstyle_secure.style.texture import Whitening, feature_groups, fit_whitening
+from fedstyle_secure.style.texture_encoder import TextureEncoder, measured
 
 
 def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> StyleEncoder:
-    """The encoder before any private training, learned from the public set alone.
+    """The encoder of `learned`."""
+    return learned(style, public, seed)[0]
+
+
+def learned(style: StyleSection, public: Sequence[Portfolio], seed: int) -> tuple[StyleEncoder, Tensor]:
+    """The encoder before any private training, learned from the public set alone, and that set prepared.
 
     Args:
         style: The encoder's settings.
@@ -34,14 +39,17 @@ def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> 
     """
     _require(style, len(public))
     if style.encoder == "texture":
-        practice = practice_features(style.practice_artists) if style.practice_artists else None
-        return fit_texture(public, practice, style.dim)
+        features, artists = measured(public)
+        count = style.practice_artists
+        more, owners = practice_features(count) if count else (None, None)
+        texture = TextureEncoder(fit_whitening(features, artists, more, owners, dims=style.dim))
+        return texture, texture.whitened(features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = CnnEncoder(style.dim, style.train)
         pictures = [p.pictures for p in (*public, *practice_portfolios(style.practice_artists))]
         pretrain(encoder, pictures, style.pretrain_steps, style.temperature, seed)
-    return encoder
+    return encoder, encoder.prepare(np.concatenate([p.pictures for p in public]))
 
 
 def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -> StyleEncoder:

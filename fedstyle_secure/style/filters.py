@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -32,11 +33,27 @@ def whiten_paper(pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         Pictures with paper at 1 and ink at 0, clamped to [-0.1, 1.15]; paper (n, 3); ink (n, 1).
     """
-    smooth = functional.avg_pool2d(pictures, 3).flatten(2)
-    paper = torch.quantile(smooth, 0.97, dim=2)
-    ink = torch.quantile(smooth, 0.01, dim=2).amin(1, keepdim=True)
+    darkest, paper = quantiles(functional.avg_pool2d(pictures, 3).flatten(2), (0.01, 0.97))
+    ink = darkest.amin(1, keepdim=True)
     gain = (paper - ink).clamp_min(0.12)
     return ((pictures - ink[..., None, None]) / gain[..., None, None]).clamp(-0.1, 1.15), paper, ink
+
+
+def quantiles(values: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """What `torch.quantile` gives over the last dimension, to the bit, without sorting everything.
+
+    Args:
+        values: float32 (..., n), finite.
+        levels: k of them, in [0, 1].
+
+    Returns:
+        (k, ...).
+    """
+    places = torch.tensor(levels, dtype=values.dtype) * (values.shape[-1] - 1)
+    below, above = places.floor().long(), places.ceil().long()
+    kept = torch.cat([below, above]).unique().numpy()
+    parts = torch.from_numpy(np.partition(values.numpy(), kept, axis=-1))
+    return torch.lerp(parts[..., below], parts[..., above], places - below).movedim(-1, 0)
 
 
 def opponent(pictures: Tensor) -> Tensor:
@@ -156,12 +173,12 @@ def local_patterns(luminance: Tensor, step: int) -> Tensor:
     pooled = functional.avg_pool2d(luminance[:, None], step)[:, 0]
     n, height, width = len(pooled), pooled.shape[1] - 2, pooled.shape[2] - 2
     centre = pooled[:, 1:-1, 1:-1]
-    brighter = torch.zeros_like(centre, dtype=torch.int64)
+    brighter = torch.zeros_like(centre, dtype=torch.uint8)
     darker = torch.zeros_like(brighter)
     for bit, (i, j) in enumerate(((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))):
         difference = pooled[:, i : i + height, j : j + width] - centre
-        brighter += (difference > 0.03) * (1 << bit)
-        darker += (difference < -0.03) * (1 << bit)
+        brighter += (difference > 0.03).to(torch.uint8) << bit
+        darker += (difference < -0.03).to(torch.uint8) << bit
     offset = 256 * torch.arange(n)[:, None, None]
     parts = []
     for codes in (brighter, darker):
@@ -192,11 +209,10 @@ def ink_runs(luminance: Tensor) -> Tensor:
     Ink is what is darker than the middle between the 5th and 95th percentile, and, in a second reading, than
     its neighbourhood of 15 pixels by 0.04.
     """
-    low, high = torch.quantile(luminance.flatten(1), torch.tensor([0.05, 0.95]), dim=1)
+    low, high = quantiles(luminance.flatten(1), (0.05, 0.95))
     around = functional.avg_pool2d(functional.pad(luminance[:, None], (7,) * 4, mode="reflect"), 15, 1)[:, 0]
-    parts = []
-    for ink in (luminance < ((low + high) / 2)[:, None, None], luminance < around - 0.04):
-        for mask in (ink, ~ink, ink.transpose(1, 2), ~ink.transpose(1, 2)):
-            parts.append(run_shares(mask))
-        parts.append(ink.float().mean((1, 2))[:, None])
-    return torch.cat(parts, 1)
+    ink = torch.stack([luminance < ((low + high) / 2)[:, None, None], luminance < around - 0.04], 1)
+    both = torch.stack([ink, ~ink], 2)
+    masks = torch.cat([both, both.transpose(-2, -1)], 2)
+    shares = run_shares(masks.flatten(0, 2)).view(*masks.shape[:2], -1)
+    return torch.cat([shares, ink.float().mean((-2, -1))[..., None]], 2).flatten(1)

@@ -158,10 +158,9 @@ def _second_order(maps: Tensor, bank: Tensor) -> Tensor:
 
 def _colour_groups(rgb: Tensor, colours: Tensor, paper: Tensor, ink: Tensor) -> Iterator[tuple[str, Tensor]]:
     """The palette, on paper made white and as it is; hues weighted by their strength; paper and ink."""
-    levels = torch.tensor(_QUANTILES)
     for name, values in (("palette", colours), ("palette_raw", rgb)):
         sample = values[:, :, ::2, ::2].flatten(2)
-        yield name, torch.quantile(sample, levels, dim=2).permute(1, 2, 0).flatten(1)
+        yield name, filters.quantiles(sample, _QUANTILES).permute(1, 2, 0).flatten(1)
     yield "paper", torch.cat([paper, ink, paper - paper.mean(1, keepdim=True)], 1)
     red, yellow = colours[:, 1, ::2, ::2].flatten(1), colours[:, 2, ::2, ::2].flatten(1)
     strength, step = torch.sqrt(red**2 + yellow**2 + 1e-6), 2 * torch.pi / _HUES

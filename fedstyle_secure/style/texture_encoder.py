@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.style.encoder import StyleEncoder
-from fedstyle_secure.style.texture import Whitening, fit_whitening, texture_features
+from fedstyle_secure.style.texture import Whitening, texture_features
 
 _PARTS = ("mean", "scale", "limit", "projection")
 
@@ -37,8 +37,12 @@ class TextureEncoder(StyleEncoder):
 
     def prepare(self, pictures: np.ndarray) -> Tensor:
         """Unit vectors of whitened features."""
+        return self.whitened(texture_features(pictures))
+
+    def whitened(self, features: np.ndarray) -> Tensor:
+        """Texture features (n, D0) as `prepare` gives them."""
         whitening = Whitening(**{name: self.get_buffer(name).numpy() for name in _PARTS})
-        return torch.from_numpy(whitening.apply(texture_features(pictures)))
+        return torch.from_numpy(whitening.apply(features))
 
     def forward(self, prepared: Tensor) -> Tensor:
         return F.normalize(self.head(prepared), dim=1)
@@ -50,22 +54,6 @@ class TextureEncoder(StyleEncoder):
         with torch.no_grad():
             placed: Tensor = self(torch.tensor(released, dtype=torch.float32))
             return placed
-
-
-def fit_texture(
-    public: Sequence[Portfolio], practice: tuple[np.ndarray, np.ndarray] | None, dim: int
-) -> TextureEncoder:
-    """The texture encoder before any private training.
-
-    Args:
-        public: Public portfolios; all their pictures are used.
-        practice: Features (n, D0) of procedural pictures, and whose each is (n,): they show, beside public
-            ones, what varies within an artist. None: the public set alone.
-        dim: Largest number of dimensions; fewer where there are fewer pictures.
-    """
-    features, artists = measured(public)
-    more, owners = practice or (None, None)
-    return TextureEncoder(fit_whitening(features, artists, more, owners, dims=dim))
 
 
 def measured(portfolios: Sequence[Portfolio]) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,8 @@ from attacks.plots import above_limit
 from attacks.roc import auc, null_deviation, tpr_at_fpr
 from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.style.losses import PrototypeContrast
-from fedstyle_secure.style.texture_encoder import fit_texture
+from fedstyle_secure.style.texture import fit_whitening
+from fedstyle_secure.style.texture_encoder import TextureEncoder, measured
 
 MEMBERS = 120
 
@@ -39,7 +40,8 @@ def world(runs):
     gallery = Atelier(artists=24, pictures=25, public=8, size=32, seed=3)
     public = [gallery.portfolio(name) for name in gallery.public_artists]
     return runs.make_world(
-        [gallery.portfolio(name) for name in gallery.artists], fit_texture(public, None, 96)
+        [gallery.portfolio(name) for name in gallery.artists],
+        TextureEncoder(fit_whitening(*measured(public), dims=96)),
     )
 
 

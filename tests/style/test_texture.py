@@ -93,6 +93,15 @@ class TestFilters:
         found = filters.local_patterns(torch.from_numpy(plane)[None], 1)[0].numpy()
         assert found**2 == pytest.approx((counts / 100).ravel(), abs=1e-6)
 
+    def test_quantiles_are_torchs_to_the_bit(self) -> None:
+        rng = np.random.default_rng(0)
+        for n in (1, 2, 3, 64, 1024):
+            for decimals in (1, 7):  # Many ties, and none.
+                values = torch.from_numpy(rng.random((2, 3, n)).astype(np.float32).round(decimals))
+                levels = (0.0, 0.01, 0.5, *rng.random(4).tolist(), 1.0)
+                expected = torch.quantile(values, torch.tensor(levels), dim=2)
+                assert torch.equal(filters.quantiles(values, levels), expected)
+
 
 class TestFeatures:
     def test_groups_cover_all_columns_once(self) -> None:
