@@ -77,6 +77,12 @@ def test_imports_go_down_only():
     assert upward(arrows) == []
 
 
+def test_the_table_for_contributors_is_this_one():
+    text = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.strip().split("  ")[0] for line in text.splitlines() if line.startswith("    ")]
+    assert [set(row.split(", ")) for row in rows] == list(reversed(FLOORS))
+
+
 def test_an_arrow_up_is_found():
     assert upward({"fedstyle_secure.privacy.plan": {"fedstyle_secure.federation.apps"}})
     assert upward({"fedstyle_secure.privacy.plan": {"fedstyle_secure.galleries.base"}}), (
