@@ -55,8 +55,8 @@ from fedstyle_secure.privacy.ledger import Entry, Ledger, costs
 from fedstyle_secure.privacy.mechanisms import DpSgd, GaussianSum
 from fedstyle_secure.privacy.noise import ByteSource, gaussian
 from fedstyle_secure.privacy.picture_loss import PictureLoss
-from fedstyle_secure.style.losses import InBatchContrast, PrototypeContrast
-from fedstyle_secure.style.prototypes import ROW_NORM, picture_rows
+from fedstyle_secure.systems.style.losses import InBatchContrast, PrototypeContrast
+from fedstyle_secure.systems.style.prototypes import ROW_NORM, picture_rows
 
 Line = dict[str, Any]
 

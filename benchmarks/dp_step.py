@@ -29,8 +29,8 @@ from torch.nn import functional as F
 
 from fedstyle_secure.privacy.dp_sgd import DPTrainer
 from fedstyle_secure.privacy.mechanisms import DpSgd
-from fedstyle_secure.style.cnn import CnnEncoder
-from fedstyle_secure.style.losses import PrototypeContrast
+from fedstyle_secure.systems.style.cnn import CnnEncoder
+from fedstyle_secure.systems.style.losses import PrototypeContrast
 
 CONTENDERS = ("hooks", "ours", "plain")
 CASES = ((64, "all"), (64, "norms"), (64, "head"), (128, "all"))

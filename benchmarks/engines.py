@@ -18,7 +18,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
-from fedstyle_secure.federation.local import LocalGrid
+from fedstyle_secure.engines.local import LocalGrid
 
 ARTISTS, ROUNDS, WARM_UP = 8, 30, 5
 

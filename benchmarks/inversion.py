@@ -48,9 +48,9 @@ from fedstyle_secure import Config
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.folder import FolderGallery
 from fedstyle_secure.privacy.plan import solve
-from fedstyle_secure.style.cnn import CnnEncoder, pretrain
-from fedstyle_secure.style.losses import PrototypeContrast
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import system_bound
+from fedstyle_secure.systems.style.cnn import CnnEncoder, pretrain
+from fedstyle_secure.systems.style.losses import PrototypeContrast
 
 CONFIG = Path(__file__).parents[1] / "configs" / "illustrators.toml"
 PUBLIC = ("john_tenniel", "rembrandt", "sutton_palmer")
@@ -303,7 +303,11 @@ def part_defended(data: Data) -> Iterator[Line]:
         for name, attack in attacks.items():
             if noise or name == "strong":
                 yield against(f"defended, plain net, {name}", attack, Budget(120), data, net, noise)
-    run_noise = solve(Config.load(CONFIG, ["gallery.path=unused"]), ROW_NORM, len(data.private)).sgd
+    run_noise = solve(
+        Config.load(CONFIG, ["gallery.path=unused"]),
+        system_bound(Config.load(CONFIG, ["gallery.path=unused"])).kinds(),
+        len(data.private),
+    ).sgd
     deviation = run_noise.noise_multiplier * run_noise.clip_norm
     for name, victim in (("plain net", net), ("encoder", encoder(data, True))):
         yield against(

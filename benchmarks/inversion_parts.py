@@ -34,9 +34,9 @@ from fedstyle_secure.galleries.folder import FolderGallery
 from fedstyle_secure.privacy.dp_sgd import DPTrainer
 from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.privacy.plan import solve
-from fedstyle_secure.style.encoders import fit_encoder
-from fedstyle_secure.style.losses import PrototypeContrast
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import system_bound
+from fedstyle_secure.systems.style.encoders import fit_encoder
+from fedstyle_secure.systems.style.losses import PrototypeContrast
 
 PUBLIC = ("john_tenniel", "rembrandt", "sutton_palmer")
 CONFIG = Path(__file__).parents[1] / "configs" / "illustrators.toml"
@@ -178,7 +178,11 @@ def prototypes(data: Pictures) -> Lines:
             (data.public, lambda p: p.pictures),
         )
     )
-    plan = solve(Config.load(CONFIG, ["gallery.path=unused"]), ROW_NORM, len(data.private))
+    plan = solve(
+        Config.load(CONFIG, ["gallery.path=unused"]),
+        system_bound(Config.load(CONFIG, ["gallery.path=unused"])).kinds(),
+        len(data.private),
+    )
     deviation = plan.card.noise_multiplier * plan.card.clip_norm
     draws = torch.Generator().manual_seed(0)
     common = {"noise_of_a_sum": deviation, "dim": train[0].shape[1]}

@@ -53,12 +53,12 @@ from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.folder import FolderGallery
 from fedstyle_secure.privacy.accounting import calibrate, epsilon
 from fedstyle_secure.privacy.mechanisms import DpSgd
-from fedstyle_secure.style.augment import augment
-from fedstyle_secure.style.cnn import CnnEncoder, image_tensor
-from fedstyle_secure.style.losses import PrototypeContrast
-from fedstyle_secure.style.practice import practice_features
-from fedstyle_secure.style.texture import fit_whitening
-from fedstyle_secure.style.texture_encoder import TextureEncoder
+from fedstyle_secure.systems.style.augment import augment
+from fedstyle_secure.systems.style.cnn import CnnEncoder, image_tensor
+from fedstyle_secure.systems.style.losses import PrototypeContrast
+from fedstyle_secure.systems.style.practice import practice_features
+from fedstyle_secure.systems.style.texture import fit_whitening
+from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
 
 Line = dict[str, object]
 

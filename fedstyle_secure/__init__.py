@@ -1,4 +1,4 @@
-"""Train a style-search model over artists who never share their pictures, and say what it costs them.
+"""Train a model over artists who never share their pictures, and say what it costs them.
 
 The functions mirror the `fedstyle` commands. Importing the package loads none of torch, opacus or flwr.
 """
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fedstyle_secure.config import Config
     from fedstyle_secure.galleries.opening import open_gallery
     from fedstyle_secure.runs import list_runs
+    from fedstyle_secure.systems.style.search import search
     from fedstyle_secure.training import Run, train
 
 _EXPORTS = {
@@ -21,10 +22,11 @@ _EXPORTS = {
     "Run": "fedstyle_secure.training",
     "list_runs": "fedstyle_secure.runs",
     "open_gallery": "fedstyle_secure.galleries.opening",
+    "search": "fedstyle_secure.systems.style.search",
     "train": "fedstyle_secure.training",
 }
 
-__all__ = ["Config", "Run", "__version__", "list_runs", "open_gallery", "train"]
+__all__ = ["Config", "Run", "__version__", "list_runs", "open_gallery", "search", "train"]
 
 
 def __getattr__(name: str) -> Any:

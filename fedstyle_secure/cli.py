@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from fedstyle_secure.config import Config
     from fedstyle_secure.privacy.ledger import Entry
     from fedstyle_secure.privacy.statement import Line
-    from fedstyle_secure.training import Cards, Engine, Run
+    from fedstyle_secure.systems.style.search import Cards
+    from fedstyle_secure.training import Engine, Run
 
 app = typer.Typer(
     help="Train a style-search model over artists who never share their pictures.",
@@ -141,11 +142,12 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Rank the artists of a run by style, nearest first."""
+    from fedstyle_secure.systems.style import search as style
     from fedstyle_secure.training import Run
 
     opened = Run.open(run)
-    matches = opened.search(picture, top, studios)
-    for note in (_canary_note(opened.summary), *_unlisted(opened.cards(studios))):
+    matches = style.search(opened.folder, picture, top, studios)
+    for note in (_canary_note(opened.summary), *_unlisted(style.served_cards(opened.folder, studios))):
         if note:
             say(note, err=True)
     if as_json:
@@ -173,7 +175,7 @@ def runs(
             {
                 "run": str(folder.path),
                 "state": folder.state,
-                "artist_top1": summary.get("utility", {}).get("artist_top1"),
+                **_judged_by(summary),
                 "epsilon_artwork_max": summary.get("privacy", {}).get("epsilon_artwork_max"),
                 "epsilon_artist_max": summary.get("privacy", {}).get("epsilon_artist_max"),
             }
@@ -186,12 +188,13 @@ def runs(
         return
     table(
         f"Runs in {root}",
-        ("run", "state", "top-1", "epsilon per artwork", "per artist"),
+        ("run", "state", "figure", "value", "epsilon per artwork", "per artist"),
         [
             (
                 r["run"],
                 r["state"],
-                _number(r["artist_top1"]),
+                r["figure"] or "-",
+                _number(r["value"]),
                 _epsilon(r["epsilon_artwork_max"]) if r["state"] == "finished" else "-",
                 _epsilon(r["epsilon_artist_max"]) if r["state"] == "finished" else "-",
             )
@@ -329,7 +332,7 @@ def withdraw(
     say(
         "No search lists it any more, reports say so, and a run that goes on drops its card in the next "
         "round. What was released before cannot be called back: an encoder keeps what it learned, and "
-        "prototypes.npz of a finished run the card; do not pass it on."
+        "product.safetensors of a finished run the card; do not pass it on."
     )
 
 
@@ -416,6 +419,7 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
         TimeRemainingColumn,
     )
 
+    from fedstyle_secure.registry import words_named
     from fedstyle_secure.training import train
 
     console = Console(stderr=True, quiet=as_json)
@@ -429,6 +433,7 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
         console.print("[bold]privacy.noise_multiplier is set, so privacy.target_epsilon is not used.[/]")
     if config.audit.canaries and config.audit.record == ("none",):
         console.print("[bold]audit.record = none: nothing will be kept to look for canaries in.[/]")
+    words = words_named(config.run.system)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -442,8 +447,8 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
         task = progress.add_task("learning from the public set", total=None)
 
         def on_round(line: dict[str, Any], rounds: int) -> None:
-            found = line.get("artist_top1")
-            note = "" if found is None else f", top-1 {found:.2f}"
+            headline = words.headline(line)
+            note = "" if headline is None else f", {headline.key} {line[headline.key]:.2f}"
             progress.update(task, description=f"rounds{note}", total=rounds, completed=line["round"] + 1)
 
         try:
@@ -461,16 +466,16 @@ def _show(run: Run, as_json: bool) -> None:
         print_json(run.summary | {"run": str(run.folder.path)})
         return
     found, privacy, time = run.summary["utility"], run.summary["privacy"], run.summary["time"]
-    among = f"{found['queries'] or 0} test pictures: own artist first among {found['candidates'] or 0}"
+    from fedstyle_secure.registry import words_named
+
+    words = words_named(run.summary["system"])
     rows = [
-        ("utility.artist_top1", _number(found["artist_top1"]), among),
-        ("utility.artist_macro_f1", _number(found["artist_macro_f1"]), "the same, artists weighing equally"),
-        ("utility.artist_map", _number(found["artist_map"]), "mean of 1 / rank of the own artist"),
-        ("utility.baseline_top1", _number(found["baseline_top1"]), "top-1 before any private training"),
+        (f"utility.{one.key}", _figure(found[one.key]), one.told)
+        for one in words.figures
+        if found.get(one.key) is not None
     ]
     delta = f"delta {privacy['delta']:g}"
-    rows = (rows if found["artist_top1"] is not None else []) + [
-        *_style_rows(found),
+    rows += [
         (
             "privacy.epsilon_artwork_max",
             _epsilon(privacy["epsilon_artwork_max"]),
@@ -484,8 +489,9 @@ def _show(run: Run, as_json: bool) -> None:
         ("time.wall_s", f"{time['wall_s']:.1f}", "seconds"),
     ]
     table("Run", ("what", "value", "in words"), rows)
-    if found["artist_top1"] is None:
-        say("No artist has a card in this run, or none of those has a held-out picture to be found by.")
+    headline = words.headline(found)
+    if words.headlines and headline is not words.headlines[0]:
+        say(words.headlines[0].missing)
     if privacy["unit"] == "artist" and privacy["epsilon_artwork_max"] is not None:
         say(
             "The run was calibrated per artist. Its figure per artwork is larger, as an artwork that comes "
@@ -507,10 +513,11 @@ def _show(run: Run, as_json: bool) -> None:
             f"{len(earlier)} artists had released something before this run: over everything, epsilon per "
             f"artwork is up to {_epsilon(worst)} (`fedstyle ledger {short(run.folder.path)}`)."
         )
-    if found["artist_top1"] is not None and found["artist_top1"] <= found["baseline_top1"]:
+    start = found.get(headline.start) if headline is not None else None
+    if headline is not None and start is not None and found[headline.key] <= start:
         say(
-            f"Private training did not help: top-1 is {found['artist_top1']:.3f} after it and was "
-            f"{found['baseline_top1']:.3f} before, with the same cards."
+            f"Private training did not help: {headline.key} is {found[headline.key]:.3f} after it and was "
+            f"{start:.3f} before."
         )
         kept = [line["update_kept"] for line in run.folder.metrics() if line["update_kept"] is not None]
         if kept and max(kept) < 0.1:
@@ -540,17 +547,6 @@ def _unlisted(cards: Cards) -> Iterator[str]:
         yield f"Not listed, as its own ledger is missing or damaged: {', '.join(cards.unknown)}."
     if not cards.checked:
         yield "The artists' own ledgers are not here, so who has withdrawn since this run ended is not known."
-
-
-def _style_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """What shared styles are worth, in a run without cards."""
-    if found["style_cosine"] is None:
-        return []
-    return [
-        ("utility.style_cosine", _number(found["style_cosine"]), "noisy style sums with the true ones"),
-        ("utility.style_top1", _number(found["style_top1"]), "test pictures: own style's prototype nearest"),
-        ("utility.style_baseline_top1", _number(found["style_baseline_top1"]), "with public prototypes"),
-    ]
 
 
 def _show_account(account: Account) -> None:
@@ -617,6 +613,20 @@ def _demo_search(run: Run, as_json: bool) -> None:
         say("Search it with a picture that it has never seen:")
         program = "fedstyle" if shutil.which("fedstyle") else short(Path(sys.argv[0]).absolute())
         say(f"  {program} search {short(run.folder.path)} {short(example)}")
+
+
+def _judged_by(summary: dict[str, Any]) -> dict[str, Any]:
+    """The figure that a finished run is judged by, and its value."""
+    from fedstyle_secure.registry import words_named
+
+    headline = words_named(summary["system"]).headline(summary["utility"]) if "system" in summary else None
+    if headline is None:
+        return {"figure": None, "value": None}
+    return {"figure": headline.key, "value": summary["utility"][headline.key]}
+
+
+def _figure(value: float | int) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def _number(value: float | None) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tomli_w
 from pydantic import (
@@ -26,6 +26,7 @@ from pydantic import (
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.hints import did_you_mean
 from fedstyle_secure.names import WORDS, Names
+from fedstyle_secure.registry import settings_named
 
 Scalar = str | int | float | bool
 
@@ -33,24 +34,25 @@ PLACES = ("run.folder", "run.studios", "gallery.path")
 """Settings that say where folders lie; no figure of a run follows from them."""
 
 
-_Share = Annotated[float, Field(ge=1e-6, le=1e6)]
+Share = Annotated[float, Field(ge=1e-6, le=1e6)]
 
 
-def _all_none_or_names(names: tuple[str, ...]) -> tuple[str, ...]:
+def all_none_or_names(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names or (len(names) > 1 and set(WORDS) & set(names)):
         raise ValueError("all, none or names")
     return names
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
     )
 
 
-class RunSection(_Section):
+class RunSection(Section):
     """The run as a whole."""
 
+    system: str = Field("style", description="What is learned; another package may bring more systems.")
     seed: int = Field(0, ge=0, lt=2**31, description="Data order and public initialisation. Never noise.")
     rounds: int = Field(16, ge=1, le=10_000, description="Federated rounds with local training.")
     folder: str = Field("", description="Where the run is written. Empty: runs/NAME, NAME from the config.")
@@ -67,7 +69,7 @@ def _of(*sources: str, default: Any, description: str, **limits: Any) -> Any:
     return Field(default, description=said, json_schema_extra={"sources": list(sources)}, **limits)
 
 
-class GallerySection(_Section):
+class GallerySection(Section):
     """Where artworks come from."""
 
     source: Literal["atelier", "folder", "hub"] = Field("atelier", description="Kind of gallery.")
@@ -124,61 +126,7 @@ class GallerySection(_Section):
         return self
 
 
-class StyleSection(_Section):
-    """The encoder."""
-
-    encoder: Literal["texture", "cnn"] = Field("texture", description="Kind of encoder.")
-    dim: int = Field(128, ge=4, le=1024, description="Dimensions of an embedding (texture: at most).")
-    train: Literal["head", "norms", "all"] = Field("head", description="Weights that train privately.")
-    temperature: float = Field(0.1, ge=1e-3, le=10, description="Temperature of the contrast.")
-    alignment: float = Field(0.1, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
-    views: int = Field(1, ge=1, le=16, description="Augmented views of a picture; they count as one record.")
-    practice_artists: int = Field(
-        56, ge=0, le=1000, description="Procedural artists to practise on beside the public set; 0: none."
-    )
-    pretrain_steps: int = Field(300, ge=0, le=100_000, description="cnn: steps of public learning.")
-
-
-class StylesSection(_Section):
-    """The shared styles."""
-
-    source: Literal["labels", "vocabulary"] = Field("vocabulary", description="Where styles come from.")
-    count: int = Field(12, ge=1, le=4096, description="vocabulary: number of styles.")
-    min_contributors: int = Field(3, ge=2, description="Artists that a released prototype needs.")
-
-
-class PrototypesSection(_Section):
-    """Prototypes of the shared styles."""
-
-    releases: int = Field(1, ge=0, le=1000, description="How often the artists' sums refresh them.")
-
-
-class CardsSection(_Section):
-    """Style cards of artists who want to be found."""
-
-    consent: Names = Field(
-        Names.read("all"), description='Artists who publish a card: "all", "none" or names.'
-    )
-
-    _allowed = field_validator("consent")(_all_none_or_names)
-
-    releases: int = Field(
-        1, ge=1, le=1000, description="Releases of a card: one before training, the last at the end."
-    )
-
-
-class MetricsSection(_Section):
-    """A figure of utility that artists may give away."""
-
-    releases: int = Field(
-        0,
-        ge=0,
-        le=1000,
-        description="Releases of noisy counts: pictures, and those found; the last at the end.",
-    )
-
-
-class SecureSumSection(_Section):
+class SecureSumSection(Section):
     """The encrypted sum: the platform adds up what it cannot read, the opener opens the sum alone."""
 
     enabled: bool = Field(True, description="Sum prototypes (unit artist: everything) under encryption.")
@@ -186,7 +134,7 @@ class SecureSumSection(_Section):
     bits: int = Field(16, ge=4, le=20, description="Bits of a value of the unit artwork's sums.")
 
 
-class TrainingSection(_Section):
+class TrainingSection(Section):
     """Local training and what the platform does with it."""
 
     local_steps: int = Field(1, ge=0, le=1000, description="DP-SGD steps of an artist in a round.")
@@ -199,7 +147,7 @@ class TrainingSection(_Section):
     realign_rate: float = Field(0.1, gt=0, le=100, description="Step size of those.")
 
 
-class PrivacySection(_Section):
+class PrivacySection(Section):
     """The guarantee."""
 
     dp: Literal["on", "off"] = Field("on", description="Differential privacy of every release.")
@@ -228,16 +176,13 @@ class PrivacySection(_Section):
     )
 
 
-class ShareSection(_Section):
+class ShareSection(Section):
     """How the budget is split over the kinds of release (relative weights)."""
 
-    sgd: _Share = Field(0.25, description="Share of DP-SGD in the budget, relative to the others.")
-    cards: _Share = Field(0.65, description="Share of the style cards.")
-    prototypes: _Share = Field(0.1, description="Share of the prototype sums.")
-    metrics: _Share = Field(0.05, description="Share of the noisy counts, where they are released.")
+    sgd: Share = Field(0.25, description="Share of DP-SGD in the budget, relative to the others.")
 
 
-class AuditSection(_Section):
+class AuditSection(Section):
     """What a run leaves for an auditor."""
 
     record: Names = Field(
@@ -255,24 +200,48 @@ class AuditSection(_Section):
         description="What is planted; auto: a gradient, or a whole artist where that is the unit of privacy.",
     )
 
-    _allowed = field_validator("record")(_all_none_or_names)
+    _allowed = field_validator("record")(all_none_or_names)
 
 
-class Config(_Section):
-    """All settings of a run."""
+Idle = tuple[str, Callable[[Any], bool], tuple[str, ...]]
+"""What makes settings idle, whether it holds, and which they are."""
+
+
+class Config(Section):
+    """All settings of a run: those of the house, and in a subclass those of one system.
+
+    `Config(...)` is of the class of the system that `run.system` names.
+    """
 
     run: RunSection = RunSection()
     gallery: GallerySection = GallerySection()
-    style: StyleSection = StyleSection()
-    styles: StylesSection = StylesSection()
-    prototypes: PrototypesSection = PrototypesSection()
-    cards: CardsSection = CardsSection()
-    metrics: MetricsSection = MetricsSection()
     secure_sum: SecureSumSection = SecureSumSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
     share: ShareSection = ShareSection()
     audit: AuditSection = AuditSection()
+
+    idle: ClassVar[tuple[Idle, ...]] = ()
+    """Rules of the system's own sections."""
+
+    def __new__(cls, **values: Any) -> Self:
+        """Of the named system's class, where the class asked for is of none."""
+        if cls is Config:
+            run = values.get("run")
+            cls = cls.of_system(run.system if isinstance(run, RunSection) else _named(values))
+        return super().__new__(cls)
+
+    @classmethod
+    def of_system(cls, name: str) -> type[Self]:
+        """The settings of a system.
+
+        Raises:
+            ConfigError: There is no such system.
+        """
+        found: type[Self] = settings_named(name)
+        if not issubclass(found, cls):
+            raise ConfigError(f"run.system = {name!r} has no settings of the type {cls.__name__}")
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], origin: str = "configuration") -> Self:
@@ -282,16 +251,17 @@ class Config(_Section):
             ConfigError: A key is unknown or a value is not allowed; the line names the key, the
                 allowed values and, for a key, the nearest valid name.
         """
-        _refuse_unknown(values, origin)
+        own = cls.of_system(_named(values)) if cls is Config else cls
+        own._refuse_unknown(values, origin)
         try:
-            return cls.model_validate(dict(values))
+            return own.model_validate(dict(values))
         except ValidationError as error:
-            raise ConfigError(f"{origin}: {_explain(error)}") from None
+            raise ConfigError(f"{origin}: {own._explain(error)}") from None
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Scalar], origin: str = "run configuration") -> Self:
         """Build from dotted keys, as Flower carries them. Raises ConfigError as `from_dict` does."""
-        return cls.from_dict(_nest(flat.items(), origin), origin)
+        return cls.from_dict(cls._nest(flat.items(), origin), origin)
 
     @classmethod
     def load(cls, path: Path, settings: Iterable[str] = ()) -> Self:
@@ -320,8 +290,10 @@ class Config(_Section):
             if not setting.isprintable() and any("\ud800" <= c <= "\udfff" for c in setting):
                 raise ConfigError(f"-s {setting!r}: is not UTF-8")
             key = key.strip()
-            _refuse_unknown(_nest([(key, text)], f"-s {setting}"), f"-s {setting}")
+            self._refuse_unknown(self._nest([(key, text)], f"-s {setting}"), f"-s {setting}")
             flat[key] = self._parse(key, text.strip())
+        if flat["run.system"] != self.run.system:
+            raise ConfigError(f"run.system = {self.run.system!r} is named in the configuration file only")
         return self.from_flat(flat, "-s")
 
     @classmethod
@@ -358,6 +330,7 @@ class Config(_Section):
     @classmethod
     def describe(cls) -> list[dict[str, Any]]:
         """Every setting: `key`, `default`, `allowed` in words, `help`."""
+        cls = cls.of_system(RunSection().system) if cls is Config else cls
         defaults = cls().to_flat()
         return [
             {
@@ -368,7 +341,7 @@ class Config(_Section):
                 .annotation.model_fields[key.split(".")[1]]  # type: ignore[union-attr]
                 .description,
             }
-            for key in _all_keys()
+            for key in cls._all_keys()
         ]
 
     @classmethod
@@ -377,6 +350,49 @@ class Config(_Section):
         section, _, name = key.partition(".")
         schema = cls.model_fields[section].annotation.model_json_schema()["properties"][name]  # type: ignore[union-attr]
         return " or ".join(_describe(option) for option in schema.get("anyOf", [schema]))
+
+    @classmethod
+    def _nest(cls, items: Iterable[tuple[str, Any]], origin: str) -> dict[str, dict[str, Any]]:
+        nested: dict[str, dict[str, Any]] = {}
+        for key, value in items:
+            section, dot, name = key.partition(".")
+            if not dot:
+                raise ConfigError(f"{origin}: {key!r} is not section.key{did_you_mean(key, cls._all_keys())}")
+            nested.setdefault(section, {})[name] = value
+        return nested
+
+    @classmethod
+    def _all_keys(cls) -> list[str]:
+        return [
+            f"{name}.{key}"
+            for name, field in cls.model_fields.items()
+            for key in field.annotation.model_fields  # type: ignore[union-attr]
+        ]
+
+    @classmethod
+    def _refuse_unknown(cls, values: Mapping[str, Any], origin: str) -> None:
+        for section, keys in values.items():
+            if section not in cls.model_fields:
+                raise ConfigError(
+                    f"{origin}: unknown section {section!r}{did_you_mean(section, cls.model_fields)}"
+                )
+            if not isinstance(keys, Mapping):
+                raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
+            known = [key.split(".", 1)[1] for key in cls._all_keys() if key.startswith(f"{section}.")]
+            for key in keys:
+                if key not in known:
+                    elsewhere = [full for full in cls._all_keys() if full.split(".", 1)[1] == key]
+                    hint = f"; did you mean {elsewhere[0]!r}?" if elsewhere else did_you_mean(key, known)
+                    raise ConfigError(f"{origin}: unknown setting '{section}.{key}'{hint}")
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> str:
+        """One line for the first problem: the key, the value that was given, what is allowed."""
+        problem = error.errors()[0]
+        if len(problem["loc"]) < 2:
+            return str(problem["ctx"]["error"])
+        key = ".".join(str(part) for part in problem["loc"][:2])
+        return f"{key} = {problem['input']!r} is not allowed; allowed: {cls.allowed(key)}"
 
 
 def _describe(schema: Mapping[str, Any]) -> str:
@@ -413,44 +429,8 @@ def _toml_value(text: str) -> Any:
     return values["value"] if len(values) == 1 else text
 
 
-def _nest(items: Iterable[tuple[str, Any]], origin: str) -> dict[str, dict[str, Any]]:
-    nested: dict[str, dict[str, Any]] = {}
-    for key, value in items:
-        section, dot, name = key.partition(".")
-        if not dot:
-            raise ConfigError(f"{origin}: {key!r} is not section.key{did_you_mean(key, _all_keys())}")
-        nested.setdefault(section, {})[name] = value
-    return nested
-
-
-def _all_keys() -> list[str]:
-    return [
-        f"{name}.{key}"
-        for name, field in Config.model_fields.items()
-        for key in field.annotation.model_fields  # type: ignore[union-attr]
-    ]
-
-
-def _refuse_unknown(values: Mapping[str, Any], origin: str) -> None:
-    for section, keys in values.items():
-        if section not in Config.model_fields:
-            raise ConfigError(
-                f"{origin}: unknown section {section!r}{did_you_mean(section, Config.model_fields)}"
-            )
-        if not isinstance(keys, Mapping):
-            raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
-        known = [key.split(".", 1)[1] for key in _all_keys() if key.startswith(f"{section}.")]
-        for key in keys:
-            if key not in known:
-                elsewhere = [full for full in _all_keys() if full.split(".", 1)[1] == key]
-                hint = f"; did you mean {elsewhere[0]!r}?" if elsewhere else did_you_mean(key, known)
-                raise ConfigError(f"{origin}: unknown setting '{section}.{key}'{hint}")
-
-
-def _explain(error: ValidationError) -> str:
-    """One line for the first problem: the key, the value that was given, what is allowed."""
-    problem = error.errors()[0]
-    if len(problem["loc"]) < 2:
-        return str(problem["ctx"]["error"])
-    key = ".".join(str(part) for part in problem["loc"][:2])
-    return f"{key} = {problem['input']!r} is not allowed; allowed: {Config.allowed(key)}"
+def _named(values: Mapping[str, Any]) -> str:
+    """The system that settings name; whatever is wrong with them is said later."""
+    run = values.get("run")
+    name = run.get("system") if isinstance(run, Mapping) else None
+    return name if isinstance(name, str) else RunSection().system

@@ -77,8 +77,9 @@ def write_arrays(
     import numpy as np
     from safetensors.numpy import save
 
-    # In memory, as the library opens a path by itself and tells a full disk from nothing else.
-    data = save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, dict(metadata))
+    # In memory, as the library opens a path by itself and tells a full disk from nothing else. It writes what
+    # it cannot read where there are neither arrays nor metadata, but for None.
+    data = save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, dict(metadata) or None)
     write_bytes(path, data, synced=synced, mode=mode)
 
 

@@ -26,8 +26,8 @@ _FILES = (
     "checkpoint.safetensors",
     "opened.safetensors",
     "transcript.jsonl",
-    "encoder.safetensors",
-    "prototypes.npz",
+    "fixed.safetensors",
+    "product.safetensors",
     "ledger.json",
     "summary.staged.json",
     "summary.json",
@@ -48,8 +48,8 @@ _EVIDENCE = (
     "manifest.json",
     "metrics.jsonl",
     "transcript.jsonl",
-    "encoder.safetensors",
-    "prototypes.npz",
+    "fixed.safetensors",
+    "product.safetensors",
     "ledger.json",
     "canaries.json",
 )
@@ -99,14 +99,14 @@ class RunFolder:
         return self.path / "transcript.jsonl"
 
     @property
-    def encoder_file(self) -> Path:
-        """The final encoder."""
-        return self.path / "encoder.safetensors"
+    def fixed_file(self) -> Path:
+        """What never changes in the run: the checkpoint and the recorded rounds have its digest."""
+        return self.path / "fixed.safetensors"
 
     @property
-    def prototypes_file(self) -> Path:
-        """Final prototypes and cards, npz without pickle."""
-        return self.path / "prototypes.npz"
+    def product_file(self) -> Path:
+        """What was learned: the last state, whole."""
+        return self.path / "product.safetensors"
 
     @property
     def ledger_file(self) -> Path:
@@ -337,8 +337,6 @@ class RunFolder:
         kept = [line for line in self.metrics() if line["round"] < rounds]
         if self.metrics_file.exists():
             write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
-
-
 
 
 def folder_name(artist: str) -> str:

@@ -9,37 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError, GalleryError, RunError, resumable
-from fedstyle_secure.files import read_arrays
+from fedstyle_secure.errors import ConfigError, RunError, resumable
 from fedstyle_secure.idle import idle
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.studios import has_released, studios_root, withdrawals
-from fedstyle_secure.style.retrieval import Match, rank_artists
+from fedstyle_secure.studios import has_released, studios_root
+from fedstyle_secure.system import system_bound
 
 Engine = Literal["local", "ray"]
 OnRound = Callable[[dict[str, Any], int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Cards:
-    """The cards of a finished run that may be served, and whose may not.
-
-    Attributes:
-        artists: Who may be found.
-        rows: Their cards, (artists, dim).
-        withdrawn: Who has a card in the run and withdrew, and when.
-        unknown: Who has a card in the run and may not be served, as its own ledger is missing or damaged.
-        checked: Whether the artists' own ledgers are here; where they are not, nobody has been left out.
-    """
-
-    artists: tuple[str, ...]
-    rows: np.ndarray
-    withdrawn: dict[str, str]
-    unknown: tuple[str, ...]
-    checked: bool
 
 
 @dataclass(frozen=True)
@@ -59,59 +37,6 @@ class Run:
         """Open a finished run. Raises RunError if there is none."""
         folder = RunFolder(Path(path))
         return cls(folder, folder.summary())
-
-    def cards(self, studios: Path | None = None) -> Cards:
-        """The cards that may be served: of artists who, by their own ledgers, have not withdrawn since.
-
-        Args:
-            studios: Where the artists' own ledgers lie; None: where the run says, if they are there.
-
-        Raises:
-            RunError: These are not the run's studios.
-        """
-        with np.load(self.folder.prototypes_file, allow_pickle=False) as stored:
-            names, rows = tuple(str(a) for a in stored["artists"]), stored["cards"]
-        told = withdrawals(self.folder, names, studios)
-        known = dict.fromkeys(names, "") if told is None else told
-        kept = [i for i, artist in enumerate(names) if known.get(artist) == ""]
-        return Cards(
-            artists=tuple(names[i] for i in kept),
-            rows=rows[kept],
-            withdrawn={artist: at for artist, at in known.items() if at},
-            unknown=tuple(artist for artist in names if artist not in known),
-            checked=told is not None,
-        )
-
-    def search(self, picture: Path | str, top: int = 5, studios: Path | None = None) -> list[Match]:
-        """The artists nearest in style to a picture file, of those whose cards may be served.
-
-        Args:
-            picture: JPEG, PNG, WebP or TIFF.
-            top: How many artists, >= 1.
-            studios: Where the artists' own ledgers lie; None: where the run says, if they are there.
-
-        Raises:
-            GalleryError: The picture cannot be read.
-            RunError: No artist of this run has a card that may be served, or its files are damaged.
-        """
-        from fedstyle_secure.galleries.pictures import decode_picture, read_picture_bytes
-        from fedstyle_secure.style.encoders import encoder_from_arrays
-
-        cards = self.cards(studios)
-        if not cards.artists:
-            gone = "no artist published a card"
-            if cards.withdrawn or cards.unknown:
-                gone = "every artist with a card has withdrawn, or has no ledger that says otherwise"
-            raise RunError(f"{self.folder.path}: {gone}, so nobody can be found by name")
-        config = self.folder.config()
-        try:
-            pixels = decode_picture(read_picture_bytes(Path(picture)), config.gallery.size)
-        except GalleryError as error:
-            raise GalleryError(f"{picture}: {error}") from None
-        arrays, _ = read_arrays(self.folder.encoder_file)
-        encoder = encoder_from_arrays(config.style, arrays)
-        query, placed = encoder.embed_pictures(pixels[None])[0], encoder.place(cards.rows).numpy()
-        return rank_artists(query, cards.artists, placed, top)
 
 
 def train(
@@ -141,8 +66,6 @@ def train(
         PrivacyError: The guarantee cannot be met.
         FederationError: Too few artists answered.
     """
-    from fedstyle_secure.style.encoders import require_learnable
-
     folder = RunFolder(Path(out).resolve())
     paths = {"run.folder": str(folder.path)}
     if config.gallery.path:
@@ -157,7 +80,7 @@ def train(
     if resume and folder.finished:
         folder.require(config)
         return Run.open(folder.path)
-    require_learnable(config.style, config.gallery)
+    system_bound(config).require_learnable()
     for sentence in idle(config):
         logging.getLogger("fedstyle_secure").warning(sentence)
     fresh = not resume
@@ -167,7 +90,7 @@ def train(
             if engine == "local":
                 _train_here(config, on_round)
             else:
-                from fedstyle_secure.federation.ray import train_with_ray
+                from fedstyle_secure.engines.ray import train_with_ray
 
                 train_with_ray(config, folder, on_round)
         except (OSError, MemoryError):
@@ -189,8 +112,8 @@ def _left_traces(config: Config, folder: RunFolder) -> bool:
 def _train_here(config: Config, on_round: OnRound | None) -> None:
     from flwr.app import Context, RecordDict
 
+    from fedstyle_secure.engines.local import LocalGrid
     from fedstyle_secure.federation.apps import make_client_app, make_server_app
-    from fedstyle_secure.federation.local import LocalGrid
     from fedstyle_secure.galleries.canaries import roster
     from fedstyle_secure.galleries.opening import open_gallery
 

@@ -16,6 +16,7 @@ import fedstyle_secure
 from fedstyle_secure.config import Config
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.threads import one_thread
 
 TINY = (
     "gallery.artists=4",
@@ -62,6 +63,38 @@ def benchmark_module() -> Callable[[str], ModuleType]:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     return importlib.import_module
+
+
+@pytest.fixture(scope="session")
+def train_run(tmp_path_factory) -> Callable[..., RunFolder]:
+    """Trains with settings (`key=value`), in a folder of its own: small runs to be audited, made for real."""
+
+    def build(*settings: str) -> RunFolder:
+        folder = tmp_path_factory.mktemp("trained")
+        with one_thread():
+            config = Config().override([f"run.studios={folder / 'studios'}", *settings])
+            return fedstyle_secure.train(config, folder / "run").folder
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def scene_of():
+    """Opens a run for attacks; its pictures are prepared once a module, and a blind guess finds nothing."""
+    # Loading these takes seconds that most tests do not need.
+    from fedstyle_secure.audit.blind import Blind
+    from fedstyle_secure.audit.scene import Scene
+
+    prepared: dict[Path, Scene] = {}
+
+    def build(run, settings) -> Scene:
+        at = Scene(run, settings)
+        first = prepared.setdefault(run.path, at)
+        at._works, at._public = first._works, first.public
+        at.blind = Blind(0.5)
+        return at
+
+    return build
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import torch
 
 from fedstyle_secure import cache
 from fedstyle_secure.files import arrays_digest, write_arrays
-from fedstyle_secure.style import practice
-from fedstyle_secure.style.texture_encoder import measured
+from fedstyle_secure.systems.style import practice
+from fedstyle_secure.systems.style.texture_encoder import measured
 
 MADE = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, -1])}
 

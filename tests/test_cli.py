@@ -10,17 +10,24 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fedstyle_secure import cli, config
+from fedstyle_secure import cli
 from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.catalogue import catalogue
+from fedstyle_secure.config import Config
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.systems.style.settings import StyleConfig
+from fedstyle_secure.systems.style.system import StyleSystem
 
 
 @pytest.fixture
 def few_attacks(monkeypatch):
     """Audits of two attacks that take no time, in this process."""
-    few = [known for known in catalogue() if known.card.key in ("card_linkage", "sum_styles")]
-    monkeypatch.setattr(runner, "catalogue", lambda: few)
+    few = [
+        known
+        for known in catalogue(StyleSystem(Config()))
+        if known.card.key in ("card_linkage", "sum_styles")
+    ]
+    monkeypatch.setattr(runner, "catalogue", lambda system: few)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
 
 
@@ -154,13 +161,13 @@ def test_settings_lists_all(capsys, monkeypatch):
 
 @pytest.mark.usefixtures("few_attacks")
 def test_the_demo_shows_a_run_that_is_there_and_trains_again_with_force(capsys, monkeypatch, tiny, tmp_path):
-    sections = {section: getattr(tiny, section) for section in config.Config.model_fields}
+    sections = {section: getattr(tiny, section) for section in StyleConfig.model_fields}
 
-    class Tiny(config.Config):
+    class Tiny(StyleConfig):
         def __init__(self, **values):
             super().__init__(**(sections | values))
 
-    monkeypatch.setattr(config, "Config", Tiny)
+    monkeypatch.setattr("fedstyle_secure.systems.style.settings.StyleConfig", Tiny)
     out = tmp_path / "demo"
     for arguments, there in ((), False), ((), True), (("--force",), False):
         code, text, _ = call(capsys, monkeypatch, "demo", "--out", out, *arguments)

@@ -6,25 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from fedstyle_secure.style.practice import SOURCES
+from fedstyle_secure.systems.style.practice import SOURCES
 
 REPO = Path(__file__).parents[1]
 
 FLOORS = (
-    {"version", "errors", "hints", "processes", "spreadsheet", "threads", "visible"},
-    {"files", "names", "terminal"},
+    {"version", "errors", "hints", "processes", "spreadsheet", "threads", "visible", "words"},
+    {"files", "names", "registry", "terminal"},
     {"config", "cache"},
     {"runs", "idle"},
     {"galleries", "privacy"},
     {"secure_sum", "studios"},
-    {"style"},
+    {"system"},
     {"federation"},
     {"accounts", "transcripts"},
     {"audit"},
+    {"engines"},
     {"training"},
     {"sweep"},
     {"report"},
     {"policy"},
+    {"systems"},
     {"cli_audit"},
     {"cli"},
 )
@@ -77,6 +79,16 @@ def test_imports_go_down_only():
     assert upward(arrows) == []
 
 
+def test_nothing_below_the_roof_names_a_system():
+    """A system is loaded by its name: nothing but the command line and the package's door knows one."""
+    users = {room(m) for m, t in imports().items() if any(room(i) == "systems" for i in t)}
+    assert users - {"systems"} <= {"cli", "fedstyle_secure"}
+    systems = {m: t for m, t in imports().items() if m.startswith("fedstyle_secure.systems.")}
+    pairs = [(m, i) for m, targets in systems.items() for i in targets if i in systems]
+    named = [(m, i) for m, i in pairs if m.split(".")[2] != i.split(".")[2]]
+    assert not named, "one system knows another"
+
+
 def test_the_table_for_contributors_is_this_one():
     text = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = [line.strip().split("  ")[0] for line in text.splitlines() if line.startswith("    ")]
@@ -110,16 +122,16 @@ def test_nothing_but_the_audit_and_what_stands_on_it_knows_attacks():
         for m, t in imports().items()
         if not m.startswith("attacks") and any(room(i) == "attacks" for i in t)
     }
-    assert users == {"audit", "sweep"}
+    assert users == {"audit", "sweep", "systems"}
 
 
 def test_all_sources_that_practice_features_follow_from_are_in_their_key():
     """Of the modules that practice imports, near or far, all but the ground, which draws nothing."""
-    arrows, reached, left = imports(), set(), {"fedstyle_secure.style.practice"}
+    arrows, reached, left = imports(), set(), {"fedstyle_secure.systems.style.practice"}
     while left:
         reached |= left
         left = set().union(*(arrows.get(module, set()) for module in left)) - reached
     digested = {m for m in reached if any(REPO.joinpath(*m.split(".")).is_relative_to(s) for s in SOURCES)}
-    assert {"fedstyle_secure.style.filters", "fedstyle_secure.galleries.atelier.brushes"} <= digested
-    ground = ("cache", "errors", "files", "galleries.base")
+    assert {"fedstyle_secure.systems.style.filters", "fedstyle_secure.galleries.atelier.brushes"} <= digested
+    ground = ("cache", "errors", "files", "galleries.base", "privacy.alone")
     assert reached - digested == {f"fedstyle_secure.{name}" for name in ground}

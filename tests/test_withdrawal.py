@@ -6,7 +6,6 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 import fedstyle_secure
@@ -23,13 +22,14 @@ from fedstyle_secure.report.run.facts import read_facts
 from fedstyle_secure.report.run.findings import panels
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import claim, studio_home
-from fedstyle_secure.training import Run
+from fedstyle_secure.system import State
+from fedstyle_secure.systems.style.search import search, served_cards
 
 GONE = "mosaic-1"
 
 
 def found(run, query):
-    return [match.artist for match in Run.open(run.path).search(query, top=9)]
+    return [match.artist for match in search(run, query, top=9)]
 
 
 def ledger_of(run, artist=GONE):
@@ -42,7 +42,7 @@ def test_no_search_lists_who_withdrew_from_a_finished_run(own, query):
     assert len(everyone) == 4
     withdraw(own, GONE)
     assert found(own, query) == [artist for artist in everyone if artist != GONE]
-    cards = Run.open(own.path).cards()
+    cards = served_cards(own)
     assert set(cards.withdrawn) == {GONE}
     assert cards.rows.shape == (3, 8)
     assert cards.checked
@@ -61,7 +61,7 @@ def test_nothing_in_the_run_is_edited_and_it_still_passes_its_checks(own):
     before = {path: path.read_bytes() for path in own.path.rglob("*") if path.is_file()}
     withdraw(own, GONE)
     assert {path: path.read_bytes() for path in own.path.rglob("*") if path.is_file()} == before
-    assert set(check_finished(own).own) == set(Run.open(own.path).cards().artists) | {GONE}
+    assert set(check_finished(own).own) == set(served_cards(own).artists) | {GONE}
 
 
 def test_who_has_a_damaged_ledger_or_none_among_the_others_is_not_listed(own, query):
@@ -70,7 +70,7 @@ def test_who_has_a_damaged_ledger_or_none_among_the_others_is_not_listed(own, qu
     path = ledger_of(own)
     path.write_bytes(path.read_bytes()[:-20])
     assert GONE not in found(own, query)
-    assert Run.open(own.path).cards().unknown == (GONE,)
+    assert served_cards(own).unknown == (GONE,)
     path.unlink()
     assert GONE not in found(own, query)
     path.with_suffix(".head").unlink()
@@ -80,15 +80,15 @@ def test_who_has_a_damaged_ledger_or_none_among_the_others_is_not_listed(own, qu
 def test_a_copy_without_studios_takes_those_that_are_named(own, query, tmp_path):
     withdraw(own, GONE)
     shutil.copytree(own.path, tmp_path / "elsewhere" / "run")
-    copy, studios = Run.open(tmp_path / "elsewhere" / "run"), own.path.parent / "studios"
-    assert not copy.cards().checked
-    assert set(copy.cards(studios).withdrawn) == {GONE}
-    assert GONE not in [match.artist for match in copy.search(query, 9, studios)]
+    copy, studios = RunFolder(tmp_path / "elsewhere" / "run"), own.path.parent / "studios"
+    assert not served_cards(copy).checked
+    assert set(served_cards(copy, studios).withdrawn) == {GONE}
+    assert GONE not in [match.artist for match in search(copy, query, 9, studios)]
     claim(tmp_path / "elsewhere" / "studios")
-    assert not copy.cards().checked
+    assert not served_cards(copy).checked
     with pytest.raises(RunError, match=r"are not the studios that .* began with"):
-        copy.cards(tmp_path / "elsewhere" / "studios")
-    facts = read_facts(copy.folder.path, studios=studios)
+        served_cards(copy, tmp_path / "elsewhere" / "studios")
+    facts = read_facts(copy.path, studios=studios)
     assert set(facts.own["withdrawn"]) == {GONE}
     assert facts.own["withdrawal_unknown"] == []
 
@@ -101,13 +101,13 @@ def test_run_and_studios_moved_together_still_know_of_it(own, query, tmp_path):
 
 def test_where_no_studios_are_the_search_says_what_it_cannot_know(own, query):
     shutil.rmtree(own.path.parent / "studios")
-    cards = Run.open(own.path).cards()
+    cards = served_cards(own)
     assert not cards.checked
     assert len(found(own, query)) == 4
 
 
 def test_nobody_is_found_where_all_have_withdrawn(own, query):
-    for artist in Run.open(own.path).cards().artists:
+    for artist in served_cards(own).artists:
         withdraw(own, artist)
     with pytest.raises(RunError, match="every artist with a card has withdrawn"):
         found(own, query)
@@ -135,9 +135,9 @@ def test_who_withdrew_after_the_last_round_is_not_in_a_run_that_is_resumed(tiny,
         fedstyle_secure.train(tiny, tmp_path / "runs" / "run", on_round=killed)
     withdraw(RunFolder(tmp_path / "runs" / "run"), GONE)
     run = fedstyle_secure.train(tiny, tmp_path / "runs" / "run", resume=True)
-    with np.load(run.folder.prototypes_file) as stored:
-        assert GONE not in stored["artists"].tolist()
-        assert len(stored["cards"]) == 3
+    state = State.load(run.folder.product_file)
+    assert GONE not in state.texts["cards"]
+    assert len(state.public["cards"]) == 3
     (row,) = (row for row in run.summary["privacy"]["per_artist"] if row["artist"] == GONE)
     assert row["withdrawn"]
     told = text_of(read_facts(run.folder.path))

@@ -7,27 +7,21 @@ together can agree with one another; what the opener signed cannot be edited.
 from __future__ import annotations
 
 import math
-import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, FedStyleError
 from fedstyle_secure.federation.releases import Layouts
-from fedstyle_secure.files import read_arrays
 from fedstyle_secure.galleries.canaries import canary_artists
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.gate import told
 from fedstyle_secure.privacy.ledger import Entry
-from fedstyle_secure.privacy.mechanisms import Mechanism
-from fedstyle_secure.privacy.plan import Plan, solve
+from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.manifest import Manifest
-from fedstyle_secure.style.encoders import encoder_from_arrays
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import State, plan_of, system_bound
 
 _AGREES = 1e-3
 """How far an epsilon may lie from a stated one: accountants of other versions differ in their numerics."""
@@ -41,7 +35,7 @@ def private_artists(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(row["artist"] for row in manifest["gallery"]["artists"] if not row["public"])
 
 
-def plan_of(run: RunFolder, config: Config, manifest: Mapping[str, Any]) -> Plan:
+def stated_plan(run: RunFolder, config: Config, manifest: Mapping[str, Any]) -> Plan:
     """The plan that follows from the settings, at the noise scale that the manifest states.
 
     Raises:
@@ -54,7 +48,7 @@ def plan_of(run: RunFolder, config: Config, manifest: Mapping[str, Any]) -> Plan
     solved = config.privacy.dp == "on" and config.privacy.noise_multiplier == "auto"
     target = spent = config.privacy.target_epsilon
     try:
-        plan = solve(config, ROW_NORM, len(artists) + len(canary_artists(config, artists)), scale=scale)
+        plan = plan_of(config, len(artists) + len(canary_artists(config, artists)), scale=scale)
         if solved:
             spent = epsilon(plan.events(), config.privacy.delta)
     except (FedStyleError, ArithmeticError, ValueError) as error:
@@ -71,28 +65,18 @@ def layouts_of(run: RunFolder, config: Config, plan: Plan, manifest: Mapping[str
     """What the rounds of a run look like.
 
     Raises:
-        RunError: The encoder's file is damaged.
-        AuditError: The encoder or the prototypes are not of the kind that the settings say.
+        RunError: The product's file is damaged.
+        AuditError: The product is not of the kind that the settings say.
     """
-    arrays, _ = read_arrays(run.encoder_file)
-    try:
-        encoder = encoder_from_arrays(config.style, arrays)
-    except (FedStyleError, KeyError, ValueError, RuntimeError) as error:
-        raise AuditError(f"{run.encoder_file}: is no encoder of config.toml: {error}") from None
-    try:
-        with np.load(run.prototypes_file, allow_pickle=False) as stored:
-            styles, dim = stored["prototypes"].shape
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise AuditError(f"{run.prototypes_file}: cannot be read: {error}") from None
+    state, system = State.load(run.product_file), system_bound(config)
     artists = private_artists(manifest)
-    return Layouts(
-        config=config,
-        plan=plan,
-        trained={name: array.shape for name, array in encoder.trainable_arrays().items()},
-        styles=styles,
-        dim=dim,
-        artists=len(artists) + len(canary_artists(config, artists)),
-    )
+    length = len(artists) + len(canary_artists(config, artists))
+    try:
+        system.admit(state, length)
+        system.model(state)
+        return Layouts(config, plan, system.forms(state), length)
+    except (FedStyleError, KeyError, ValueError, RuntimeError) as error:
+        raise AuditError(f"{run.product_file}: is no product of config.toml: {error}") from None
 
 
 def require_planned(run: RunFolder, layouts: Layouts, artist: str, entries: Sequence[Entry]) -> None:
@@ -108,18 +92,21 @@ def require_planned(run: RunFolder, layouts: Layouts, artist: str, entries: Sequ
         AuditError: A release is not the plan's, occurs twice, or lacks those that it was made with.
     """
     where = f"{run.ledger_file}: artist {artist!r}"
-    consent = layouts.config.cards.consent
+    system, plan = system_bound(layouts.config), layouts.plan
     rounds: dict[int, list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.run == run.identity:
             rounds[entry.round].append(entry)
     for number, released in rounds.items():
-        planned = _planned(layouts, number)
-        if consent != ("all",) and artist not in consent:
-            planned.pop("card", None)
+        planned = {
+            name: mechanism
+            for name, mechanism in layouts.mechanisms(number).items()
+            if name not in plan.kinds
+            or plan.kinds[name].leaves != "named"
+            or system.publishes(plan.kinds[name], artist)
+        }
         kinds = [entry.kind for entry in released]
-        # Counts leave whoever has a card by then; all others leave everybody who answers the round.
-        must = planned.keys() - {"metrics"}
+        must = {name for name in planned if name not in plan.kinds or not plan.kinds[name].optional}
         if len(kinds) != len(set(kinds)) or not must <= set(kinds) <= planned.keys():
             raise AuditError(
                 f"{where}: round {number} has the releases {', '.join(map(str, kinds))}, and the plan has "
@@ -134,20 +121,6 @@ def require_planned(run: RunFolder, layouts: Layouts, artist: str, entries: Sequ
                     )
 
 
-def _planned(layouts: Layouts, number: int) -> dict[str, Mechanism]:
-    plan = layouts.plan
-    kinds = layouts.released(number)
-    mechanisms: dict[str, Mechanism] = {
-        "update": plan.sgd,
-        "card": plan.card,
-        "prototypes": plan.prototypes,
-        "metrics": plan.metrics,
-    }
-    if "sum" in kinds:
-        mechanisms["sum"] = plan.shared_for(layouts.vector(number).size)
-    return {kind: mechanisms[kind] for kind in kinds}
-
-
 def require_terms(run: RunFolder, layouts: Layouts, manifests: Sequence[Manifest]) -> None:
     """Check that the opener signed the terms that follow from the settings.
 
@@ -156,7 +129,7 @@ def require_terms(run: RunFolder, layouts: Layouts, manifests: Sequence[Manifest
     """
     for manifest in manifests:
         where = f"{run.transcript_file}: round {manifest.round}"
-        wanted = layouts.summed(manifest.round) if manifest.round < layouts.plan.schedule.rounds else None
+        wanted = layouts.summed(manifest.round) if manifest.round < layouts.plan.rounds else None
         if wanted is None:
             raise AuditError(f"{where}: was opened, and by config.toml nothing is summed in it")
         found = first_difference(wanted.terms.to_json(), manifest.terms.to_json(), 0.0)

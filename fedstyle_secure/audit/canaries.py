@@ -23,11 +23,11 @@ from attacks.roc import auc
 from attacks.two_worlds import gaussian_epsilon
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import RunError
-from fedstyle_secure.federation.artist import training_loss
+from fedstyle_secure.federation.local_training import trained_size
 from fedstyle_secure.federation.record import RecordedRound, read_rounds
 from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.files import read_json
-from fedstyle_secure.galleries.base import Gallery
+from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.galleries.canaries import (
     Canaries,
     CanaryPictures,
@@ -37,19 +37,15 @@ from fedstyle_secure.galleries.canaries import (
 )
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.dp_sgd import picture_gradients
+from fedstyle_secure.privacy.kinds import SUM, UPDATE
 from fedstyle_secure.privacy.ledger import entry_from_dict
-from fedstyle_secure.privacy.picture_loss import PictureLoss
-from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.style.encoder import StyleEncoder
-from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import AnySystem, State, plan_of, split_arrays, system_bound
 from fedstyle_secure.threads import one_thread
 
 _STRATEGY = Bonferroni(25)
-_EVERYTHING = ("update", "card", "prototypes", "metrics")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,14 +171,11 @@ def _accounted(
 
 def _scored(run: RunFolder, config: Config, gallery: Gallery, canaries: Canaries) -> _Scored:
     rounds = read_rounds(run)
-    artists = roster(config, gallery)
-    first = rounds[0].instruction
-    encoder = encoder_from_arrays(config.style, first.encoder)
-    # In the encoder's order, which canaries' coordinates count in.
-    trained = {name: array.shape for name, array in encoder.trainable_arrays().items()}
-    styles, dim = first.styles.prototypes.shape
-    layouts = Layouts(config, solve(config, ROW_NORM, len(artists)), trained, styles, dim, len(artists))
-    look = _Look(run, layouts, gallery, canaries, rounds, artists)
+    artists, system = roster(config, gallery), system_bound(config)
+    plan = plan_of(config, len(artists))
+    layouts = Layouts(config, plan, system.forms(rounds[0].sent), len(artists))
+    trained = tuple(split_arrays(system.model(rounds[0].sent))[1])
+    look = _Look(run, system, layouts, gallery, canaries, rounds, artists, trained)
     if canaries.kind == "artist":
         return look.artists()
     if canaries.kind == "gradient":
@@ -192,29 +185,31 @@ def _scored(run: RunFolder, config: Config, gallery: Gallery, canaries: Canaries
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """A recorded run, read by an auditor. `prepared` keeps the candidates as an encoder's fixed part sees
-    them, by its digest."""
+    """A recorded run, read by an auditor. `trained` names tensors in the model's order, which canaries'
+    coordinates count in; `prepared` keeps what a fixed part makes of the candidates, by its digest."""
 
     run: RunFolder
+    system: AnySystem
     layouts: Layouts
     gallery: Gallery
     canaries: Canaries
     rounds: list[RecordedRound]
     roster: tuple[str, ...]
+    trained: tuple[str, ...]
     prepared: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def gradients(self) -> _Scored:
         """Noisy sums at each canary's coordinate."""
         config, number = self.layouts.config, len(self.canaries.each)
-        size = sum(math.prod(shape) for shape in self.layouts.trained.values())
+        size = trained_size(self.layouts)
         places = coordinates(config.run.seed, number, size)
         scores: dict[int, float] = {}
         everyone: dict[str, list[Mapping[str, np.ndarray]]]
         notes: tuple[str, ...] = ()
         if self._updates_in_clear:
-            everyone = {artist: self._sent(artist, "update") for artist in self._owners()}
+            everyone = {artist: self._sent(artist, UPDATE) for artist in self._owners()}
         else:
-            opened = [total["update"] for total in self._opened().values() if "update" in total]
+            opened = [total[UPDATE] for total in self._opened().values() if UPDATE in total]
             everyone = {artist: list(opened) for artist in self.gallery.artists}
             notes = ("updates are summed under encryption, so canaries were looked for in the opened sums",)
         for artist, updates in everyone.items():
@@ -227,30 +222,30 @@ class _Look:
             notes += (
                 f"an update is the sum of {config.training.local_steps} noisy gradient sums, scored together",
             )
-        return self._some(scores, ("update",), notes)
+        return self._some(scores, (UPDATE,), notes)
 
     def artists(self) -> _Scored:
         """Summed vectors at each canary artist's coordinate."""
         seed, number = self.layouts.config.run.seed, len(self.canaries.each)
         found = []
         for at, total in self._sums().items():
-            mechanism = self.layouts.plan.shared_for(self.layouts.vector(at).size).noise
+            mechanism = self.layouts.shared(at).noise
             places = coordinates(seed, number, mechanism.size)
             dirac = DiracCanaries(places, mechanism.clip_norm, mechanism.size)
             found.append(dirac.scores(mechanism.decode(total)[None]))
         scores = dict(enumerate(np.mean(found, axis=0).tolist())) if found else {}
         note = "neighbours are zero-out: an artist's vector counts or is zeros, its share of noise stays"
-        return self._some(scores, ("sum",), (note,))
+        return self._some(scores, (SUM,), (note,))
 
     def pictures(self) -> _Scored:
-        """Whether a picture is one of those that an artist's updates, or its cards, were made of.
+        """Whether a picture is one of those that an artist's updates, or what it publishes, were made of.
 
         The run's other canaries, under the same artist's name, are surely not, and say how pictures vary.
         """
-        config = self.layouts.config
+        config, words = self.layouts.config, self.system.words
         pictures = CanaryPictures(config, self.gallery)
         candidates = np.stack([pictures[i] for i in range(len(self.canaries.each))])
-        kind = "update" if self._updates_in_clear else "card"
+        kind = UPDATE if self._updates_in_clear else self._named
         scores: dict[int, float] = {}
         for artist in self._owners():
             mine = list(self.canaries.of(artist, inside_only=False))
@@ -261,55 +256,65 @@ class _Look:
                 reply = recorded.replies.get(artist)
                 if reply is None or kind not in reply.arrays:
                     continue
-                rows, mean, noise = self._rows(recorded, artist, candidates, label, reply.arrays[kind])
+                rows, mean, noise = self._rows(
+                    recorded.sent, artist, candidates, label, kind, reply.arrays[kind]
+                )
                 total += _membership(rows, mine, mean, noise)
                 seen += 1
             if seen:
                 scores |= zip(mine, total.tolist(), strict=True)
         if config.training.local_steps:
-            note = f"{kind}s were looked at under recorded weights, so all releases are accounted"
-            return self._some(scores, _EVERYTHING, (note,))
-        return self._some(scores, ("card",), ("nothing trains in this run, so cards were looked at",))
+            note = f"{words.of(kind)}s were looked at under recorded weights, so all releases are accounted"
+            return self._some(scores, tuple(self.layouts.plan.kinds), (note,))
+        note = f"nothing trains in this run, so {words.of(kind)}s were looked at"
+        return self._some(scores, (kind,), (note,))
+
+    @property
+    def _named(self) -> str:
+        """The kind that artists publish under their own names."""
+        kinds = self.layouts.plan.kinds.values()
+        return next((kind.name for kind in kinds if kind.leaves == "named" and kind.rounds), "")
 
     def _rows(
         self,
-        recorded: RecordedRound,
+        sent: State,
         artist: str,
         candidates: np.ndarray,
         label: str,
+        kind: str,
         release: Mapping[str, np.ndarray],
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Each candidate's row of a release (n, p), the mean row of those in it (p,), and the variance of the
         noise on that mean, times the number of rows in it."""
-        config, instruction = self.layouts.config, recorded.instruction
-        encoder = encoder_from_arrays(config.style, instruction.encoder)
-        key = encoder.fixed_digest()
-        if key not in self.prepared:
-            seed = str(config.run.seed)
-            self.prepared[key] = prepare_views(encoder, candidates, config.style.views, seed)
-        inputs = self.prepared[key]
-        vectors = encoder.released(inputs[:, 0])
+        config, plan, system = self.layouts.config, self.layouts.plan, self.system
+        model, portfolio = system.model(sent), _portfolio(artist, candidates, label)
+        if sent.fixed_digest not in self.prepared:
+            self.prepared[sent.fixed_digest] = system.inputs(model, portfolio)
+        records = system.records(model, sent, artist, self.prepared[sent.fixed_digest], portfolio)
         guess = config.training.expected_pictures
-        if "card" in release:
-            return vectors, release["card"] / guess, self.layouts.plan.card.deviation**2 / guess
-        sgd = self.layouts.plan.sgd
-        assigned = instruction.styles.assign(vectors, (label,) * len(candidates))
-        loss, targets = training_loss(config.style, encoder, instruction, artist, assigned)
-        rows = _gradients(encoder, loss, inputs, targets, sgd.clip_norm)
+        if kind != UPDATE:
+            rows = system.rows(plan.kinds[kind], model, sent, artist, records)
+            assert rows is not None
+            (released,) = release.values()
+            return np.stack(list(rows)), released.ravel() / guess, plan.deviation(kind) ** 2 / guess
+        sgd = plan.sgd
+        model.train()
+        loss = system.loss(model, sent)
+        gradients = picture_gradients(model, loss, records.inputs, records.targets, sgd.clip_norm).numpy()
         members = guess * sgd.sampling_rate * sgd.steps
         variance = sgd.deviation**2 * sgd.steps / members
-        return rows, self._gradient_sum(release) / members, variance
+        return gradients, self._gradient_sum(release) / members, variance
 
     def _gradient_sum(self, update: Mapping[str, np.ndarray]) -> np.ndarray:
         """The noisy clipped gradient sum of an update, or of its several steps together, float64 (p,)."""
-        flat = np.concatenate([np.ravel(update[name]) for name in self.layouts.trained]).astype(np.float64)
+        flat = np.concatenate([np.ravel(update[name]) for name in self.trained]).astype(np.float64)
         rate = self.layouts.config.training.learning_rate
         return -flat * self.layouts.plan.sgd.expected_batch_size / rate
 
     @property
     def _updates_in_clear(self) -> bool:
-        updates = self.layouts.plan.schedule.updates
-        return bool(updates) and all("update" in self.layouts.in_clear(number) for number in updates)
+        updates = self.layouts.plan.rounds_of(UPDATE)
+        return bool(updates) and all(UPDATE in self.layouts.in_clear(number) for number in updates)
 
     def _owners(self) -> list[str]:
         """Artists with canaries, all of whom must have been recorded."""
@@ -330,24 +335,24 @@ class _Look:
         """Opened sums by round, kind and tensor."""
         found = {}
         for recorded in self.rounds:
-            summed = self.layouts.summed(recorded.instruction.round)
+            summed = self.layouts.summed(recorded.sent.round)
             if recorded.opened is not None and summed is not None:
-                found[recorded.instruction.round] = summed.decode(recorded.opened.total)
+                found[recorded.sent.round] = summed.decode(recorded.opened.total)
         return found
 
     def _sums(self) -> dict[int, np.ndarray]:
         """Unit artist: sums of integers by round, opened or added up from all shares in clear."""
         if self.layouts.config.secure_sum.enabled:
-            return {number: total["sum"]["sum"] for number, total in self._opened().items()}
+            return {number: total[SUM][SUM] for number, total in self._opened().items()}
         if self.layouts.config.audit.record != ("all",):
             raise RunError(
                 f"{self.run.path}: without encryption a sum takes every share; set audit.record = all"
             )
         sums: dict[int, np.ndarray] = {}
         for recorded in self.rounds:
-            shares = [r.arrays["sum"]["sum"] for r in recorded.replies.values() if "sum" in r.arrays]
+            shares = [r.arrays[SUM][SUM] for r in recorded.replies.values() if SUM in r.arrays]
             if shares:
-                sums[recorded.instruction.round] = np.stack(shares).sum(axis=0, dtype=np.int64)
+                sums[recorded.sent.round] = np.stack(shares).sum(axis=0, dtype=np.int64)
         return sums
 
     def _some(self, scores: dict[int, float], released: tuple[str, ...], notes: tuple[str, ...]) -> _Scored:
@@ -365,8 +370,7 @@ def _membership(rows: np.ndarray, mine: list[int], mean: np.ndarray, noise: floa
     return alignment(torch.from_numpy(rows[mine].astype(np.float64)), pushed, "cosine").numpy()
 
 
-def _gradients(
-    encoder: StyleEncoder, loss: PictureLoss, inputs: torch.Tensor, targets: torch.Tensor, clip_norm: float
-) -> np.ndarray:
-    encoder.train()
-    return picture_gradients(encoder, loss, inputs, targets, clip_norm).numpy()
+def _portfolio(artist: str, pictures: np.ndarray, label: str) -> Portfolio:
+    """Candidates as an artist's training pictures in the artist's own style."""
+    names = tuple(map(str, range(len(pictures))))
+    return Portfolio(artist, pictures, np.zeros(len(pictures), bool), names, names, (label,) * len(pictures))

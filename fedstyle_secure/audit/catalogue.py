@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from fedstyle_secure.audit import cards, model, planted, updates
+from fedstyle_secure.audit import model, planted, updates
 from fedstyle_secure.audit.measures import AttackCard, Outcome
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.views import Item, View
+from fedstyle_secure.registry import load
+from fedstyle_secure.system import AnySystem
 
 Run = Callable[[Scene], Outcome]
 
@@ -57,11 +58,11 @@ REGURGITATION = AttackCard(
 )  # fmt: skip
 
 
-def _of_scene(run: Run) -> Callable[[Scene, Item], Outcome]:
+def of_scene(run: Run) -> Callable[[Scene, Item], Outcome]:
     return lambda scene, _: run(scene)
 
 
-def _of_updates(run: Run) -> Callable[[Scene, Item], Outcome]:
+def of_updates(run: Run) -> Callable[[Scene, Item], Outcome]:
     """An attack on updates that have all of their noise; one with a share of it is no longer an update."""
 
     def checked(scene: Scene, _: Item) -> Outcome:
@@ -71,27 +72,17 @@ def _of_updates(run: Run) -> Callable[[Scene, Item], Outcome]:
     return checked
 
 
-def catalogue() -> Sequence[Known]:
-    """All attacks, in the order of tables."""
+def catalogue(system: AnySystem) -> Sequence[Known]:
+    """All attacks on a run of a system, in the order of tables: those on any system, then its own."""
     own = (Item.OWN_UPDATES,)
-    sums = (Item.OWN_SUMS, Item.OTHERS_SUMS, Item.TOTAL_SUMS)
-    known = partial(Known, absent="")
     return (
-        known(updates.ONE, own, _of_updates(updates.update_of_one)),
-        known(updates.STYLE, own, _of_updates(updates.style_of_one)),
-        known(updates.BATCH, own, _of_updates(updates.batch_match)),
-        known(updates.ROUNDS, own, _of_updates(updates.rounds_alignment)),
-        known(updates.MEAN, (Item.MEAN_UPDATES,), _of_scene(updates.mean_alignment)),
-        known(planted.CANARIES, (Item.CANARIES,), _of_scene(planted.canaries)),
-        known(cards.CARD_MEMBERSHIP, (Item.CARDS,), _of_scene(cards.card_membership)),
-        known(cards.CARD_LINKAGE, (Item.CARDS,), _of_scene(cards.card_linkage)),
-        known(model.INVERSION, (Item.CARDS,), _of_scene(model.inversion)),
-        known(cards.SUM_MEMBERSHIP, (*sums, Item.PROTOTYPES), cards.sum_membership),
-        known(cards.SUM_STYLES, sums, cards.sum_styles),
-        known(cards.SINGLED_OUT, (Item.SUM_OF_ONE,), _of_scene(cards.singled_out)),
-        known(cards.TAKEN_APART, (Item.TWO_OPENINGS,), _of_scene(cards.taken_apart)),
-        known(model.SIMILARITY, (Item.FINAL_MODEL,), _of_scene(model.similarity)),
-        known(model.GRADIENT, (Item.FINAL_MODEL,), _of_scene(model.gradient_length)),
+        Known(updates.ONE, own, of_updates(updates.update_of_one)),
+        Known(updates.BATCH, own, of_updates(updates.batch_match)),
+        Known(updates.ROUNDS, own, of_updates(updates.rounds_alignment)),
+        Known(updates.MEAN, (Item.MEAN_UPDATES,), of_scene(updates.mean_alignment)),
+        Known(model.GRADIENT, (Item.FINAL_MODEL,), of_scene(model.gradient_length)),
+        Known(planted.CANARIES, (Item.CANARIES,), of_scene(planted.canaries)),
+        *_own(system),
         Known(
             IMPRINT, (Item.CHOSEN_WEIGHTS,), None,
             "it takes a linear layer with bias that sees the picture, and the architecture, which artists "
@@ -106,3 +97,8 @@ def catalogue() -> Sequence[Known]:
             "the model answers a picture with numbers and makes no pictures",
         ),
     )  # fmt: skip
+
+
+def _own(system: AnySystem) -> Sequence[Known]:
+    found: Sequence[Known] = load(system.attacks)() if system.attacks else ()
+    return found

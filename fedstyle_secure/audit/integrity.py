@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedstyle_secure.audit.agreement import (
     layouts_of,
-    plan_of,
     private_artists,
     require_planned,
     require_summary,
     require_terms,
+    stated_plan,
 )
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
@@ -38,6 +38,7 @@ from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.journal import Journal
 from fedstyle_secure.secure_sum.manifest import Manifest
 from fedstyle_secure.studios import beside, has_studios, known_studios, opener_home, studio_home, studios_root
+from fedstyle_secure.system import system_bound
 from fedstyle_secure.transcripts import Checked as Signed
 from fedstyle_secure.transcripts import Source
 from fedstyle_secure.transcripts import check as check_transcript
@@ -48,8 +49,8 @@ RUN_FILES = (
     "summary.json",
     "ledger.json",
     "metrics.jsonl",
-    "encoder.safetensors",
-    "prototypes.npz",
+    "fixed.safetensors",
+    "product.safetensors",
 )
 """Files without which a finished run is not whole."""
 
@@ -147,11 +148,11 @@ def check_finished(run: RunFolder, opener: str | None = None, studios: Path | No
         signed = _check_signed(run, config, sums, opener, studios)
         manifest = run.manifest()
         _same(run.config_file, manifest["config_sha256"], "manifest.json")
-        _same(run.encoder_file, summary["encoder_sha256"], "summary.json")
+        _same(run.product_file, summary["product_sha256"], "summary.json")
         if config.run.seed != manifest["seed"]:
             raise AuditError(f"{run.manifest_file}: seed {manifest['seed']} is not that of config.toml")
         artists = private_artists(manifest)
-        plan = plan_of(run, config, manifest)
+        plan = stated_plan(run, config, manifest)
         layouts = layouts_of(run, config, plan, manifest)
         manifests = signed.manifests if signed else ()
         require_terms(run, layouts, manifests)
@@ -168,7 +169,7 @@ def check_finished(run: RunFolder, opener: str | None = None, studios: Path | No
             raise AuditError(
                 f"{run.summary_file}: artist {odd!r} is not in both summary.json and ledger.json"
             )
-        require_summary(run, statement(run, config, plan, histories, withdrawn, note), summary)
+        require_summary(run, statement(run, system_bound(config), plan, histories, withdrawn, note), summary)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise AuditError(f"{run.path}: a file lacks what it should hold: {error}") from None
     except AuditError:

@@ -20,7 +20,6 @@ from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.accounting import epsilon, merge, rdp_epsilon
 from fedstyle_secure.privacy.events import Event, SampledGaussian
 from fedstyle_secure.privacy.ledger import costs, entry_from_dict
-from fedstyle_secure.privacy.mechanisms import Mechanism
 from fedstyle_secure.privacy.plan import Plan
 
 NO_GUARANTEE: Event = SampledGaussian(0.0)
@@ -49,18 +48,11 @@ def planned(plan: Plan, kinds: Collection[str] | None = None, last: int | None =
     Returns:
         An event a release, `NO_GUARANTEE` where nothing covers it, as for a share that leaves in clear.
     """
-    schedule = plan.schedule
     if plan.shared is not None:
-        releases = [(plan.shared.event("artwork"), schedule.sums)]
+        releases = [(plan.shared.event("artwork"), plan.sums)]
     else:
-        each: dict[str, tuple[Mechanism, frozenset[int]]] = {
-            "update": (plan.sgd, schedule.updates),
-            "card": (plan.card, schedule.cards),
-            "prototypes": (plan.prototypes, schedule.prototypes),
-            "metrics": (plan.metrics, schedule.metrics),
-        }
-        wanted = [pair for kind, pair in each.items() if kinds is None or kind in kinds]
-        releases = [(mechanism.event("artwork"), rounds) for mechanism, rounds in wanted]
+        wanted = [kind for kind in plan.kinds.values() if kinds is None or kind.name in kinds]
+        releases = [(kind.mechanism.event("artwork"), kind.rounds) for kind in wanted]
     return [
         NO_GUARANTEE if event is None else event
         for event, rounds in releases

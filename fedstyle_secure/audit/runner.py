@@ -29,6 +29,7 @@ from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import file_sha256, read_json, write_text
 from fedstyle_secure.processes import leave_with_parent
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.system import AnySystem
 from fedstyle_secure.threads import one_thread, one_thread_for_good
 from fedstyle_secure.version import __version__
 
@@ -101,10 +102,11 @@ def audit(
         shutil.rmtree(home)
     began, started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
     scene_facts = _Facts.of(folder, settings)
-    jobs = list(_jobs(scene_facts.views))
+    jobs = list(_jobs(scene_facts))
     key = _key(settings, inputs)
     done = _run_jobs(folder, settings, jobs, home / "jobs", key, on_job)
-    findings = [row for view in scene_facts.views for row in _rows(view, done, settings.seed)]
+    system = scene_facts.system
+    findings = [row for view in scene_facts.views for row in _rows(system, view, done, settings.seed)]
     write_findings(home / "findings.json", findings)
     shutil.rmtree(home / "jobs")
     about = {
@@ -125,7 +127,7 @@ def audit(
                 "key": k.card.key, "name": k.card.name, "explains": k.card.explains,
                 "category": k.card.category, "level": k.card.level,
             }
-            for k in catalogue()
+            for k in catalogue(system)
         ],
         "inputs": dict(inputs),
         "files": {p.name: file_sha256(p) for p in sorted(home.iterdir()) if p.is_file()},
@@ -136,6 +138,7 @@ def audit(
 
 @dataclass(frozen=True)
 class _Facts:
+    system: AnySystem
     views: tuple[View, ...]
     artists: tuple[str, ...]
 
@@ -143,9 +146,14 @@ class _Facts:
     def of(cls, run: RunFolder, settings: AuditSettings) -> _Facts:
         scene = Scene(run, settings)
         views = views_of(
-            scene.config, scene.plan, scene.roster_length, settings.colluders, settings.without
-        )  # fmt: skip
-        return cls(tuple(views), scene.artists)
+            scene.config,
+            scene.plan,
+            scene.system.words,
+            scene.roster_length,
+            settings.colluders,
+            settings.without,
+        )
+        return cls(scene.system, tuple(views), scene.artists)
 
 
 @dataclass(frozen=True)
@@ -160,20 +168,20 @@ class _Job:
         return f"{self.attack}-{self.item}"
 
 
-def _jobs(views: Sequence[View]) -> list[_Job]:
+def _jobs(facts: _Facts) -> list[_Job]:
     wanted: dict[_Job, None] = {}
-    for known in catalogue():
-        for view in views:
+    for known in catalogue(facts.system):
+        for view in facts.views:
             item = known.item(view)
             if item is not None and known.run is not None:
                 wanted[_Job(known.card.key, item)] = None
     return list(wanted)
 
 
-def _rows(view: View, done: Mapping[str, Sequence[Finding]], seed: int) -> list[Finding]:
+def _rows(system: AnySystem, view: View, done: Mapping[str, Sequence[Finding]], seed: int) -> list[Finding]:
     """A view's rows, those of what was not run too."""
     found: list[Finding] = []
-    for known in catalogue():
+    for known in catalogue(system):
         item = known.item(view)
         if item is None:
             found.append(known.card.blank(seed, known.refusal(view)))
@@ -263,7 +271,7 @@ def _run_job(run: RunFolder, settings: str, attack: str, item: str) -> list[dict
 
 def _attack(scene: Scene, attack: str, item: Item) -> list[dict[str, Any]]:
     """Run an attack, write its pictures, give its rows back."""
-    known: Known = next(k for k in catalogue() if k.card.key == attack)
+    known: Known = next(k for k in catalogue(scene.system) if k.card.key == attack)
     assert known.run is not None
     try:
         outcome = known.run(scene, item)

@@ -6,15 +6,13 @@ and the truth goes to the evaluators.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attacks.membership.participation import blind_baseline
 from attacks.observation import LocalTraining, Normalisation, Observation
@@ -24,25 +22,22 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import present_defences
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.federation.artist import training_loss
-from fedstyle_secure.federation.protocol import Instruction
+from fedstyle_secure.federation.local_training import averaged, gradient_canaries, seeded, train
 from fedstyle_secure.federation.record import RecordedRound, read_rounds
-from fedstyle_secure.files import read_arrays, read_json
+from fedstyle_secure.federation.releases import Layouts
+from fedstyle_secure.files import read_json
 from fedstyle_secure.galleries.base import Gallery, Portfolio
-from fedstyle_secure.galleries.canaries import Canaries, PlantedGallery, canary_kind, coordinates
+from fedstyle_secure.galleries.canaries import Canaries, PlantedGallery, canary_kind
 from fedstyle_secure.galleries.checks import survey
 from fedstyle_secure.galleries.opening import open_gallery
-from fedstyle_secure.privacy.dp_sgd import DPTrainer, GradientCanaries, picture_gradients
+from fedstyle_secure.privacy.dp_sgd import picture_gradients
 from fedstyle_secure.privacy.events import Event
+from fedstyle_secure.privacy.kinds import UPDATE
 from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.privacy.noise import ByteSource
-from fedstyle_secure.privacy.plan import Plan, solve
+from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.style.encoder import StyleEncoder
-from fedstyle_secure.style.encoders import encoder_from_arrays, prepare_views
-from fedstyle_secure.style.losses import PrototypeContrast
-from fedstyle_secure.style.prototypes import ROW_NORM, Styles, picture_rows
-from fedstyle_secure.style.texture import texture_features
+from fedstyle_secure.system import AnySystem, Records, State, plan_of, split_arrays, system_bound, tensors
 
 CENTRED = Normalisation((0.5,) * 3, (0.5,) * 3)
 Which = Literal["train", "test"]
@@ -55,26 +50,37 @@ _MOST_BLIND = 1500
 
 @dataclass(frozen=True, eq=False)
 class Works:
-    """Prepared pictures of one artist.
+    """Pictures of one artist, as training would see them.
 
     Attributes:
         artist: Whose.
-        pictures: uint8 (n, s, s, 3).
-        labels: n style labels, "" where none is known.
-        prepared: Each picture as it is, ready for training, float32 (n, ...).
-        released: What cards and prototypes are sums of, float32 (n, r).
-        styles: Style of each by the first instruction's prototypes, int64 (n,).
+        portfolio: With these pictures as its training pictures.
+        inputs: What training sees of each, float32 (n, views, ...). Whoever has a picture and the run's
+            settings can make its views: no secret goes into them.
     """
 
     artist: str
-    pictures: np.ndarray
-    labels: tuple[str, ...]
-    prepared: Tensor
-    released: np.ndarray
-    styles: np.ndarray
+    portfolio: Portfolio
+    inputs: Tensor
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """uint8 (n, s, s, 3)."""
+        return self.portfolio.pictures
+
+    @property
+    def prepared(self) -> Tensor:
+        """Each picture as it is, ready for training, float32 (n, ...)."""
+        return self.inputs[:, 0]
+
+    def only(self, index: int) -> Works:
+        """One of the pictures by itself."""
+        chosen = np.arange(len(self)) == index
+        one = merged(self.artist, [self.portfolio], [chosen])
+        return Works(self.artist, one, self.inputs[index : index + 1])
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.inputs)
 
 
 class Scene:
@@ -97,7 +103,8 @@ class Scene:
         self.config: Config = run.config()
         self.gallery: Gallery = open_gallery(self.config.gallery)
         self._refuse_other_gallery()
-        self.plan: Plan = solve(self.config, ROW_NORM, self.roster_length)
+        self.system: AnySystem = system_bound(self.config)
+        self.plan: Plan = plan_of(self.config, self.roster_length)
         present = present_defences(self.config, self.plan)
         self.noise = "noise" in present and "noise" not in settings.without
         self.clip = "clip" in present and "clip" not in settings.without
@@ -106,7 +113,6 @@ class Scene:
             self.rounds = tuple(read_rounds(run))
         self._works: dict[tuple[str, Which], Works] = {}
         self._public: Works | None = None
-        self._views: dict[Works, Tensor] = {}
         self._ledgers_checked = False
 
     def _refuse_other_gallery(self) -> None:
@@ -147,40 +153,40 @@ class Scene:
     # The encoder and what it was sent with.
 
     @cached_property
-    def first(self) -> Instruction:
+    def first(self) -> State:
         """What artists were sent in the first round with training, else what the run ended with."""
         for recorded in self.rounds:
-            if recorded.instruction.round in self.plan.schedule.updates:
-                return recorded.instruction
+            if recorded.sent.round in self.plan.rounds_of(UPDATE):
+                return recorded.sent
         return self.last
 
     @cached_property
-    def last(self) -> Instruction:
-        """The product: final encoder, prototypes and cards, in the form of an instruction."""
-        arrays, _ = read_arrays(self.run.encoder_file)
-        with np.load(self.run.prototypes_file, allow_pickle=False) as stored:
-            styles = Styles(
-                tuple(str(name) for name in stored["styles"]),
-                stored["prototypes"].astype(np.float32),
-                self.config.styles.source == "labels",
-            )
-            cards, artists = stored["cards"].astype(np.float32), tuple(str(a) for a in stored["artists"])
-        if not len(cards):
-            cards = np.zeros((0, styles.prototypes.shape[1]), np.float32)
-        return Instruction(self.plan.schedule.rounds, arrays, styles, artists, cards)
+    def last(self) -> State:
+        """The product: the last state."""
+        return State.load(self.run.product_file)
 
-    def encoder(self, instruction: Instruction) -> StyleEncoder:
-        """The encoder of an instruction."""
-        return encoder_from_arrays(self.config.style, instruction.encoder)
+    def model(self, state: State) -> nn.Module:
+        """The model of a state."""
+        return self.system.model(state)
+
+    @cached_property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the trained tensors in the model's order, which gradients and canaries count in."""
+        return tuple(split_arrays(self.model(self.first))[1])
+
+    @cached_property
+    def layouts(self) -> Layouts:
+        """What the run's rounds look like."""
+        return Layouts(self.config, self.plan, self.system.forms(self.first), self.roster_length)
 
     # Pictures.
 
     def works(self, artist: str, which: Which) -> Works:
-        """An artist's pictures, prepared by the encoder's fixed part, without canaries."""
+        """An artist's pictures, prepared by the fixed part, without canaries."""
         if (artist, which) not in self._works:
             portfolio = self.gallery.portfolio(artist)
             chosen = ~portfolio.test if which == "train" else portfolio.test
-            self._works[artist, which] = self._prepare(artist, portfolio, chosen)
+            self._works[artist, which] = self._prepared(artist, [portfolio], [chosen])
         return self._works[artist, which]
 
     def members(self, artist: str) -> np.ndarray:
@@ -193,47 +199,26 @@ class Scene:
         """The platform's own pictures."""
         if self._public is None:
             parts = [self.gallery.portfolio(name) for name in self.gallery.public_artists]
-            pictures = np.concatenate([part.pictures for part in parts])
-            labels = tuple(label for part in parts for label in part.styles)
-            self._public = self._prepared("(public)", pictures, labels)
+            everything = [np.ones(len(part.pictures), bool) for part in parts]
+            self._public = self._prepared("(public)", parts, everything)
         return self._public
 
-    def _prepare(self, artist: str, portfolio: Portfolio, chosen: np.ndarray) -> Works:
-        labels = tuple(s for s, wanted in zip(portfolio.styles, chosen, strict=True) if wanted)
-        return self._prepared(artist, portfolio.pictures[chosen], labels)
+    def _prepared(self, artist: str, parts: Sequence[Portfolio], chosen: Sequence[np.ndarray]) -> Works:
+        portfolio = merged(artist, parts, chosen)
+        return Works(artist, portfolio, self.system.inputs(self.model(self.first), portfolio))
 
-    def _prepared(self, artist: str, pictures: np.ndarray, labels: tuple[str, ...]) -> Works:
-        encoder = self.encoder(self.first)
-        prepared = encoder.prepare(pictures)
-        released = encoder.released(prepared)
-        styles = self.first.styles.assign(released, labels)
-        return Works(artist, pictures, labels, prepared, released, styles)
+    def records(self, state: State, works: Works, artist: str = "") -> Records:
+        """An artist's records of some pictures in a round.
 
-    def views(self, works: Works) -> Tensor:
-        """What training sees of each picture, float32 (n, views, ...).
-
-        Whoever has a picture and the run's settings can make its views: no secret goes into them.
+        Args:
+            state: What the artist was sent.
+            works: The pictures.
+            artist: Whose records they are taken for; their own artist's where empty.
         """
-        if works not in self._views:
-            self._views[works] = self._views_of(works.pictures)
-        return self._views[works]
-
-    def _views_of(self, pictures: np.ndarray) -> Tensor:
-        seed = str(self.config.run.seed)
-        return prepare_views(self.encoder(self.first), pictures, self.config.style.views, seed)
-
-    def styles(self, works: Works, instruction: Instruction) -> np.ndarray:
-        """Style of each picture by an instruction's encoder and prototypes, int64 (n,)."""
-        released = self.encoder(instruction).released(works.prepared)
-        return instruction.styles.assign(released, works.labels)
+        model = self.model(state)
+        return self.system.records(model, state, artist or works.artist, works.inputs, works.portfolio)
 
     # What the victim's own code would send.
-
-    def objective(
-        self, encoder: StyleEncoder, instruction: Instruction, artist: str, styles: np.ndarray
-    ) -> tuple[PrototypeContrast, Tensor]:
-        """The loss and the targets of an artist's pictures."""
-        return training_loss(self.config.style, encoder, instruction, artist, styles)
 
     @property
     def sgd(self) -> DpSgd:
@@ -246,116 +231,77 @@ class Scene:
         return replace(plan, clip_norm=1e6, noise_multiplier=noise * plan.clip_norm / 1e6)
 
     def update_of_one(
-        self,
-        instruction: Instruction,
-        artist: str,
-        views: Tensor,
-        style: int,
-        purpose: str,
-        *,
-        defended: bool = True,
+        self, state: State, artist: str, works: Works, index: int, purpose: str, *, defended: bool = True
     ) -> dict[str, Tensor]:
         """The update of a round whose every drawn batch holds one picture, by the artist's own trainer.
 
         The worst case of a round, whether or not the run's sampler would draw it.
 
         Args:
-            instruction: What the artist was sent.
+            state: What the artist was sent.
             artist: Whose.
-            views: What training sees of the picture (views, ...).
-            style: Its style.
+            works: What the picture is one of.
+            index: Which.
             purpose: Names the draw of the noise.
             defended: With the run's clip and noise, or without either.
         """
-        encoder = self.encoder(instruction)
-        loss, targets = self.objective(encoder, instruction, artist, np.array([style]))
         plan = replace(self.sgd if defended else _undefended(self.sgd), sampling_rate=1.0)
-        return self._trained(encoder, loss, plan, views[None], targets, purpose)
+        return self._trained(state, self.records(state, works.only(index), artist), plan, purpose)
 
-    def update_of_all(self, instruction: Instruction, artist: str, *, defended: bool) -> dict[str, Tensor]:
+    def update_of_all(self, state: State, artist: str, *, defended: bool) -> dict[str, Tensor]:
         """The update of a round that the artist's own trainer makes of all its pictures.
 
         Args:
-            instruction: What the artist was sent.
+            state: What the artist was sent.
             artist: Whose.
             defended: With the run's clip, noise and sampling, or without any.
         """
-        works, encoder = self.works(artist, "train"), self.encoder(instruction)
-        styles = self.styles(works, instruction)
-        loss, targets = self.objective(encoder, instruction, artist, styles)
         plan = self.sgd if defended else replace(_undefended(self.sgd), sampling_rate=1.0)
-        purpose = f"all {artist} {instruction.round}"
-        return self._trained(encoder, loss, plan, self.views(works), targets, purpose)
+        records = self.records(state, self.works(artist, "train"))
+        return self._trained(state, records, plan, f"all {artist} {state.round}")
 
-    def _trained(
-        self,
-        encoder: StyleEncoder,
-        loss: PrototypeContrast,
-        plan: DpSgd,
-        views: Tensor,
-        targets: Tensor,
-        purpose: str,
-    ) -> dict[str, Tensor]:
-        before, rate = encoder.trainable_arrays(), self.config.training.learning_rate
-        trainer = DPTrainer(encoder, loss, plan, rate, self.bytes(f"noise {purpose}"))
-        trainer.fit(views, targets, self.rng(f"batches {purpose}"))
-        return _differences(encoder, before)
+    def _trained(self, state: State, records: Records, plan: DpSgd, purpose: str) -> dict[str, Tensor]:
+        rng, read = self.rng(f"batches {purpose}"), self.bytes(f"noise {purpose}")
+        return tensors(train(self.system, self.model(state), state, records, plan, rng, read=read))
 
-    def gradients(
-        self, instruction: Instruction, artist: str, works: Works, *, defended: bool = True
-    ) -> np.ndarray:
+    def gradients(self, state: State, artist: str, works: Works, *, defended: bool = True) -> np.ndarray:
         """What each picture would add to an artist's update, by the victim's own code, float32 (n, p).
 
         A picture's gradient is the mean over its views, clipped as the artist clips.
 
         Args:
-            instruction: What the artist was sent.
+            state: What the artist was sent.
             artist: Whose update.
             works: Candidates, of this artist or another.
             defended: With the run's clip, or without.
         """
-        encoder = self.encoder(instruction)
-        loss, targets = self.objective(encoder, instruction, artist, self.styles(works, instruction))
+        model, records = self.model(state), self.records(state, works, artist)
         clip = self.sgd.clip_norm if defended else float("inf")
-        encoder.train()
-        return picture_gradients(encoder, loss, self.views(works), targets, clip).numpy()
+        model.train()
+        loss = self.system.loss(model, state)
+        return picture_gradients(model, loss, records.inputs, records.targets, clip).numpy()
 
-    def remade(self, instruction: Instruction, artist: str) -> dict[str, Tensor]:
+    def remade(self, state: State, artist: str) -> dict[str, Tensor]:
         """A recorded update made again from the truth, as the artist trained: with canaries, without noise.
 
         Exact where the run had no noise, as its batches follow from its seed. With noise nobody knows who was
         drawn, and this is what a round gives on average at the weights that were sent.
         """
-        plan, config = self.plan.sgd, self.config
-        portfolio, gradients = self.gallery.portfolio(artist), GradientCanaries((), 1.0)
-        encoder = self.encoder(instruction)
-        views = self.views(self.works(artist, "train"))
-        kind = canary_kind(config)
+        portfolio = self.gallery.portfolio(artist)
+        inside: tuple[int, ...] = ()
+        kind = canary_kind(self.config)
         if kind is not None:
-            canaries = Canaries.load(self.run.canaries_file, config, self.gallery)
-            portfolio = PlantedGallery(config, self.gallery, canaries).portfolio(artist)
-            if portfolio.canaries:
-                views = self._views_of(portfolio.train_pictures)
-            if kind == "gradient":
-                inside = list(canaries.of(artist, inside_only=True))
-                size = sum(array.size for array in encoder.trainable_arrays().values())
-                places = coordinates(config.run.seed, config.audit.canaries, size)[inside].tolist()
-                gradients = GradientCanaries(tuple(places), config.privacy.clip_norm)
-        assigned = instruction.styles.assign(encoder.released(views[:, 0]), portfolio.train_styles)
-        loss, targets = self.objective(encoder, instruction, artist, assigned)
-        if plan.noise_multiplier:
-            plan = replace(
-                plan,
-                noise_multiplier=0.0,
-                sampling_rate=1.0,
-                expected_batch_size=plan.expected_batch_size / plan.sampling_rate,
-            )
-        # As `Studio` draws its batches where there is no noise.
-        text = f"{config.run.seed}\n{artist}\nbatches\n{instruction.round}"
-        drawn = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "little"))
-        before = encoder.trainable_arrays()
-        DPTrainer(encoder, loss, plan, config.training.learning_rate).fit(views, targets, drawn, gradients)
-        return _differences(encoder, before)
+            canaries = Canaries.load(self.run.canaries_file, self.config, self.gallery)
+            portfolio = PlantedGallery(self.config, self.gallery, canaries).portfolio(artist)
+            inside = canaries.of(artist, inside_only=True) if kind == "gradient" else ()
+        model = self.model(state)
+        inputs = self.works(artist, "train").inputs
+        if portfolio.canaries:
+            inputs = self.system.inputs(model, portfolio)
+        records = self.system.records(model, state, artist, inputs, portfolio)
+        drawn = seeded(self.config.run.seed, artist, f"batches\n{state.round}")
+        planted = gradient_canaries(self.layouts, inside)
+        return tensors(train(self.system, model, state, records, averaged(self.plan.sgd), drawn, planted))
 
     def training(self, batch: int, *, defended: bool = True) -> LocalTraining:
         """What is known of a round's training with `batch` pictures in a step."""
@@ -371,27 +317,25 @@ class Scene:
             clip_norm=clip,
             noise_std=plan.deviation,
             mode="eval",
-            views=self.config.style.views,
+            views=self.public.inputs.shape[1],
         )
 
     def observation(
         self,
-        instruction: Instruction,
+        state: State,
         updates: tuple[dict[str, Tensor], ...],
         training: LocalTraining,
-        artist: str,
         targets: Tensor | None,
     ) -> Observation:
         """What an adversary holds of one artist's updates."""
-        encoder = self.encoder(instruction)
-        loss, _ = self.objective(encoder, instruction, artist, np.zeros(1, np.int64))
+        model = self.model(state)
         return Observation(
-            model=encoder,
-            weights={name: torch.from_numpy(array) for name, array in instruction.encoder.items()},
+            model=model,
+            weights=tensors({**state.fixed, **state.trained}),
             picture_shape=tuple(self.public.prepared.shape[1:]),
             updates=updates,
             training=training,
-            loss=loss,
+            loss=self.system.loss(model, state),
             normalisation=CENTRED if self.images else None,
             targets=targets,
             public_pictures=self.seen(self.public.prepared),
@@ -406,10 +350,6 @@ class Scene:
         """What training sees as attacks take it: pictures in [0, 1], features as they are."""
         return ((prepared + 1) / 2).clamp(0, 1) if self.images else prepared
 
-    def rows(self, works: Works) -> np.ndarray:
-        """Each picture's row of the prototype sum, (n, k * (d + 1))."""
-        return picture_rows(works.released, works.styles, len(self.first.styles.names))
-
     @cached_property
     def blind(self) -> Blind:
         """What a guess about membership reaches that looks at no model: at colours and textures alone.
@@ -420,7 +360,7 @@ class Scene:
         features, truth = {}, {}
         for artist in self.artists:
             both = [self.works(artist, which) for which in ("train", "test")]
-            features[artist] = np.concatenate([texture_features(works.pictures) for works in both])
+            features[artist] = self.system.blind_features(np.concatenate([works.pictures for works in both]))
             truth[artist] = self.members(artist)
         stacked, members = np.concatenate(list(features.values())), np.concatenate(list(truth.values()))
         chosen = self.rng("blind").permutation(len(stacked))[:_MOST_BLIND]
@@ -433,22 +373,9 @@ class Scene:
         }
         return Blind(pooled.auc, pooled.p_value, own)
 
-    def public_spread(self, released: np.ndarray) -> tuple[np.ndarray, float]:
-        """How pictures differ within an artist, seen on public ones.
-
-        Args:
-            released: Of the public pictures (m, r), under some encoder.
-
-        Returns:
-            Each less its artist's mean, (m, r), and the median length of the means.
-        """
-        parts = np.split(released, np.cumsum(self._public_sizes)[:-1])
-        means = [part.mean(axis=0) for part in parts]
-        within = np.concatenate([part - mean for part, mean in zip(parts, means, strict=True)])
-        return within, float(np.median(np.linalg.norm(means, axis=1)))
-
     @cached_property
-    def _public_sizes(self) -> list[int]:
+    def public_sizes(self) -> list[int]:
+        """Pictures of each public artist."""
         return [len(self.gallery.portfolio(name).pictures) for name in self.gallery.public_artists]
 
     def require_own_noise(self) -> None:
@@ -461,7 +388,7 @@ class Scene:
 
     def require_trained(self) -> None:
         """Raises AuditError where nothing trains privately."""
-        if not self.plan.schedule.updates:
+        if not self.plan.rounds_of(UPDATE):
             raise AuditError("nothing trains privately in this run")
 
     def require_trained_as_assumed(self) -> None:
@@ -492,7 +419,7 @@ class Scene:
         shared = self.plan.shared is not None
         # A share by itself has next to no noise: all that covers it is that nobody sees it alone.
         unsealed = shared and not summed and without & {"encryption", "masks", "min_cohort", "opener_checks"}
-        unclipped = "clip" in without and (shared or kinds is None or "update" in kinds)
+        unclipped = "clip" in without and (shared or kinds is None or UPDATE in kinds)
         if not self.noise or unsealed or unclipped:
             return [NO_GUARANTEE]
         return planned(self.plan, kinds, last)
@@ -504,9 +431,22 @@ class Scene:
             self._ledgers_checked = True
 
 
-def _differences(encoder: StyleEncoder, before: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    now = encoder.trainable_arrays()
-    return {name: torch.from_numpy(array - before[name]) for name, array in now.items()}
+def merged(artist: str, parts: Sequence[Portfolio], chosen: Sequence[np.ndarray]) -> Portfolio:
+    """Some pictures of portfolios as the training pictures of one.
+
+    Args:
+        artist: Its name.
+        parts: Portfolios.
+        chosen: bool (n,) for each.
+    """
+
+    def named(column: str) -> tuple[str, ...]:
+        pairs = (zip(getattr(p, column), c, strict=True) for p, c in zip(parts, chosen, strict=True))
+        return tuple(value for pair in pairs for value, wanted in pair if wanted)
+
+    pictures = np.concatenate([p.pictures[c] for p, c in zip(parts, chosen, strict=True)])
+    test = np.zeros(len(pictures), bool)
+    return Portfolio(artist, pictures, test, named("names"), named("sha256"), named("styles"))
 
 
 def _undefended(plan: DpSgd) -> DpSgd:

@@ -16,7 +16,6 @@ from torch import Tensor
 from attacks.baselines import nearest_public, prior_only
 from attacks.evaluation import reconstruction
 from attacks.identification import rank_by_distance, rank_of_target
-from attacks.intervals import clopper_pearson
 from attacks.inversion.analytic import AnalyticInversion, SpanMatch
 from attacks.inversion.optimisation import adaptive_inversion, strong_inversion
 from attacks.membership.federated import combined_rounds
@@ -30,26 +29,36 @@ from fedstyle_secure.audit.measures import (
     Outcome,
     Panel,
     Setting,
-    guessing,
     identification,
     membership,
 )
-from fedstyle_secure.audit.scene import Scene, Works
+from fedstyle_secure.audit.replay import (
+    flat,
+    mean_update,
+    recorded_update,
+    require_mean_remade,
+    require_one_remade,
+    require_remade,
+    took_part,
+)
+from fedstyle_secure.audit.scene import Scene
+from fedstyle_secure.audit.targets import (
+    Target,
+    as_pictures,
+    batches_of_one,
+    control_targets,
+    cost_of_one,
+    targets_of,
+)
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.federation.protocol import Instruction
-from fedstyle_secure.privacy.events import Event, SampledGaussian
+from fedstyle_secure.privacy.kinds import UPDATE
+from fedstyle_secure.system import State
 
 ONE = AttackCard(
     "update_one", "Inversion of an update",
     "Works back from the update of a step whose batch happened to hold one picture to that picture. Such "
     "updates are made anew with the run's own weights, clip and noise, as a run draws few.",
     "reconstruction", "L4", "artwork", IDENTIFICATION,
-)  # fmt: skip
-STYLE = AttackCard(
-    "update_style", "Style of a picture from its update",
-    "Guesses which shared style the one picture of a batch belongs to, from updates made anew as for the "
-    "inversion.",
-    "attribute inference", "L3", "artwork", "style named rightly",
 )  # fmt: skip
 BATCH = AttackCard(
     "update_batch", "Row-space match of an update",
@@ -71,30 +80,6 @@ MEAN = AttackCard(
 Scored = tuple[np.ndarray, np.ndarray]
 """Scores of an artist's pictures, and which of them trained."""
 
-_SAME = 0.05
-"""Share of an update that another machine's order of summation may change."""
-
-_SIGMAS = 6.0
-
-
-@dataclass(frozen=True, eq=False)
-class _Target:
-    """One picture that is attacked, with what it is sought among.
-
-    Attributes:
-        works: What it is one of.
-        index: Which.
-        candidates: What it is sought among: every view of features (c, views, d), or pictures (c, 3, h, w).
-        pictures: The candidates to look at, (c, 3, h, w) in [0, 1].
-        number: Which candidate it is.
-    """
-
-    works: Works
-    index: int
-    candidates: Tensor
-    pictures: Tensor
-    number: int
-
 
 def update_of_one(scene: Scene) -> Outcome:
     """Inversion of the update of a batch of one, and identification among candidates.
@@ -104,11 +89,11 @@ def update_of_one(scene: Scene) -> Outcome:
     """
     scene.require_own_noise()
     started, sent, settings = time.perf_counter(), scene.first, scene.settings
-    _require_one_remade(scene, sent)
+    require_one_remade(scene, sent)
     closed = not scene.images
     count = settings.targets if closed else settings.pictures
     budget = Budget(1) if closed else Budget(settings.steps, settings.restarts)
-    targets = _targets(scene, count)
+    targets = targets_of(scene, count)
     attack = _attack(scene, closed)
     found = [_attacked(scene, sent, attack, target, budget, True) for target in targets]
     ranks = np.array([_rank(e, t) for (e, _), t in zip(found, targets, strict=True)])
@@ -116,13 +101,13 @@ def update_of_one(scene: Scene) -> Outcome:
     # An undefended run is its own control; pictures of the public set stand in where it is defended.
     control = ranks
     if scene.noise or scene.clip:
-        known = _control_targets(scene, count if closed else min(count, 4))
+        known = control_targets(scene, count if closed else min(count, 4))
         control = np.array([_rank(_attacked(scene, sent, attack, t, budget, False)[0], t) for t in known])
     words = "closed form" if closed else f"{budget.steps} steps, {budget.restarts} restarts"
     shows = "picks among candidates and draws no picture" if closed else "draws pictures"
-    note = f"{_batches_of_one(scene)}; the attack {shows}"
+    note = f"{batches_of_one(scene)}; the attack {shows}"
     how = Setting(ONE, settings.seed, settings.confidence, time.perf_counter() - started, words, note)
-    limit = Limit(_one_release(scene, sent))
+    limit = Limit(cost_of_one(scene, sent))
     finding = identification(how, ranks, prior_ranks, len(targets[0].candidates), limit, control)
     details = dict(finding.details)
     if not closed:
@@ -135,39 +120,6 @@ def update_of_one(scene: Scene) -> Outcome:
     return Outcome((finding,), panel=_panel(scene, targets, found, closed))
 
 
-def style_of_one(scene: Scene) -> Outcome:
-    """The style of a batch's one picture, from the features that the update gives away."""
-    scene.require_own_noise()
-    if scene.images:
-        raise AuditError("reads the features that a linear head gives away; this run trains the encoder too")
-    started, sent, settings = time.perf_counter(), scene.first, scene.settings
-    _require_one_remade(scene, sent)
-    targets = _targets(scene, settings.targets)
-    k = len(sent.styles.names)
-
-    truths = np.array([target.works.styles[target.index] for target in targets])
-
-    def right(defended: bool) -> np.ndarray:
-        hits: np.ndarray = np.array([_guessed_style(scene, sent, t, t, defended) for t in targets]) == truths
-        return hits
-
-    hits = right(True)
-    control = right(False) if scene.noise or scene.clip else hits
-    # Without looking: the style that is most common in public, or the same attack on other people's updates.
-    commonest = float(np.mean(truths == np.bincount(scene.public.styles, minlength=k).argmax()))
-    blind = _guessed_blindly(scene, sent, targets) == truths
-    baseline = max(commonest, 1 / k)
-    if np.mean(blind) > baseline:
-        # Its share is an estimate, too, and must not be too low.
-        baseline = clopper_pearson(int(blind.sum()), len(blind), settings.confidence)[1]
-    seconds, note = time.perf_counter() - started, _batches_of_one(scene)
-    how = Setting(STYLE, settings.seed, settings.confidence, seconds, "closed form", note)
-    limit = Limit(_one_release(scene, sent)).success(baseline)
-    finding = guessing(how, hits, baseline, limit, control)
-    details = {"commonest style": commonest, "prior only": float(np.mean(blind))}
-    return Outcome((replace(finding, details={**finding.details, **details}),))
-
-
 def batch_match(scene: Scene) -> Outcome:
     """Row-space match of the first recorded update of each artist."""
     scene.require_trained()
@@ -178,11 +130,11 @@ def batch_match(scene: Scene) -> Outcome:
 
     def of(artist: str, defended: bool) -> Scored:
         inside, outside = scene.works(artist, "train"), scene.works(artist, "test")
-        candidates = torch.cat([scene.views(inside), scene.views(outside)])
+        candidates = torch.cat([inside.inputs, outside.inputs])
         sent = read.rounds[artist][0]
         update = read.update(sent, artist) if defended else scene.update_of_all(sent, artist, defended=False)
         training = scene.training(len(inside), defended=defended)
-        seen = scene.observation(sent, (update,), training, artist, None)
+        seen = scene.observation(sent, (update,), training, None)
 
         def match(views: Tensor) -> np.ndarray:
             # A picture is in the span as far as its views are.
@@ -192,7 +144,7 @@ def batch_match(scene: Scene) -> Outcome:
             return shares
 
         took = np.ones(1, bool)
-        values = combined_rounds(match(candidates)[None], match(scene.views(scene.public))[None], took).values
+        values = combined_rounds(match(candidates)[None], match(scene.public.inputs)[None], took).values
         return values, scene.members(artist)
 
     limit = Limit(scene.costs(last=read.last.round), hops=2)
@@ -225,14 +177,14 @@ def mean_alignment(scene: Scene) -> Outcome:
             f"needs the run trained anew without {' and '.join(sorted(missing))}: recorded encoders hold it"
         )
     pairs = _changes(scene)
-    took = _took_part(scene)
+    took = took_part(scene)
     rounds = {a: [(s, u) for s, u in pairs if a in took[s.round]] for a in scene.artists}
     artists = tuple(artist for artist, held in rounds.items() if held)
     note = _read_note({a: [s for s, _ in held] for a, held in rounds.items()}, len(pairs))
-    note += f"; {_require_mean_remade(scene, *pairs[0])}"
+    note += f"; {require_mean_remade(scene, *pairs[0])}"
     # Means over everybody, as in the run.
     plain = {
-        sent.round: _mean(
+        sent.round: mean_update(
             [scene.update_of_all(sent, artist, defended=False) for artist in sorted(took[sent.round])]
         )
         for sent, _ in pairs
@@ -281,7 +233,7 @@ def _membership(
 
 def _aligned(
     scene: Scene,
-    sent: Sequence[Instruction],
+    sent: Sequence[State],
     updates: Sequence[dict[str, Tensor]],
     artist: str,
     defended: bool,
@@ -304,7 +256,7 @@ def _aligned(
         strangers = scene.gradients(one, artist, scene.public, defended=defended)
         # Nobody says which candidates trained; where they lie together, any of them shows.
         background = strangers - strangers.mean(axis=0) + gradients.mean(axis=0)
-        mean = -_flat(scene, update) / (training.learning_rate * pictures_drawn)
+        mean = -flat(scene, update) / (training.learning_rate * pictures_drawn)
         scores.append(traced(gradients, mean, background[::2], noise_variance=variance))
         rest.append(traced(background[1::2], mean, background[::2], noise_variance=variance))
     values = combined_rounds(np.stack(scores), np.stack(rest), np.ones(len(scores), bool)).values
@@ -322,11 +274,11 @@ class _Read:
     """
 
     scene: Scene
-    rounds: Mapping[str, Sequence[Instruction]]
+    rounds: Mapping[str, Sequence[State]]
     note: str
 
     @classmethod
-    def of(cls, scene: Scene, sent: Sequence[Instruction], most: int | None = None) -> Self:
+    def of(cls, scene: Scene, sent: Sequence[State], most: int | None = None) -> Self:
         """The rounds in which each artist answered, at most `most` of them.
 
         Raises:
@@ -337,7 +289,7 @@ class _Read:
         if not rounds:
             raise AuditError("the record holds no update of the artists and rounds that are read")
         notes = [_read_note(answered, len(sent) if most is None else min(most, len(sent)))]
-        notes += sorted({_require_remade(scene, one, a) for a in rounds for one in rounds[a]})
+        notes += sorted({require_remade(scene, one, a) for a in rounds for one in rounds[a]})
         return cls(scene, rounds, "; ".join(notes))
 
     @property
@@ -345,181 +297,36 @@ class _Read:
         return tuple(self.rounds)
 
     @property
-    def last(self) -> Instruction:
+    def last(self) -> State:
         """The latest instruction that is read for anybody."""
         return max((one for sent in self.rounds.values() for one in sent), key=lambda one: one.round)
 
-    def update(self, sent: Instruction, artist: str) -> dict[str, Tensor]:
+    def update(self, sent: State, artist: str) -> dict[str, Tensor]:
         """An artist's update: as it came, or made anew where a defence is assumed to be missing."""
-        found = _recorded(self.scene, sent, artist)
+        found = recorded_update(self.scene, sent, artist)
         return self.scene.update_of_all(sent, artist, defended=True) if found is None else found
 
 
-def _recorded(scene: Scene, sent: Instruction, artist: str) -> dict[str, Tensor] | None:
-    """An artist's update as it came; None where it is not what would come without what is assumed missing."""
-    if {"noise", "clip"} & set(scene.settings.without):
-        return None
-    here = (
-        r.replies[artist].arrays
-        for r in scene.rounds
-        if r.instruction.round == sent.round and artist in r.replies
-    )
-    arrays = next(here, {}).get("update")
-    return None if arrays is None else {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
-
-
-def _answered(scene: Scene, sent: Instruction, artist: str) -> bool:
+def _answered(scene: Scene, sent: State, artist: str) -> bool:
     """Whether there is an update of an artist to read, or one that can stand in for it."""
-    if _recorded(scene, sent, artist) is not None:
+    if recorded_update(scene, sent, artist) is not None:
         return True
     missing = {"noise", "clip", "encryption"} & set(scene.settings.without)
-    return bool(missing) and artist in _took_part(scene)[sent.round]
+    return bool(missing) and artist in took_part(scene)[sent.round]
 
 
-def _took_part(scene: Scene) -> dict[int, frozenset[str]]:
-    """By round: whose update it holds, by the run's metrics, without canary artists."""
-    real = frozenset(scene.gallery.artists)
-    return {line["round"]: real & frozenset(line["released_by"]) for line in scene.run.metrics()}
-
-
-def _read_note(rounds: Mapping[str, Sequence[Instruction]], most: int) -> str:
+def _read_note(rounds: Mapping[str, Sequence[State]], most: int) -> str:
     updates, artists = sum(map(len, rounds.values())), sum(bool(held) for held in rounds.values())
     text = f"read {updates} updates of {artists} of {len(rounds)} artists"
     missing = most * len(rounds) - updates
     return text + (f", and {missing} did not come" if missing else "")
 
 
-def _require_remade(scene: Scene, sent: Instruction, artist: str) -> str:
-    """Check that a recorded update is what the artist's pictures give, as far as noise lets anybody see.
-
-    An attack on an update that the auditor misunderstands finds nothing, and would be taken for a defence.
-
-    Returns:
-        How far it is.
-
-    Raises:
-        AuditError: It is not.
-    """
-    update = _recorded(scene, sent, artist)
-    if update is None:
-        return "updates were made anew, as they would come without what is assumed to be missing"
-    made, pictures = _flat(scene, scene.remade(sent, artist)), len(scene.works(artist, "train"))
-    fits = _Fit.of(scene, _flat(scene, update), made, pictures, 1, _rounding(scene, sent))
-    if not fits.good:
-        raise AuditError(
-            f"the update of artist {artist!r} in round {sent.round} is not what its pictures give when its "
-            f"training is done again ({fits.reason}), so that an attack on it would show nothing"
-        )
-    return "remade from the truth, each as exactly as its noise allows" if fits.noisy else "remade exactly"
-
-
-def _require_one_remade(scene: Scene, sent: Instruction) -> None:
-    """The same for one update of a round, where one was recorded: updates made anew are like it."""
-    artist = next((a for a in scene.artists if _recorded(scene, sent, a) is not None), None)
-    if artist is not None:
-        _require_remade(scene, sent, artist)
-
-
-def _require_mean_remade(scene: Scene, sent: Instruction, change: Mapping[str, Tensor]) -> str:
-    """The same for the encoder's change in a round."""
-    if scene.plan.shared is not None or scene.config.training.realign_steps:
-        return "not remade: more than artists' updates moved the encoder"
-    line = next(line for line in scene.run.metrics() if line["round"] == sent.round)
-    took, kept = sorted(_took_part(scene)[sent.round]), line["update_kept"]
-    made = _flat(scene, _mean([scene.remade(sent, artist) for artist in took]))
-    pictures = sum(len(scene.works(artist, "train")) for artist in took)
-    rounding = _rounding(scene, sent) / kept
-    fits = _Fit.of(scene, _flat(scene, change) / kept, made, pictures, len(took), rounding)
-    if not fits.good:
-        raise AuditError(
-            f"the encoder's change in round {sent.round} is not what artists' pictures give when their "
-            f"training is done again ({fits.reason}), so that an attack on it would show nothing"
-        )
-    return "the first change was remade from the truth" + (
-        " as exactly as its noise allows" if fits.noisy else ""
-    )
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """How well what was recorded fits what was remade.
-
-    Attributes:
-        good: Whether it does.
-        noisy: Whether noise hides part of it.
-        reason: In figures.
-    """
-
-    good: bool
-    noisy: bool
-    reason: str
-
-    @classmethod
-    def of(
-        cls, scene: Scene, found: np.ndarray, made: np.ndarray, pictures: int, artists: int, rounding: float
-    ) -> Self:
-        """Compare a mean of updates.
-
-        Without noise they differ by rounding only. With noise, the difference must have the noise's length,
-        and what is found must reach as far along what was made, each within six deviations: of the noise, of
-        the sampling, and of how far gradients can turn over several steps. False alarms: under 1e-8 each.
-
-        Args:
-            scene: The run.
-            found: Recorded (p,).
-            made: Remade (p,), without noise.
-            pictures: That went into it.
-            artists: How many updates it is the mean of.
-            rounding: Length that is lost to rounding.
-        """
-        plan = scene.plan.sgd
-        length = float(np.linalg.norm(made))
-        apart = float(np.linalg.norm(found - made))
-        if plan.noise_multiplier == 0:
-            share = apart / max(length, 1e-30)
-            return cls(
-                apart <= _SAME * length + rounding, False, f"{share:.0%} of its length is something else"
-            )
-        rate = scene.config.training.learning_rate
-        one = rate / plan.expected_batch_size * plan.clip_norm / artists
-        noise = plan.update_deviation(rate) / math.sqrt(artists)
-        q, pictures = plan.sampling_rate, pictures + scene.config.audit.canaries
-        sampled = one * math.sqrt(plan.steps * q * (1 - q) * pictures)
-        turned = 2 * one * q * pictures * (plan.steps - 1) + rounding
-        spread = _SIGMAS * math.sqrt(2 / len(made))
-        low = noise * math.sqrt(len(made) * max(0.0, 1 - spread)) - _SIGMAS * sampled - turned
-        high = noise * math.sqrt(len(made) * (1 + spread)) + _SIGMAS * sampled + turned
-        along = float(found @ made) / max(length, 1e-30)
-        reach = _SIGMAS * math.hypot(noise, sampled) + turned
-        good = low <= apart <= high and abs(along - length) <= reach
-        reason = (
-            f"they lie {apart:.3g} apart, where noise allows {max(low, 0.0):.3g} to {high:.3g}, and it "
-            f"reaches {along:.3g} along what was made, which should be {length:.3g} up to {reach:.3g}"
-        )
-        return cls(good, True, reason)
-
-
-def _rounding(scene: Scene, sent: Instruction) -> float:
-    """Length that a difference of an encoder's float32 weights loses to rounding, at most."""
-    weights = _flat(scene, {name: torch.from_numpy(a) for name, a in sent.encoder.items()})
-    return float(2 * np.finfo(np.float32).eps * np.linalg.norm(weights))
-
-
-def _flat(scene: Scene, update: Mapping[str, Tensor]) -> np.ndarray:
-    """Trained tensors in the model's order, float64 (p,)."""
-    names = scene.encoder(scene.first).trainable_arrays()
-    return torch.cat([update[name].flatten() for name in names]).double().numpy()
-
-
-def _mean(updates: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([u[name] for u in updates]).mean(dim=0) for name in updates[0]}
-
-
-def _sent_with_updates(scene: Scene) -> list[Instruction]:
+def _sent_with_updates(scene: Scene) -> list[State]:
     """What was sent in the rounds with training that are read."""
     if not scene.rounds:
         raise AuditError(NO_RECORD)
-    sent = [r.instruction for r in scene.rounds if r.instruction.round in scene.plan.schedule.updates]
+    sent = [r.sent for r in scene.rounds if r.sent.round in scene.plan.rounds_of(UPDATE)]
     most = scene.settings.rounds
     if most and len(sent) > most:
         # Spread over the run: early and late updates differ.
@@ -527,14 +334,14 @@ def _sent_with_updates(scene: Scene) -> list[Instruction]:
     return sent
 
 
-def _changes(scene: Scene) -> list[tuple[Instruction, dict[str, Tensor]]]:
+def _changes(scene: Scene) -> list[tuple[State, dict[str, Tensor]]]:
     """Rounds that are read, with how the encoder changed in each."""
     sent = _sent_with_updates(scene)
-    everything = [r.instruction for r in scene.rounds] + [scene.last]
+    everything = [r.sent for r in scene.rounds] + [scene.last]
     after = {a.round: b for a, b in itertools.pairwise(everything)}
-    names = list(scene.encoder(sent[0]).trainable_arrays())
+    names = list(sent[0].trained)
     changes = [
-        (one, {n: torch.from_numpy(after[one.round].encoder[n] - one.encoder[n]) for n in names})
+        (one, {n: torch.from_numpy(after[one.round].trained[n] - one.trained[n]) for n in names})
         for one in sent
     ]
     changes = [(one, change) for one, change in changes if any(t.any() for t in change.values())]
@@ -551,9 +358,9 @@ def _attack(scene: Scene, closed: bool) -> Attack:
 
 def _attacked(
     scene: Scene,
-    sent: Instruction,
+    sent: State,
     attack: Attack,
-    target: _Target,
+    target: Target,
     budget: Budget,
     defended: bool,
 ) -> tuple[Evidence, Evidence]:
@@ -561,81 +368,26 @@ def _attacked(
     works, i = target.works, target.index
     artist = works.artist if works.artist in scene.gallery.artists else scene.gallery.artists[0]
     purpose = f"one {works.artist} {i} {defended}"
-    update = _update_of(scene, sent, artist, target, purpose, defended)
-    encoder = scene.encoder(sent)
-    _, targets = scene.objective(encoder, sent, artist, works.styles[i : i + 1])
+    update = scene.update_of_one(sent, artist, works, i, purpose, defended=defended)
+    targets = scene.records(sent, works.only(i), artist).targets
     training = scene.training(1, defended=defended)
     if scene.noise and not defended and attack.name == adaptive_inversion().name:
         # It weighs pictures by the noise, so that it must be told some: a hundredth of what it sees.
-        size = float(_flat(scene, update).std()) / (training.learning_rate * math.sqrt(training.steps))
+        size = float(flat(scene, update).std()) / (training.learning_rate * math.sqrt(training.steps))
         training = replace(training, noise_std=size / 100)
-    seen = scene.observation(sent, (update,), training, artist, targets)
+    seen = scene.observation(sent, (update,), training, targets)
     evidence = attack.run(seen, budget, scene.settings.seed)
     return evidence, prior_only(attack, seen, budget, scene.settings.seed)
 
 
-def _update_of(
-    scene: Scene, sent: Instruction, artist: str, target: _Target, purpose: str, defended: bool
-) -> dict[str, Tensor]:
-    """What an artist would send if its batch held nothing but the target."""
-    views, style = scene.views(target.works)[target.index], int(target.works.styles[target.index])
-    return scene.update_of_one(sent, artist, views, style, purpose, defended=defended)
-
-
-def _batches_of_one(scene: Scene) -> str:
-    """What the attacked updates are beside those that the run's sampler draws."""
-    plan = scene.plan.sgd
-    sizes = np.array([len(scene.works(artist, "train")) for artist in scene.artists])
-    share = float(np.max(sizes * plan.sampling_rate * (1 - plan.sampling_rate) ** (sizes - 1)))
-    often = f"draws in {share:.2g} of an artist's steps at most" if share else "never draws"
-    return f"batches of one, made anew: a worst case, which this run's sampler {often}"
-
-
-def _targets(scene: Scene, count: int) -> list[_Target]:
-    """Training pictures of the artists in turns, each among others of all artists."""
-    pool = [scene.works(artist, which) for artist in scene.artists for which in ("train", "test")]
-    return _among(scene, pool[::2], pool, count, "targets")
-
-
-def _control_targets(scene: Scene, count: int) -> list[_Target]:
-    """Public pictures, each among the same kind of candidates."""
-    public = scene.public
-    return _among(scene, [public], [public], min(count, len(public)), "control")
-
-
-def _among(
-    scene: Scene, owners: Sequence[Works], pool: Sequence[Works], count: int, purpose: str
-) -> list[_Target]:
-    rng = scene.rng(purpose)
-    prepared = torch.cat([scene.seen(works.prepared) for works in pool])
-    sought = prepared if scene.images else torch.cat([scene.views(works) for works in pool])
-    pictures = np.concatenate([works.pictures for works in pool])
-    starts = np.cumsum([0, *(len(works) for works in pool)])
-    orders = [rng.permutation(len(works)) for works in owners]
-    found: list[_Target] = []
-    for turn in range(max(len(order) for order in orders)):
-        for works, order in zip(owners, orders, strict=True):
-            if len(found) == count or turn >= len(order):
-                continue
-            index = int(order[turn])
-            own = int(starts[next(k for k, w in enumerate(pool) if w is works)]) + index
-            distinct = (prepared != prepared[own]).flatten(1).any(1).numpy()
-            others = rng.permutation(np.flatnonzero(distinct))[: scene.settings.candidates - 1]
-            chosen = np.r_[own, others]
-            found.append(_Target(works, index, sought[chosen], _as_pictures(pictures[chosen]), 0))
-    if len(found) < 4:
-        raise AuditError(f"only {len(found)} pictures to attack")
-    return found
-
-
-def _rank(evidence: Evidence, target: _Target) -> int:
+def _rank(evidence: Evidence, target: Target) -> int:
     """Rank of the truth among the candidates, by the evidence."""
     if evidence.pictures is not None:
         return rank_by_distance(evidence.pictures[0], target.candidates, target.number, mean_square)
     return rank_of_target(_likeness(evidence, target), target.number)
 
 
-def _likeness(evidence: Evidence, target: _Target) -> Tensor:
+def _likeness(evidence: Evidence, target: Target) -> Tensor:
     """How far the features lie in the span of each candidate's views: with one view, their cosine's size, as
     the sign is not known."""
     assert evidence.features is not None
@@ -645,50 +397,13 @@ def _likeness(evidence: Evidence, target: _Target) -> Tensor:
     return likeness
 
 
-def _guessed_style(scene: Scene, sent: Instruction, target: _Target, shown: _Target, defended: bool) -> int:
-    """The style whose prototype lies nearest to the features that an update of the artist gives away.
-
-    Their sign follows from where the update pushes them: toward the artist's own card.
-
-    Args:
-        scene: The run.
-        sent: What the artist was sent.
-        target: Whose artist answers.
-        shown: What the update is made of: the target, or another picture for a guess without looking.
-        defended: With the run's clip and noise, or without either.
-    """
-    artist, encoder = target.works.artist, scene.encoder(sent)
-    purpose = f"style {artist} {target.index} {defended} {shown is target}"
-    update = _update_of(scene, sent, artist, shown, purpose, defended)
-    seen = scene.observation(sent, (update,), scene.training(1, defended=defended), artist, None)
-    features = AnalyticInversion().run(seen, Budget(), scene.settings.seed).features
-    assert features is not None
-    if artist in sent.card_artists:
-        toward = encoder.place(sent.cards)[sent.card_artists.index(artist)]
-        features = features * (1.0 if float(toward @ update["head.weight"] @ features[0]) >= 0 else -1.0)
-    return int((torch.from_numpy(sent.styles.prototypes) @ features[0]).argmax())
-
-
-def _guessed_blindly(scene: Scene, sent: Instruction, targets: Sequence[_Target]) -> np.ndarray:
-    """Styles of targets, int64 (n,), by the same attack on what public pictures would have sent instead.
-
-    It still sees cards, so that it shows what the attack makes of them alone.
-    """
-    others = itertools.cycle(_control_targets(scene, len(targets)))
-    return np.array([_guessed_style(scene, sent, t, next(others), True) for t in targets])
-
-
 def _pictures(evidence: Evidence) -> Tensor:
     assert evidence.pictures is not None
     return evidence.pictures[:1]
 
 
-def _as_pictures(pictures: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float() / 255
-
-
 def _panel(
-    scene: Scene, targets: Sequence[_Target], found: Sequence[tuple[Evidence, Evidence]], closed: bool
+    scene: Scene, targets: Sequence[Target], found: Sequence[tuple[Evidence, Evidence]], closed: bool
 ) -> Panel:
     """The first six targets: what was there, what the attack shows, what one has without looking."""
     shown = list(zip(targets, found, strict=True))[:6]
@@ -704,25 +419,13 @@ def _panel(
             "attack": torch.cat([_pictures(e) for _, (e, _) in shown]),
             "without looking": torch.cat([_pictures(p) for _, (_, p) in shown]),
         }
-    public = _as_pictures(scene.public.pictures) if closed else scene.seen(scene.public.prepared)
+    public = as_pictures(scene.public.pictures) if closed else scene.seen(scene.public.prepared)
     columns["nearest public picture"] = torch.cat([nearest_public(t[None], public) for t in truths])
     what = "which candidate it picks" if closed else "what it rebuilds"
     title = f"{ONE.name}, batch of one: {what}"
     return Panel(truths, columns, title, tuple(t.works.artist for t, _ in shown), picked=closed)
 
 
-def _picked(pairs: Sequence[tuple[_Target, Evidence]]) -> Tensor:
+def _picked(pairs: Sequence[tuple[Target, Evidence]]) -> Tensor:
     """The candidate that each evidence is most like."""
     return torch.stack([target.pictures[_likeness(e, target).argmax()] for target, e in pairs])
-
-
-def _one_release(scene: Scene, sent: Instruction) -> list[Event]:
-    """What the update of a batch of one costs that picture, which was surely drawn, with what it was made at.
-
-    An update holds more than its own noise covers: it was made at weights, and toward anchors, that earlier
-    releases of the same picture went into.
-    """
-    plan, before = scene.sgd, scene.costs(last=sent.round - 1)
-    if any(event.noiseless for event in before):
-        return before
-    return [SampledGaussian(plan.noise_multiplier, 1.0, plan.steps), *before]

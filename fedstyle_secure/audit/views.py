@@ -6,7 +6,7 @@ view that the defence kept it from.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,7 +15,9 @@ from fedstyle_secure.audit.settings import DEFENCES, Defence
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.galleries.canaries import canary_kind
+from fedstyle_secure.privacy.kinds import UPDATE, Kind
 from fedstyle_secure.privacy.plan import Plan
+from fedstyle_secure.words import Words
 
 
 class Item(StrEnum):
@@ -72,18 +74,24 @@ _WHO = {
     "platform_artists": ("Platform and artists", "The platform, helped by some of the other artists."),
     "malicious_platform": ("Malicious platform", "A platform that departs from the protocol."),
     "opener": ("Opener", "Holds the secret key, and is sent what it is to open."),
-    "buyer": ("Buyer", "Gets the final encoder, the prototypes and the cards, and nothing else."),
+    "buyer": ("Buyer", "Gets what the run ended with, and nothing else."),
 }
 
 
 def views_of(
-    config: Config, plan: Plan, artists: int, colluders: int, without: Collection[Defence] = ()
+    config: Config,
+    plan: Plan,
+    words: Words,
+    artists: int,
+    colluders: int,
+    without: Collection[Defence] = (),
 ) -> list[View]:
     """All adversary views of a run.
 
     Args:
         config: The run's settings.
         plan: Solved from them.
+        words: What the system calls its parts.
         artists: Length of the roster.
         colluders: Artists who help the platform in the view `platform_artists`.
         without: Defences that are assumed to be missing.
@@ -91,14 +99,14 @@ def views_of(
     Raises:
         AuditError: A defence is assumed to be missing that the run never had.
     """
-    facts = _Facts(config, plan, artists, colluders, frozenset(without))
+    facts = _Facts(config, plan, words, artists, colluders, frozenset(without))
     return [View(key, name, who, *_split(facts.of(key))) for key, (name, who) in _WHO.items()]
 
 
 def present_defences(config: Config, plan: Plan) -> tuple[Defence, ...]:
     """The defences that a run has."""
     private = config.privacy.dp == "on" and config.privacy.noise_multiplier != 0
-    summed = config.secure_sum.enabled and bool(plan.schedule.prototypes or sealed_updates(config, plan))
+    summed = config.secure_sum.enabled and bool(summed_kinds(plan) or sealed_updates(config, plan))
     there = {
         "noise": private, "clip": config.privacy.dp == "on", "encryption": summed, "masks": summed,
         "min_cohort": summed, "opener_checks": summed,
@@ -109,7 +117,17 @@ def present_defences(config: Config, plan: Plan) -> tuple[Defence, ...]:
 def sealed_updates(config: Config, plan: Plan) -> bool:
     """Whether updates leave inside encrypted sums only."""
     inside = plan.shared is not None or config.secure_sum.updates
-    return config.secure_sum.enabled and inside and bool(plan.schedule.updates)
+    return config.secure_sum.enabled and inside and bool(plan.rounds_of(UPDATE))
+
+
+def summed_kinds(plan: Plan) -> list[Kind]:
+    """Kinds that are only ever used as sums over artists, but for updates."""
+    return [k for k in plan.kinds.values() if k.rounds and k.leaves == "summed" and k.name != UPDATE]
+
+
+def named_kinds(plan: Plan) -> list[Kind]:
+    """Kinds that artists publish under their own names."""
+    return [kind for kind in plan.kinds.values() if kind.rounds and kind.leaves == "named"]
 
 
 def _split(items: Mapping[Item, tuple[bool, str]]) -> tuple[dict[Item, str], dict[Item, str]]:
@@ -123,7 +141,13 @@ class _Facts:
     """What follows from the settings, item by item."""
 
     def __init__(
-        self, config: Config, plan: Plan, artists: int, colluders: int, without: frozenset[Defence]
+        self,
+        config: Config,
+        plan: Plan,
+        words: Words,
+        artists: int,
+        colluders: int,
+        without: frozenset[Defence],
     ) -> None:
         present = present_defences(config, plan)
         if strange := sorted(without - set(present)):
@@ -133,9 +157,11 @@ class _Facts:
         self._config, self._plan = config, plan
         self._artists, self._colluders = artists, min(colluders, artists - 1)
         self._on = frozenset(present) - without
-        self._summed = bool(plan.schedule.prototypes)
+        self._summed, self._named = summed_kinds(plan), named_kinds(plan)
         self._sealed_updates = sealed_updates(config, plan)
-        self._cards = bool(plan.schedule.cards)
+        self._model, self._moved, self._purpose = words.model, words.moved, words.purpose
+        self._sums = _nouns(words, [k for k in plan.kinds.values() if k.leaves == "summed"], "sum")
+        self._cards = _nouns(words, [k for k in plan.kinds.values() if k.leaves == "named"], "publication")
 
     def of(self, key: str) -> dict[Item, tuple[bool, str]]:
         """Every item, whether the view has it, and why."""
@@ -156,7 +182,7 @@ class _Facts:
         }
 
     def _own_updates(self, key: str, reads: bool) -> tuple[bool, str]:
-        if not self._plan.schedule.updates:
+        if not self._plan.rounds_of(UPDATE):
             return False, "nothing trains privately in this run, so there is no update"
         if not reads:
             return False, "updates are sent to the platform only"
@@ -175,32 +201,32 @@ class _Facts:
         return False, "updates leave the artist inside the encrypted sum only"
 
     def _mean_updates(self, key: str, reads: bool) -> tuple[bool, str]:
-        if not self._plan.schedule.updates:
+        if not self._plan.rounds_of(UPDATE):
             return False, "nothing trains privately in this run, so there is no update"
         if reads:
-            return True, "the encoder is sent before and after each round"
+            return True, f"the {self._model} is sent before and after each round"
         if key == "opener" and self._sealed_updates:
             return True, (
                 "it opens the sum of the updates of every round; the weights that they moved it is not sent, "
                 "but can work back to from the product"
             )
-        return False, "it is sent no encoder between rounds"
+        return False, f"it is sent no {self._model} between rounds"
 
     def _named_cards(self, key: str) -> tuple[bool, str]:
-        if not self._cards:
-            return False, "this run publishes no style cards"
+        if not self._named:
+            return False, f"this run publishes no {self._cards}s"
         if key == "opener":
-            return False, "cards are not sent to the opener"
-        return True, "style cards are published under the artist's name, to be found by"
+            return False, f"{self._cards}s are not sent to the opener"
+        return True, f"{self._cards}s are published under the artist's name, {self._purpose}"
 
     def _own_sums(self, key: str, reads: bool) -> tuple[bool, str]:
         if not self._summed:
-            return False, "this run releases no prototype sums"
+            return False, f"this run releases no {self._sums}s"
         if not self._config.secure_sum.enabled or "encryption" not in self._on:
             return reads, (
-                "each artist's prototype sum is sent in clear"
+                f"each artist's {self._sums} is sent in clear"
                 if reads
-                else "prototype sums are sent to the platform only"
+                else f"{self._sums}s are sent to the platform only"
             )
         if key == "platform_opener" and "masks" not in self._on:
             return True, "without masks the secret key opens each artist's own ciphertext"
@@ -208,11 +234,11 @@ class _Facts:
             return False, "the key opens nothing but the sum: each ciphertext holds masks that cancel in it"
         if key == "opener":
             return False, "single ciphertexts are not sent to the opener"
-        return False, "prototype sums leave the artist encrypted, and this view has no key"
+        return False, f"{self._sums}s leave the artist encrypted, and this view has no key"
 
     def _others_sums(self, key: str) -> tuple[bool, str]:
         if not self._summed:
-            return False, "this run releases no prototype sums"
+            return False, f"this run releases no {self._sums}s"
         if key != "platform_artists":
             return False, "no artist tells this view what it put into a sum"
         return True, (
@@ -227,9 +253,9 @@ class _Facts:
 
     def _total_sums(self, key: str, reads: bool) -> tuple[bool, str]:
         if not self._summed:
-            return False, "this run releases no prototype sums"
+            return False, f"this run releases no {self._sums}s"
         if key == "buyer":
-            return False, "the product holds prototypes, which are directions: no sum and no count"
+            return False, f"the product holds {self._moved}s, which the sums moved: no sum itself"
         if key == "opener":
             return self._config.secure_sum.enabled, (
                 "it opens the sum over all artists of a round"
@@ -240,10 +266,13 @@ class _Facts:
 
     def _prototypes(self, key: str) -> tuple[bool, str]:
         if not self._summed:
-            return False, "this run releases no prototype sums, so its prototypes are public from the start"
+            return (
+                False,
+                f"this run releases no {self._sums}s, so its {self._moved}s are public from the start",
+            )
         if key == "opener":
-            return False, "prototypes are not sent to the opener"
-        return True, "the prototypes, which the sums moved, are part of the product"
+            return False, f"{self._moved}s are not sent to the opener"
+        return True, f"the {self._moved}s, which the sums moved, are part of the product"
 
     def _sum_of_one(self, key: str) -> tuple[bool, str]:
         if not self._sealed:
@@ -270,8 +299,8 @@ class _Facts:
 
     def _final_model(self, key: str) -> tuple[bool, str]:
         if key == "opener":
-            return False, "the encoder is not sent to the opener"
-        return True, "the encoder, the prototypes and the cards are the product"
+            return False, f"the {self._model} is not sent to the opener"
+        return True, f"the {self._model}, and what else the run ended with, are the product"
 
     def _chosen_weights(self, key: str) -> tuple[bool, str]:
         if key != "malicious_platform":
@@ -280,7 +309,7 @@ class _Facts:
 
     def _canaries(self, key: str, reads: bool) -> tuple[bool, str]:
         """What `audit.canaries.audit_canaries` reads, and who has all of it."""
-        kind, updates = canary_kind(self._config), bool(self._plan.schedule.updates)
+        kind, updates = canary_kind(self._config), bool(self._plan.rounds_of(UPDATE))
         if kind is None:
             return False, "the run holds no canaries (audit.canaries)"
         if kind == "artist" or (kind == "gradient" and self._sealed_updates):
@@ -294,14 +323,25 @@ class _Facts:
                 else "canaries show in each artist's update, and updates are sent to the platform only"
             )
         if reads:
-            return True, "canaries show in every style card"
+            return True, f"canaries show in every {self._cards}"
         if key == "opener":
-            return False, "canaries show in style cards, which are not sent to the opener"
-        if len(self._plan.schedule.cards) == 1 and not (updates and self._config.style.train != "head"):
-            return True, "canaries show in the one card of each artist, which is part of the product"
-        return False, "canaries show in every card under the weights of its round; the product holds the last"
+            return False, f"canaries show in {self._cards}s, which are not sent to the opener"
+        ages = any(kind.ages for kind in self._named)
+        if all(len(kind.rounds) == 1 for kind in self._named) and not (updates and ages):
+            return (
+                True,
+                f"canaries show in the one {self._cards} of each artist, which is part of the product",
+            )
+        return False, (
+            f"canaries show in every {self._cards} under the weights of its round; the product holds the last"
+        )
 
     @property
     def _sealed(self) -> bool:
         """Whether anything is summed under encryption."""
-        return self._sealed_updates or (self._summed and self._config.secure_sum.enabled)
+        return self._sealed_updates or (bool(self._summed) and self._config.secure_sum.enabled)
+
+
+def _nouns(words: Words, kinds: Sequence[Kind], otherwise: str) -> str:
+    """What releases of some kinds are called together, in the singular."""
+    return " or ".join(words.of(kind.name) for kind in kinds if kind.name != UPDATE) or otherwise

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flwr.app import Context
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
@@ -17,13 +14,11 @@ from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, FederationError, PrivacyError, RunError
 from fedstyle_secure.federation.artist import CanaryStudio, Studio, build_client_app
 from fedstyle_secure.federation.desk import Desk, add_desk
-from fedstyle_secure.federation.forecast import warn_of_budgets
-from fedstyle_secure.federation.measure import Meter
+from fedstyle_secure.federation.local_training import trained_size
 from fedstyle_secure.federation.platform import run_rounds
 from fedstyle_secure.federation.record import Recorder, recorder
 from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.results import write_manifest, write_results
-from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.federation.summing import Counter
 from fedstyle_secure.galleries.base import Gallery
 from fedstyle_secure.galleries.canaries import (
@@ -35,18 +30,14 @@ from fedstyle_secure.galleries.canaries import (
     coordinates,
     roster,
 )
-from fedstyle_secure.galleries.checks import survey
+from fedstyle_secure.galleries.checks import require_artists, survey
 from fedstyle_secure.galleries.opening import open_gallery
-from fedstyle_secure.hints import did_you_mean
-from fedstyle_secure.names import WORDS, Names
-from fedstyle_secure.privacy.budget import budget_of
+from fedstyle_secure.privacy.budget import budget_of, warn_of_budgets
 from fedstyle_secure.privacy.ledger import Entry, Ledger
-from fedstyle_secure.privacy.plan import Plan, solve
+from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import IDENTITY, claim, opener_home, studio_home, studios_root
-from fedstyle_secure.style.encoder import StyleEncoder
-from fedstyle_secure.style.encoders import encoder_from_arrays, require_learnable
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import AnySystem, State, plan_of, system_bound
 from fedstyle_secure.threads import one_thread
 
 
@@ -76,7 +67,7 @@ class Studios:
             config, artists, artist = _whose(context)
             home = self.home(context)
             if config not in self._plans:
-                self._plans[config] = solve(config, ROW_NORM, artists, kept=home / "plan.json")
+                self._plans[config] = plan_of(config, artists, kept=home / "plan.json")
             run = run_folder(config, context.run_id)
             self._studios[key] = _open_studio(home, run, config, self._plans[config], artists, artist)
         return self._studios[key]
@@ -97,7 +88,7 @@ class Studios:
             homes = {artist: studio_home(root, config.gallery, artist) for artist in artists}
             kept = opener_home(root) / "plan.json"
             run = run_folder(config, context.run_id).identity
-            plan = solve(config, ROW_NORM, len(artists), kept=kept)
+            plan = plan_of(config, len(artists), kept=kept)
             self._desks[key] = Desk(root, run, homes, config, plan)
         return self._desks[key]
 
@@ -124,20 +115,21 @@ def _open_studio(home: Path, run: RunFolder, config: Config, plan: Plan, artists
     """
     gallery = open_gallery(config.gallery)
     # Its own consent, whatever the platform checked.
-    _check_names("cards.consent", config.cards.consent, gallery.artists)
+    system = system_bound(config)
+    system.check(gallery)
     kind = canary_kind(config)
     if kind is None:
-        return Studio(home, run.identity, config, plan, artists, gallery.portfolio(artist))
+        return Studio(home, run.identity, system, plan, artists, gallery.portfolio(artist))
     canaries = Canaries.load(run.canaries_file, config, gallery)
     portfolio = PlantedGallery(config, gallery, canaries).portfolio(artist)
     inside = canaries.of(artist, inside_only=True)
     if kind == "artist" and artist not in gallery.artists:
         (index,) = canaries.of(artist, inside_only=False)
         return CanaryStudio(
-            home, run.identity, config, plan, artists, portfolio, index=index, inside=bool(inside)
+            home, run.identity, system, plan, artists, portfolio, index=index, inside=bool(inside)
         )
     gradients = inside if kind == "gradient" else ()
-    return Studio(home, run.identity, config, plan, artists, portfolio, gradients)
+    return Studio(home, run.identity, system, plan, artists, portfolio, gradients)
 
 
 def make_client_app() -> ClientApp:
@@ -184,15 +176,16 @@ def _run(
     on_round: Callable[[dict[str, Any], int], None] | None,
 ) -> None:
     """Everything up to the staged summary."""
-    require_learnable(config.style, config.gallery)
+    system = system_bound(config)
+    system.require_learnable()
     gallery = open_gallery(config.gallery)
     artists = roster(config, gallery)
-    _check(config, gallery, artists)
+    _check(system, gallery, artists)
     found = survey(gallery, config.gallery.on_bad)
     if run.manifest_file.exists() and run.manifest()["gallery"]["digest"] != found.digest:
         raise RunError(f"{run.path}: the gallery has changed since the run began")
     note = CanaryNote.of(config, len(gallery.artists))
-    plan = solve(config, ROW_NORM, len(artists))
+    plan = plan_of(config, len(artists))
     root = studios_root(config, run)
     write_manifest(run, config, plan, found, note, root)
     _plant(config, run, gallery)
@@ -204,31 +197,28 @@ def _run(
         {artist: _released_elsewhere(home, run.identity) for artist, home in homes.items()},
     )
     # Without canaries, which are no pictures of anybody's.
-    meter = Meter(config.style, [gallery.portfolio(artist) for artist in gallery.artists])
-
-    def look(before: PlatformState, now: PlatformState, sums: np.ndarray | None) -> dict[str, Any]:
-        found = meter.measure(now)
-        figures = asdict(found) if found else {}
-        return figures if sums is None else figures | asdict(meter.measure_styles(before, now, sums))
+    look = system.meter([gallery.portfolio(artist) for artist in gallery.artists])
 
     def report(line: dict[str, Any]) -> None:
         if on_round:
-            on_round(line, plan.schedule.rounds)
+            on_round(line, plan.rounds)
+
+    def opening(state: State, layouts: Layouts) -> Recorder | None:
+        _check_room(layouts)
+        named = {
+            kind.name: sum(system.publishes(kind, artist) for artist in artists)
+            for kind in plan.kinds.values()
+            if kind.leaves == "named"
+        }
+        return recorder(run, layouts, artists, state, named)
 
     public = [gallery.portfolio(artist) for artist in gallery.public_artists]
-
-    def opening(state: PlatformState, encoder: StyleEncoder) -> Recorder | None:
-        layouts = _layouts(config, plan, state, encoder, len(artists))
-        _check_room(layouts)
-        fixed = sum(array.nbytes for array in (*state.encoder.values(), state.styles.prototypes))
-        return recorder(run, layouts, artists, fixed)
-
-    state = run_rounds(grid, config, run, plan, artists, public, look, opening, counter_of, report)
-    layouts = _layouts(config, plan, state, encoder_from_arrays(config.style, state.encoder), len(artists))
-    sums = (layouts.summed(number) for number in range(plan.schedule.rounds))
+    state = run_rounds(grid, system, run, plan, artists, public, look, opening, counter_of, report)
+    layouts = Layouts(config, plan, system.forms(state), len(artists))
+    sums = (layouts.summed(number) for number in range(plan.rounds))
     example = next((found for found in sums if found is not None), None)
     opener = _pin(config, run).read_text(encoding="utf-8") if config.secure_sum.enabled else None
-    write_results(run, config, plan, homes, state, example, note, opener)
+    write_results(run, system, plan, homes, state, example, note, opener)
 
 
 def _plant(config: Config, run: RunFolder, gallery: Gallery) -> None:
@@ -252,20 +242,12 @@ def _plant(config: Config, run: RunFolder, gallery: Gallery) -> None:
 
 def _check_room(layouts: Layouts) -> None:
     """Raise ConfigError where canaries have not a coordinate each."""
-    config, schedule = layouts.config, layouts.plan.schedule
+    config, plan = layouts.config, layouts.plan
     kind, number, seed = canary_kind(config), config.audit.canaries, config.run.seed
     if kind == "gradient":
-        coordinates(seed, number, sum(math.prod(shape) for shape in layouts.trained.values()))
+        coordinates(seed, number, trained_size(layouts))
     elif kind == "artist":
-        coordinates(seed, number, min(layouts.vector(n).size for n in schedule.sums))
-
-
-def _layouts(
-    config: Config, plan: Plan, state: PlatformState, encoder: StyleEncoder, artists: int
-) -> Layouts:
-    trained = {name: array.shape for name, array in encoder.trainable_arrays().items()}
-    styles, dim = state.styles.prototypes.shape
-    return Layouts(config, plan, trained, styles, dim, artists)
+        coordinates(seed, number, min(layouts.vector(n).size for n in plan.sums))
 
 
 def _counter_of(config: Config, run: RunFolder) -> Callable[[Grid], Counter]:
@@ -289,41 +271,19 @@ def _released_elsewhere(home: Path, run: str) -> list[Entry]:
         return []
 
 
-def _check(config: Config, gallery: Gallery, artists: tuple[str, ...]) -> None:
+def _check(system: AnySystem, gallery: Gallery, artists: tuple[str, ...]) -> None:
     """Settings that only make sense together, or with this gallery, before anything is released.
 
     Raises:
         ConfigError: Names the setting.
     """
-    _check_names("cards.consent", config.cards.consent, gallery.artists)
-    _check_names("audit.record", config.audit.record, artists)
+    config = system.config
+    require_artists("audit.record", config.audit.record, artists)
     if config.run.min_artists > len(gallery.artists):
         raise ConfigError(
             f"run.min_artists = {config.run.min_artists}, but the gallery has {len(gallery.artists)} artists"
         )
-    least, summed = config.styles.min_contributors, config.prototypes.releases or config.secure_sum.updates
-    encrypted = config.secure_sum.enabled and config.privacy.unit == "artwork" and summed
-    if encrypted and len(gallery.artists) < least:
-        raise ConfigError(
-            f"styles.min_contributors = {least}, but the gallery has {len(gallery.artists)} artists: nothing "
-            "of theirs may be summed; set prototypes.releases to 0"
-        )
-    if config.style.train != "head" and config.training.local_steps and config.cards.releases == 1:
-        raise ConfigError(
-            f"style.train = {config.style.train!r} moves the space that cards lie in, so one release before "
-            "training is not enough; set cards.releases to 2 or more"
-        )
-
-
-def _check_names(key: str, names: tuple[str, ...], artists: tuple[str, ...]) -> None:
-    """Raise ConfigError where names of a setting are not all artists, or could mean other ones."""
-    if isinstance(names, Names):
-        names.refuse_unclear(key, artists)
-    strangers = sorted(set(names) - set(WORDS) - set(artists))
-    if strangers:
-        raise ConfigError(
-            f"{key}: {strangers[0]!r} is no artist of the run{did_you_mean(strangers[0], artists)}"
-        )
+    system.check(gallery)
 
 
 client_app = make_client_app()

@@ -16,6 +16,7 @@ class Decline(IntEnum):
     BUDGET = 104
     WITHDRAWN = 105
     MACHINE = 106
+    FIXED_PART = 107
     INTERNAL = 199
 
     @property
@@ -31,6 +32,7 @@ _PHRASES = {
     Decline.BUDGET: "the round would cost more than the artist's budget",
     Decline.WITHDRAWN: "the artist has withdrawn",
     Decline.MACHINE: "the artist's machine failed: its disk is full, or it has no memory left",
+    Decline.FIXED_PART: "the fixed part of the instruction is needed again",
     Decline.INTERNAL: "the artist's program failed",
 }
 """Fixed phrases: an exception's text could carry a path, a file name or a value."""

@@ -77,7 +77,7 @@ class Desk:
         place, cohort, terms, context = read_manifest_request(record)
         self._check(terms)
         planned = sums_something(self._config, self._plan, place.round)
-        if place.run != self._run or not planned or place.round not in range(self._plan.schedule.rounds):
+        if place.run != self._run or not planned or place.round not in range(self._plan.rounds):
             raise Refusal(Code.EPOCH)
         if place.epoch != epoch_of(self._config, self._plan, place.round):
             raise Refusal(Code.EPOCH)
@@ -117,7 +117,7 @@ class Desk:
 
     def end(self, record: RecordDict) -> RecordDict:
         """The run is over: erase every key of it that is left."""
-        self._end(before=self._plan.schedule.rounds)
+        self._end(before=self._plan.rounds)
         return RecordDict({"hello": ConfigRecord({"role": "opener"})})
 
     def _end(self, before: int) -> None:
@@ -127,15 +127,16 @@ class Desk:
 
     def _check(self, terms: Terms) -> None:
         """Refuse terms that are weaker than the settings, whatever the platform asks for."""
-        least, shared = self._config.styles.min_contributors, self._plan.shared
+        summed = [kind for kind in self._plan.kinds.values() if kind.leaves == "summed" and kind.rounds]
+        least, shared = max((kind.least for kind in summed), default=2), self._plan.shared
         cohort = max(2, least) if shared is None else shared.cohort
         weak = terms.k_min < cohort or terms.n_max > len(self._homes)
         weak |= terms.groups is not None and terms.groups.threshold < least
         if shared is not None:
             weak |= terms.noise is None and shared.noise.noise_multiplier > 0
             weak |= terms.noise is not None and terms.noise.n_min < shared.cohort
-        elif terms.groups is None and not self._config.secure_sum.updates:
-            weak = True
+        else:
+            weak |= terms.groups is None and all(kind.count for kind in summed)
         if weak:
             raise Refusal(Code.TERMS)
 

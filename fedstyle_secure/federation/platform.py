@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
-from fedstyle_secure.config import Config
-from fedstyle_secure.federation.forecast import announce, forecast
+from fedstyle_secure.federation.checkpoint import load_opened, load_state, save_opened, save_state
 from fedstyle_secure.federation.record import Recorder
-from fedstyle_secure.federation.state import PlatformState, load_opened, save_opened
-from fedstyle_secure.federation.strategy import FedStyle
+from fedstyle_secure.federation.releases import Layouts
+from fedstyle_secure.federation.strategy import Rounds
 from fedstyle_secure.federation.summing import Counter
-from fedstyle_secure.federation.vectors import layout_of
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.style.encoder import StyleEncoder
-from fedstyle_secure.style.encoders import encoder_from_arrays, learned, realign
-from fedstyle_secure.style.prototypes import Styles, picture_rows, styles_from_labels, styles_from_vocabulary
+from fedstyle_secure.system import AnySystem, Figures, State, Summed
 
-Opening = Callable[[PlatformState, StyleEncoder], Recorder | None]
+Opening = Callable[[State, Layouts], Recorder | None]
 """Looks at the public state before anything is released, refuses what cannot be, and gives the rounds'
 recorder, if there is one."""
 
-Look = Callable[[PlatformState, PlatformState, np.ndarray | None], dict[str, Any]]
-"""Figures about a round for the run's metrics, from the states before and after it and its decoded style
-sums: the experimenter's, no part of the protocol."""
+Look = Callable[[State, State, Mapping[str, Summed]], Figures]
+"""Figures about a round for the run's metrics, from the states before and after it and what was summed: the
+experimenter's, no part of the protocol."""
 
 
 def run_rounds(
     grid: Grid,
-    config: Config,
+    system: AnySystem,
     run: RunFolder,
     plan: Plan,
     roster: Sequence[str],
@@ -45,12 +40,12 @@ def run_rounds(
     opening: Opening,
     counter_of: Callable[[Grid], Counter] | None,
     on_round: Callable[[dict[str, Any]], None],
-) -> PlatformState:
+) -> State:
     """Begin or go on with a run and take it to its last round.
 
     Args:
         grid: Reaches the artists.
-        config: The settings.
+        system: What is learned.
         run: Where checkpoints and metrics go; a checkpoint that is there is gone on from.
         plan: What is released in which round.
         roster: The private artists.
@@ -66,88 +61,46 @@ def run_rounds(
     """
     began = time.perf_counter()
     if run.checkpoint_file.exists():
-        state = PlatformState.load(run)
+        state = load_state(run)
     else:
-        state = _learn_public(config, public)
-        state.save(run)
+        state = system.learn(public)
+        save_state(run, state)
     run.keep_metrics(state.round)
     earlier = max((line["elapsed_s"] for line in run.metrics()), default=0.0)
-    encoder = encoder_from_arrays(config.style, state.encoder)
-    recorder = opening(state, encoder)
-    if plan.shared is not None and plan.schedule.prototypes:
-        announce(_forecast(config, plan, state, encoder, len(roster), public), len(roster))
+    layouts = Layouts(system.config, plan, system.forms(state), len(roster))
+    recorder = opening(state, layouts)
+    _forecast(system, layouts, state, public)
 
-    def after_round(
-        before: PlatformState, now: PlatformState, sums: np.ndarray | None, report: dict[str, Any]
-    ) -> None:
+    def after_round(before: State, now: State, sums: Mapping[str, Summed], report: Figures) -> None:
         line = report | look(before, now, sums) | {"elapsed_s": earlier + time.perf_counter() - began}
         # The line first: a checkpoint without its line would lose it, a line without is written again.
         run.append_metrics(line)
-        now.save(run)
+        save_state(run, now)
         on_round(line)
 
-    strategy = FedStyle(
-        config=config,
-        plan=plan,
+    rounds = Rounds(
+        system=system,
+        layouts=layouts,
         state=state,
-        trained=list(encoder.trainable_arrays()),
+        public=public,
         roster=roster,
-        realign=_realigner(config, encoder, public),
         after_round=after_round,
         counter_of=counter_of,
         opened=(partial(load_opened, run), partial(save_opened, run)),
         recorder=recorder,
     )
-    if strategy.remaining:
+    if rounds.remaining:
         # The strategy carries its own state; Flower's loop only wants something to hand round.
-        strategy.start(grid, ArrayRecord({}), strategy.remaining, config.run.timeout)
-        strategy.end()
-    return strategy.state
+        rounds.start(grid, ArrayRecord({}), rounds.remaining, system.config.run.timeout)
+        rounds.end()
+    return rounds.state
 
 
-def _forecast(
-    config: Config,
-    plan: Plan,
-    state: PlatformState,
-    encoder: StyleEncoder,
-    artists: int,
-    public: Sequence[Portfolio],
-) -> float:
-    styles, dim = state.styles.prototypes.shape
-    # The first release of prototypes comes before training, in a round of its own.
-    layout = layout_of({}, styles * (dim + 1), config.privacy.clip_norm, 1, 1)
-    noise = plan.shared_for(layout.size).noise.deviation(artists) * layout.scales()[1]
-    rows = []
-    for portfolio in public:
-        vectors = encoder.released(encoder.prepare(portfolio.train_pictures))
-        assigned = state.styles.assign(vectors, portfolio.train_styles)
-        rows.append(picture_rows(vectors, assigned, styles).mean(axis=0))
-    return forecast(artists, noise, rows, styles)
-
-
-def _learn_public(config: Config, public: Sequence[Portfolio]) -> PlatformState:
-    encoder, prepared = learned(config.style, public, config.run.seed)
-    return PlatformState(0, encoder.arrays(), _styles(config, encoder.released(prepared), public), {})
-
-
-def _styles(config: Config, vectors: np.ndarray, public: Sequence[Portfolio]) -> Styles:
-    if config.styles.source == "labels":
-        return styles_from_labels(vectors, tuple(s for p in public for s in p.styles))
-    return styles_from_vocabulary(vectors, config.styles.count, config.run.seed)
-
-
-def _realigner(
-    config: Config, encoder: StyleEncoder, public: Sequence[Portfolio]
-) -> Callable[[PlatformState], PlatformState]:
-    steps, rate = config.training.realign_steps, config.training.realign_rate
-    if steps == 0:
-        return lambda state: state
-    prepared = encoder.prepare(np.concatenate([p.pictures for p in public]))
-    labels = np.repeat(np.arange(len(public)), [len(p.pictures) for p in public])
-
-    def apply(state: PlatformState) -> PlatformState:
-        encoder.load(state.encoder)
-        realign(encoder, prepared, labels, steps, rate, config.style.temperature)
-        return PlatformState(state.round, encoder.arrays(), state.styles, state.cards)
-
-    return apply
+def _forecast(system: AnySystem, layouts: Layouts, state: State, public: Sequence[Portfolio]) -> None:
+    if layouts.plan.shared is None:
+        return
+    number = min(layouts.plan.sums)
+    layout = layouts.vector(number)
+    deviation = layouts.shared(number).noise.deviation(layouts.artists)
+    parts = {part.kind: deviation * layout.scale(part.kind) for part in layout.parts}
+    system.forecast(state, parts, layouts.artists, public)

@@ -1,6 +1,7 @@
 """What travels: one instruction to each artist and one reply from it, a round.
 
-Flower's records carry it. Whatever comes in is checked before it is used: names, shapes, finiteness.
+Flower's records carry it. Whatever comes in is checked before it is used: names, shapes, finiteness. What
+never changes in a run travels once; from then on its digest does.
 """
 
 from __future__ import annotations
@@ -20,57 +21,42 @@ from fedstyle_secure.errors import FederationError
 from fedstyle_secure.files import arrays_digest
 from fedstyle_secure.privacy.gate import Sealed
 from fedstyle_secure.privacy.plan import PLAUSIBLE
-from fedstyle_secure.style.prototypes import Styles
+from fedstyle_secure.system import Arrays, Shapes, State
 
-VERSION = 1
+VERSION = 2
 _DTYPES = ("float32", "int64")
-_INTEGERS = ("sum", "metrics")
-"""Kinds of release that are made of integers."""
-
 _MAX_NDIM = 8
+_MAX_TEXTS = 10**6
+"""Bytes of all names in an instruction."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Instruction:
-    """What the platform asks of an artist.
+    """What the platform sends to an artist: a state, perhaps without its fixed part.
 
     Attributes:
         round: From 0.
-        encoder: The encoder's arrays by name.
-        styles: Shared styles with their prototypes.
-        card_artists: Artists whose cards are out.
-        cards: float32 (a, d), their cards.
+        fixed_digest: Of the fixed part.
+        fixed: The fixed part, the first time that an artist is sent one.
+        trained: The weights that artists train.
+        public: What else everybody is sent.
+        texts: Names that belong to the arrays.
     """
 
     round: int
-    encoder: Mapping[str, np.ndarray]
-    styles: Styles
-    card_artists: tuple[str, ...]
-    cards: np.ndarray
+    fixed_digest: str
+    fixed: Arrays | None
+    trained: Arrays
+    public: Arrays
+    texts: Mapping[str, tuple[str, ...]]
 
-    def digest(self) -> str:
-        """SHA-256 of everything in the instruction."""
-        said = [VERSION, self.round, self.styles.names, self.styles.by_label, self.card_artists]
-        named = {**self.encoder, "#prototypes": self.styles.prototypes, "#cards": self.cards}
-        return arrays_digest(named, json.dumps(said))
+    def state(self, fixed: Arrays) -> State:
+        """The state that was sent.
 
-    def to_record(self) -> RecordDict:
-        """As Flower records."""
-        return RecordDict(
-            {
-                "encoder": _arrays(self.encoder),
-                "anchors": _arrays({"prototypes": self.styles.prototypes, "cards": self.cards}),
-                "round": ConfigRecord(
-                    {
-                        "version": VERSION,
-                        "number": self.round,
-                        "styles": json.dumps(self.styles.names),
-                        "by-label": self.styles.by_label,
-                        "card-artists": json.dumps(self.card_artists),
-                    }
-                ),
-            }
-        )
+        Args:
+            fixed: The fixed part, with the digest that the instruction says.
+        """
+        return State(self.round, fixed, self.trained, self.public, self.texts)
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Instruction:
@@ -83,21 +69,48 @@ class Instruction:
         if config is None or config.get("version") != VERSION:
             raise FederationError(f"instruction is not of protocol version {VERSION}")
         try:
-            names = tuple(json.loads(str(config["styles"])))
-            artists = tuple(json.loads(str(config["card-artists"])))
-            number, by_label = int(config["number"]), bool(config["by-label"])  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError) as error:
+            number, digest, texts = config["number"], str(config["fixed"]), _texts(str(config["texts"]))
+            if type(number) is not int or number < 0:
+                raise ValueError("number")
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise FederationError(f"instruction: bad or missing field: {error}") from None
-        encoder = _numpy(record, "encoder")
-        anchors = _numpy(record, "anchors")
-        for name, rows in (("prototypes", len(names)), ("cards", len(artists))):
-            if name not in anchors or anchors[name].ndim != 2 or len(anchors[name]) != rows:
-                raise FederationError(f"instruction: tensor {name!r} must have {rows} rows")
-            if anchors[name].dtype != np.float32 or not np.isfinite(anchors[name]).all():
-                raise FederationError(f"instruction: tensor {name!r} must be finite float32")
-        if anchors["prototypes"].shape[1] != anchors["cards"].shape[1]:
-            raise FederationError("instruction: tensor 'cards' must be as wide as tensor 'prototypes'")
-        return cls(number, encoder, Styles(names, anchors["prototypes"], by_label), artists, anchors["cards"])
+        fixed = _numpy(record, "fixed") if "fixed" in record.array_records else None
+        if fixed is not None and arrays_digest(fixed) != digest:
+            raise FederationError("instruction: the fixed part is not the one that its digest says")
+        trained, public = _numpy(record, "trained"), _numpy(record, "public")
+        for name, array in (*trained.items(), *public.items(), *(fixed or {}).items()):
+            if array.dtype == np.float32 and not np.isfinite(array).all():
+                raise FederationError(f"instruction: tensor {name!r} must be finite")
+        return cls(number, digest, fixed, trained, public, texts)
+
+
+def _texts(text: str) -> dict[str, tuple[str, ...]]:
+    if len(text) > _MAX_TEXTS:
+        raise ValueError(f"more than {_MAX_TEXTS} characters of names")
+    found = json.loads(text)
+    if not all(isinstance(value, str) for values in found.values() for value in values):
+        raise ValueError("names are texts")
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def instruction_record(state: State, *, fixed: bool) -> RecordDict:
+    """An instruction as Flower records.
+
+    Args:
+        state: What is sent.
+        fixed: Whether the fixed part goes with it.
+    """
+    told: dict[str, int | str] = {
+        "version": VERSION,
+        "number": state.round,
+        "fixed": state.fixed_digest,
+        "texts": json.dumps(dict(state.texts)),
+    }
+    record = RecordDict({"round": ConfigRecord(dict(told))})
+    record["trained"], record["public"] = _arrays(state.trained), _arrays(state.public)
+    if fixed:
+        record["fixed"] = _arrays(state.fixed)
+    return record
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ class Reply:
 
     Attributes:
         artist: Who sends it.
-        arrays: Kinds of release to named arrays, int64 for `sum` and `metrics`, else float32.
+        arrays: Kinds of release to named arrays, int64 where the kind is of integers, else float32.
         withdrawn: Whether the artist has withdrawn; nothing else is in the reply then.
     """
 
@@ -115,13 +128,16 @@ class Reply:
     withdrawn: bool = False
 
     @classmethod
-    def from_record(cls, record: RecordDict, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> Reply:
+    def from_record(
+        cls, record: RecordDict, shapes: Mapping[str, Shapes], integers: Collection[str] = ()
+    ) -> Reply:
         """Read and check a reply.
 
         Args:
             record: What came.
             shapes: What must be in it, by kind and tensor name. A kind that is optional is left out
                 of the check only if it is wholly absent (an artist without a card).
+            integers: Kinds that are made of integers.
 
         Raises:
             FederationError: Names the artist and the tensor that is missing, foreign, misshapen or
@@ -144,8 +160,8 @@ class Reply:
             if set(group) != set(shapes[kind]):
                 odd = sorted(set(group) ^ set(shapes[kind]))[0]
                 raise FederationError(f"artist {artist!r}: {kind}: tensor {odd!r} is missing or foreign")
+            dtype = "int64" if kind in integers else "float32"
             for name, array in group.items():
-                dtype = "int64" if kind in _INTEGERS else "float32"
                 if array.shape != shapes[kind][name] or array.dtype != dtype:
                     raise FederationError(
                         f"artist {artist!r}: {kind}: tensor {name!r} is {array.dtype} {array.shape}, "
@@ -178,7 +194,7 @@ def withdrawal_record(artist: str) -> RecordDict:
     return RecordDict({"reply": ConfigRecord({"artist": artist, "withdrawn": True})})
 
 
-def _arrays(named: Mapping[str, np.ndarray]) -> ArrayRecord:
+def _arrays(named: Arrays) -> ArrayRecord:
     return ArrayRecord(OrderedDict((name, Array(np.ascontiguousarray(a))) for name, a in named.items()))
 
 

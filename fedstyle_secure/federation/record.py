@@ -17,20 +17,18 @@ from typing import Any
 import numpy as np
 
 from fedstyle_secure.errors import ConfigError, FederationError, RunError
-from fedstyle_secure.federation.protocol import Instruction, Reply
-from fedstyle_secure.federation.releases import Layouts, Shapes
+from fedstyle_secure.federation.protocol import Reply
+from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.summing import Opened
 from fedstyle_secure.files import PRIVATE, arrays_digest, private_folder, read_arrays, write_arrays
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.secure_sum.messages import Upload
-from fedstyle_secure.style.prototypes import Styles
+from fedstyle_secure.system import Arrays, State
 
-_VERSION = 1
+_VERSION = 2
 _MB = 10**6
 _HEADER = 4096
 """Bytes of a file beside its arrays, at most, with few artists."""
-
-_INTEGER_KINDS = ("sum", "metrics")
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,12 @@ class RecordedRound:
     """What platform and opener saw of a round.
 
     Attributes:
-        instruction: As it was sent, the same to all artists.
+        sent: What all artists were sent.
         replies: By recorded artist who answered.
         opened: The opened sum, if the round had one.
     """
 
-    instruction: Instruction
+    sent: State
     replies: Mapping[str, RecordedReply]
     opened: Opened | None
 
@@ -94,11 +92,11 @@ class Recorder:
             blob = SealedBlob(len(upload.body), hashlib.sha256(upload.body).hexdigest())
             self._sealed.setdefault(upload.artist, []).append(blob)
 
-    def keep(self, instruction: Instruction, replies: Sequence[Reply], opened: Opened | None) -> None:
+    def keep(self, sent: State, replies: Sequence[Reply], opened: Opened | None) -> None:
         """Write the round; a round that is repeated after a kill is written anew."""
         replies = [reply for reply in replies if reply.artist in self._artists]
-        arrays = {f"encoder/{name}": array for name, array in instruction.encoder.items()}
-        arrays |= {"prototypes": instruction.styles.prototypes, "cards": instruction.cards}
+        arrays = {f"trained/{name}": array for name, array in sent.trained.items()}
+        arrays |= {f"public/{name}": array for name, array in sent.public.items()}
         told = []
         for place, reply in enumerate(replies):
             for kind, group in reply.arrays.items():
@@ -109,16 +107,15 @@ class Recorder:
             arrays |= {"opened/total": opened.total, "opened/kept": opened.kept}
         meta = {
             "version": _VERSION,
-            "round": instruction.round,
-            "styles": instruction.styles.names,
-            "by_label": instruction.styles.by_label,
-            "card_artists": instruction.card_artists,
+            "round": sent.round,
+            "fixed": sent.fixed_digest,
+            "texts": dict(sent.texts),
             "replies": told,
             "opened_artists": None if opened is None else opened.artists,
         }
         private_folder(self._folder)
         text = json.dumps(meta)
-        path = record_file(self._folder, instruction.round)
+        path = record_file(self._folder, sent.round)
         write_arrays(path, arrays, {"record": text, "sha256": arrays_digest(arrays, text)}, mode=PRIVATE)
 
 
@@ -127,18 +124,22 @@ def record_file(folder: Path, number: int) -> Path:
     return folder / f"round_{number:05d}.safetensors"
 
 
-def read_round(path: Path) -> RecordedRound:
+def read_round(path: Path, fixed: Arrays) -> RecordedRound:
     """Read a round.
 
+    Args:
+        path: Its file.
+        fixed: What never changes in the run.
+
     Raises:
-        RunError: The file is missing or damaged; names it.
+        RunError: The file is missing or damaged, or of another fixed part; names it.
     """
     arrays, metadata = read_arrays(path)
     text = metadata.get("record", "")
     if metadata.get("sha256") != arrays_digest(arrays, text):
         raise RunError(f"{path}: is damaged: its content is not what its checksum says")
     try:
-        return _parse(json.loads(text), arrays)
+        return _parse(json.loads(text), arrays, fixed)
     except (KeyError, TypeError, ValueError, FederationError) as error:
         raise RunError(f"{path}: is no recorded round: {error!r}") from None
 
@@ -151,17 +152,21 @@ def read_rounds(run: RunFolder) -> list[RecordedRound]:
     """
     if run.config().audit.record == ("none",):
         raise RunError(f"{run.path}: audit.record was none, so nothing of what the platform saw was kept")
-    return [read_round(record_file(run.record_folder, line["round"])) for line in run.metrics()]
+    fixed, _ = read_arrays(run.fixed_file)
+    return [read_round(record_file(run.record_folder, line["round"]), fixed) for line in run.metrics()]
 
 
-def recorder(run: RunFolder, layouts: Layouts, roster: Sequence[str], fixed: int) -> Recorder | None:
+def recorder(
+    run: RunFolder, layouts: Layouts, roster: Sequence[str], state: State, named: Mapping[str, int]
+) -> Recorder | None:
     """The recorder of a run; None where nothing is recorded.
 
     Args:
         run: Where.
         layouts: What will be sent.
         roster: Artists who may take part.
-        fixed: Bytes of the encoder and the prototypes in an instruction.
+        state: The first one that is sent.
+        named: By kind, how many artists publish under their names.
 
     Raises:
         ConfigError: The record would be larger than `audit.record_limit_mb`; says by how much, and what fits.
@@ -170,14 +175,14 @@ def recorder(run: RunFolder, layouts: Layouts, roster: Sequence[str], fixed: int
     names = recorded(audit.record, roster)
     if not names:
         return None
-    base, each = predicted_bytes(layouts, fixed)
+    base, each = predicted_bytes(layouts, state, named)
     predicted, limit = base + len(names) * each, audit.record_limit_mb * _MB
     if predicted > limit:
         fits = int((limit - base) // max(each, 1))
         rather = f"{fits} of {len(names)} artists would fit, or raise" if fits > 0 else "raise"
         raise ConfigError(
             f"audit.record_limit_mb = {audit.record_limit_mb:g}, but the record of {len(names)} artists over "
-            f"{layouts.plan.schedule.rounds} rounds takes {predicted / _MB:.1f}; {rather} the limit to "
+            f"{layouts.plan.rounds} rounds takes {predicted / _MB:.1f}; {rather} the limit to "
             f"{math.ceil(predicted / _MB)}"
         )
     return Recorder(run, names)
@@ -190,46 +195,49 @@ def recorded(record: tuple[str, ...], roster: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def predicted_bytes(layouts: Layouts, fixed: int) -> tuple[int, int]:
+def predicted_bytes(layouts: Layouts, state: State, named: Mapping[str, int]) -> tuple[int, int]:
     """Bytes of a whole run's record: without any artist, and for each recorded artist.
 
     Args:
         layouts: What will be sent.
-        fixed: Bytes of the encoder and the prototypes in an instruction.
+        state: The first one that is sent.
+        named: By kind, how many artists publish under their names: that is sent to all from then on.
     """
-    schedule, consent = layouts.plan.schedule, layouts.config.cards.consent
-    carded = layouts.artists if consent == ("all",) else 0 if consent == ("none",) else len(consent)
     base = each = 0
-    for number in range(schedule.rounds):
-        out = 4 * layouts.dim * carded if any(card < number for card in schedule.cards) else 0
+    sent = sum(array.nbytes for part in (state.trained, state.public) for array in part.values())
+    for number in range(layouts.plan.rounds):
+        out = sum(
+            4 * number_of * sum(math.prod(shape) for shape in layouts.forms[kind].tensors.values())
+            for kind, number_of in named.items()
+            if any(earlier < number for earlier in layouts.plan.rounds_of(kind))
+        )
         summed = layouts.summed(number)
-        opened = 8 * summed.terms.values + summed.styles if summed else 0
-        base += fixed + out + opened + _HEADER
-        each += _bytes(layouts.in_clear(number))
+        opened = 8 * summed.terms.values + summed.groups if summed else 0
+        base += sent + out + opened + _HEADER
+        each += sum(
+            (8 if kind in layouts.integers else 4) * math.prod(shape)
+            for kind, group in layouts.in_clear(number).items()
+            for shape in group.values()
+        )
     return base, each
 
 
-def _bytes(shapes: Shapes) -> int:
-    return sum(
-        (8 if kind in _INTEGER_KINDS else 4) * math.prod(shape)
-        for kind, group in shapes.items()
-        for shape in group.values()
-    )
-
-
-def _parse(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> RecordedRound:
+def _parse(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray], fixed: Arrays) -> RecordedRound:
     if meta["version"] != _VERSION:
         raise ValueError(f"version {meta['version']}, not {_VERSION}")
-    styles = Styles(tuple(meta["styles"]), arrays["prototypes"], bool(meta["by_label"]))
-    encoder = {n.removeprefix("encoder/"): a for n, a in arrays.items() if n.startswith("encoder/")}
-    instruction = Instruction(
-        int(meta["round"]), encoder, styles, tuple(meta["card_artists"]), arrays["cards"]
-    )
+    parts: dict[str, dict[str, np.ndarray]] = {"trained": {}, "public": {}, "opened": {}}
     groups: dict[int, dict[str, dict[str, np.ndarray]]] = {}
     for name, array in arrays.items():
-        if name.startswith("reply/"):
-            _, place, kind, tensor = name.split("/", 3)
+        part, rest = name.split("/", 1)
+        if part == "reply":
+            place, kind, tensor = rest.split("/", 2)
             groups.setdefault(int(place), {}).setdefault(kind, {})[tensor] = array
+        else:
+            parts[part][rest] = array
+    texts = {name: tuple(values) for name, values in meta["texts"].items()}
+    sent = State(int(meta["round"]), fixed, parts["trained"], parts["public"], texts)
+    if sent.fixed_digest != meta["fixed"]:
+        raise ValueError("belongs to another fixed part than the run's")
     replies = {
         told["artist"]: RecordedReply(
             groups.get(place, {}), tuple(SealedBlob(**blob) for blob in told["sealed"]), told["withdrawn"]
@@ -238,5 +246,5 @@ def _parse(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Recorde
     }
     opened = None
     if meta["opened_artists"] is not None:
-        opened = Opened(arrays["opened/total"], arrays["opened/kept"], int(meta["opened_artists"]))
-    return RecordedRound(instruction, replies, opened)
+        opened = Opened(parts["opened"]["total"], parts["opened"]["kept"], int(meta["opened_artists"]))
+    return RecordedRound(sent, replies, opened)

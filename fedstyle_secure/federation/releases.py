@@ -1,4 +1,4 @@
-"""What artists release in a round, by kind, tensor and shape: one answer for strategy, record and auditor."""
+"""What is released in a round, by kind, tensor and shape: one answer for all who ask."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.federation.sums import RoundSum, round_sum
-from fedstyle_secure.federation.vectors import VectorLayout, layout_of
-from fedstyle_secure.privacy.plan import METRICS, Plan
-
-Shapes = dict[str, dict[str, tuple[int, ...]]]
-"""Kinds of release to tensors' shapes by name."""
+from fedstyle_secure.federation.sums import RoundSum, is_summed, round_sum
+from fedstyle_secure.federation.vectors import VectorLayout, VectorPart
+from fedstyle_secure.privacy.kinds import SUM, UPDATE, Kind
+from fedstyle_secure.privacy.mechanisms import ArtistSum, Mechanism
+from fedstyle_secure.privacy.plan import Plan
+from fedstyle_secure.system import Form, Shapes
 
 
 @dataclass(frozen=True)
@@ -21,52 +21,61 @@ class Layouts:
     Attributes:
         config: The settings.
         plan: What is released in which round.
-        trained: Shapes of the tensors that train, by name.
-        styles: Number of styles.
-        dim: Width of a prototype or card.
+        forms: What a release of each kind looks like, by the kind's name.
         artists: Length of the roster.
     """
 
     config: Config
     plan: Plan
-    trained: Mapping[str, tuple[int, ...]]
-    styles: int
-    dim: int
+    forms: Mapping[str, Form]
     artists: int
 
-    def released(self, number: int) -> Shapes:
-        """What an artist may release in a round."""
-        schedule = self.plan.schedule
+    def released(self, number: int) -> dict[str, Shapes]:
+        """What an artist may release in a round: shapes by kind and tensor."""
         if self.plan.shared is not None:
-            return {"sum": {"sum": (self.vector(number).size,)}} if number in schedule.sums else {}
-        shapes: Shapes = {}
-        if number in schedule.updates:
-            shapes["update"] = dict(self.trained)
-        if number in schedule.cards:
-            shapes["card"] = {"card": (self.dim,)}
-        if number in schedule.prototypes:
-            shapes["prototypes"] = {"sums": (self.styles * (self.dim + 1),)}
-        if number in schedule.metrics:
-            shapes["metrics"] = {"counts": (len(METRICS),)}
-        return shapes
+            return {SUM: {SUM: (self.vector(number).size,)}} if number in self.plan.sums else {}
+        return {kind.name: dict(self.forms[kind.name].tensors) for kind in self.plan.of_round(number)}
 
-    def in_clear(self, number: int) -> Shapes:
+    def in_clear(self, number: int) -> dict[str, Shapes]:
         """The part of it that does not leave inside an encrypted sum only."""
-        summed = self.summed(number)
-        kinds = {part.kind for part in summed.parts} if summed else set()
-        return {kind: tensors for kind, tensors in self.released(number).items() if kind not in kinds}
+        inside = self.summed_kinds(number)
+        return {kind: shapes for kind, shapes in self.released(number).items() if kind not in inside}
+
+    def summed_kinds(self, number: int) -> frozenset[str]:
+        """Kinds of release that leave inside an encrypted sum only."""
+        if self.plan.shared is not None:
+            inside = self.config.secure_sum.enabled and number in self.plan.sums
+            return frozenset({SUM} if inside else ())
+        return frozenset(k.name for k in self.plan.of_round(number) if is_summed(self.config, self.plan, k))
 
     def summed(self, number: int) -> RoundSum | None:
         """What a round sums under encryption; None where it sums nothing."""
-        return round_sum(self.config, self.plan, number, self.trained, self.styles, self.dim, self.artists)
+        return round_sum(self.config, self.plan, number, self.forms, self.artists)
 
     def vector(self, number: int) -> VectorLayout:
         """The layout of an artist's vector, where the unit is the artist."""
-        schedule, share = self.plan.schedule, self.config.share
-        return layout_of(
-            self.trained if number in schedule.updates else {},
-            self.styles * (self.dim + 1) if number in schedule.prototypes else 0,
-            self.config.privacy.clip_norm,
-            share.sgd,
-            share.prototypes,
+        return VectorLayout(tuple(self._part(kind) for kind in self.plan.of_round(number)))
+
+    def mechanisms(self, number: int) -> dict[str, Mechanism]:
+        """The mechanism of each release of a round, by kind."""
+        if self.plan.shared is not None:
+            return {SUM: self.shared(number)} if number in self.plan.sums else {}
+        return {kind.name: kind.mechanism for kind in self.plan.of_round(number)}
+
+    def shared(self, number: int) -> ArtistSum:
+        """The mechanism of a round's sum, where the unit is the artist."""
+        return self.plan.shared_for(self.vector(number).size)
+
+    @property
+    def integers(self) -> frozenset[str]:
+        """Kinds whose values are integers."""
+        return frozenset({SUM, *(kind.name for kind in self.plan.kinds.values() if kind.integer)})
+
+    def _part(self, kind: Kind) -> VectorPart:
+        bound = kind.mechanism.sensitivity("add-remove")
+        return VectorPart(
+            kind.name,
+            tuple(sorted(self.forms[kind.name].tensors.items())),
+            self.config.privacy.clip_norm if kind.name == UPDATE else bound,
+            kind.share,
         )

@@ -7,30 +7,27 @@ import platform
 import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import PrivacyError
-from fedstyle_secure.federation.measure import StyleUtility
 from fedstyle_secure.federation.probe import Cost, probe
-from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.federation.sums import RoundSum
-from fedstyle_secure.files import atomic, file_sha256, write_arrays, write_json
+from fedstyle_secure.files import file_sha256, write_json
 from fedstyle_secure.galleries.canaries import CanaryNote
 from fedstyle_secure.galleries.checks import GallerySurvey
 from fedstyle_secure.privacy.budget import Budget, budget_of
 from fedstyle_secure.privacy.ledger import Entry, Ledger
+from fedstyle_secure.privacy.mechanisms import DpSgd, GaussianSum
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import note_of
-from fedstyle_secure.style.retrieval import Utility
+from fedstyle_secure.system import AnySystem, State
 
 _PACKAGES = (
     "fedstyle-secure",
@@ -69,19 +66,19 @@ def write_manifest(
 
 def write_results(
     run: RunFolder,
-    config: Config,
+    system: AnySystem,
     plan: Plan,
     homes: Mapping[str, Path],
-    state: PlatformState,
+    state: State,
     wanted: RoundSum | None,
     canaries: CanaryNote,
     opener: str | None,
 ) -> None:
-    """Write encoder, prototypes, cards, ledger and, last, stage the summary.
+    """Write the product, the ledgers and, last, stage the summary.
 
     Args:
         run: Where.
-        config: The settings.
+        system: What was learned.
         plan: What was to be released.
         homes: The private artists' own folders.
         state: The last state.
@@ -89,27 +86,18 @@ def write_results(
         canaries: What may be known of them.
         opener: The opener's public key; None where there is none.
     """
+    config = system.config
     ledgers = {artist: _ledger(run, artist, home) for artist, home in homes.items()}
     gone = {artist for artist, ledger in ledgers.items() if ledger is not None and ledger.withdrawal}
-    kept = {artist: card for artist, card in state.cards.items() if artist not in gone}
-    names, cards = replace(state, cards=kept).card_matrix()
-    told = {"encoder": config.style.encoder, "canaries": str(canaries.number)}
-    write_arrays(run.encoder_file, state.encoder, told)
-    with atomic(run.prototypes_file) as file:
-        np.savez(
-            file,
-            styles=np.array(state.styles.names),
-            prototypes=state.styles.prototypes,
-            artists=np.array(names, dtype=np.str_),
-            cards=cards,
-        )
+    told = {"system": system.name, "canaries": str(canaries.number)}
+    system.forget(state, gone).save(run.product_file, told=told)
     exported = {
         a: None if ledger is None else [e.to_dict() for e in ledger.entries] for a, ledger in ledgers.items()
     }
     write_json(run.ledger_file, exported)
     summary = statement(
         run,
-        config,
+        system,
         plan,
         {artist: None if ledger is None else ledger.entries for artist, ledger in ledgers.items()},
         {artist: ledger is not None and ledger.withdrawal is not None for artist, ledger in ledgers.items()},
@@ -123,7 +111,7 @@ def write_results(
 
 def statement(
     run: RunFolder,
-    config: Config,
+    system: AnySystem,
     plan: Plan,
     histories: Mapping[str, Sequence[Entry] | None],
     withdrawn: Mapping[str, bool],
@@ -132,35 +120,27 @@ def statement(
     """The part of a summary that follows from the run's other files, so that anybody can make it again.
 
     Args:
-        run: All its rounds are done, and the encoder is written.
-        config: The settings.
+        run: All its rounds are done, and the product is written.
+        system: What was learned.
         plan: What was to be released.
         histories: By private artist, everything it ever released; None where no figure can stand on it.
         withdrawn: Who has withdrawn.
         canaries: What may be known of them.
     """
+    config = system.config
     return {
-        "utility": _utility(run),
+        "system": system.name,
+        "utility": system.utility(run.metrics()),
         "privacy": _privacy(run, config, plan, histories, withdrawn),
         "secure_sum": _secure_sum(config, run),
         "time": _time(run),
         "audit": _audit(config, canaries),
-        "encoder_sha256": file_sha256(run.encoder_file),
+        "product_sha256": file_sha256(run.product_file),
     }
 
 
 def _audit(config: Config, canaries: CanaryNote) -> dict[str, Any]:
     return {"record": list(config.audit.record), "canaries": canaries.to_dict()}
-
-
-def _utility(run: RunFolder) -> dict[str, Any]:
-    metrics = run.metrics()
-    # The opening round releases cards under the public encoder: that is the run before any training.
-    first = next((line["artist_top1"] for line in metrics if line.get("artist_top1") is not None), None)
-    values = {key: metrics[-1].get(key) for key in Utility.__dataclass_fields__}
-    keys = StyleUtility.__dataclass_fields__
-    styles = [{key: line[key] for key in keys} for line in metrics if "style_cosine" in line]
-    return values | {"baseline_top1": first} | (styles[-1] if styles else dict.fromkeys(keys))
 
 
 def _ledger(run: RunFolder, artist: str, home: Path) -> Ledger | None:
@@ -223,9 +203,9 @@ def _noise(plan: Plan) -> dict[str, float]:
         return {"sum": plan.shared.noise.noise_multiplier}
     # Counts have discrete Laplace noise; its parameter is in the ledger.
     return {
-        "sgd": plan.sgd.noise_multiplier,
-        "cards": plan.card.noise_multiplier,
-        "prototypes": plan.prototypes.noise_multiplier,
+        kind.setting.removeprefix("share."): kind.mechanism.noise_multiplier
+        for kind in plan.kinds.values()
+        if isinstance(kind.mechanism, DpSgd | GaussianSum)
     }
 
 

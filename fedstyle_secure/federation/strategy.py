@@ -1,39 +1,29 @@
-"""FedStyle's rounds as a Flower strategy."""
+"""The rounds of a run as a Flower strategy: whom to ask, who answered, and which attempt at a sum counts."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fedstyle_secure.config import Config
 from fedstyle_secure.errors import FederationError, SecureSumError
 from fedstyle_secure.federation.codes import Decline, decline_text
 from fedstyle_secure.federation.offers import read_upload
-from fedstyle_secure.federation.protocol import Instruction, Reply
+from fedstyle_secure.federation.protocol import Reply, instruction_record
 from fedstyle_secure.federation.record import Recorder
 from fedstyle_secure.federation.releases import Layouts
-from fedstyle_secure.federation.state import PlatformState
 from fedstyle_secure.federation.summing import Attempt, Counter, NotOpened, Opened
 from fedstyle_secure.federation.sums import RoundSum, epoch_of
-from fedstyle_secure.privacy.mechanisms import ArtistSum
-from fedstyle_secure.privacy.plan import Plan
-from fedstyle_secure.privacy.shrinkage import signal_share
-from fedstyle_secure.style.prototypes import contributes, refresh, unit, weight_stands_out
+from fedstyle_secure.federation.taking import take
+from fedstyle_secure.galleries.base import Portfolio
+from fedstyle_secure.system import AnySystem, Figures, State, Summed
 
-Realign = Callable[[PlatformState], PlatformState]
-"""Moves the platform's state on the public set alone; post-processing, so it costs no privacy."""
-
-AfterRound = Callable[[PlatformState, PlatformState, np.ndarray | None, dict[str, Any]], None]
-"""Takes the states before and after a round, the decoded style sums (k * (d + 1),) of a round that has them
-where the unit is the artist, and what happened."""
+AfterRound = Callable[[State, State, Mapping[str, Summed], Figures], None]
+"""Takes the states before and after a round, what was summed in it by kind, and what happened."""
 
 OpenedFile = tuple[Callable[[int], Opened | None], Callable[[int, Opened], None]]
 """Loads the opened sum of a round, if there is one, and saves one."""
@@ -42,36 +32,19 @@ _ATTEMPTS = 3
 """Attempts at a sum before the round goes on without it."""
 
 
-@dataclass(frozen=True)
-class Summed:
-    """What artists released of one kind, added up.
+class Rounds(Strategy):
+    """The rounds of any system as a Flower strategy: who answered, what was summed, and the next state.
 
-    Attributes:
-        arrays: By tensor: float64, or int64 for `sum` and `metrics`.
-        artists: In the sum.
-        enough: bool (styles,), styles with enough contributors; of prototypes only.
-    """
-
-    arrays: dict[str, np.ndarray]
-    artists: int
-    enough: np.ndarray
-
-
-class FedStyle(Strategy):
-    """FedStyle's rounds as a Flower strategy: average the updates, keep the cards, refresh the prototypes.
-
-    All artists weigh the same: a weight by portfolio size would be another release. The averaged update
-    is taken only as far as it stands out of the noise that the plan says is in it.
+    What a sum makes of the state is the system's (`System.take`, by way of `taking.take`).
     """
 
     def __init__(
         self,
-        config: Config,
-        plan: Plan,
-        state: PlatformState,
-        trained: Sequence[str],
+        system: AnySystem,
+        layouts: Layouts,
+        state: State,
+        public: Sequence[Portfolio],
         roster: Sequence[str],
-        realign: Realign,
         after_round: AfterRound,
         counter_of: Callable[[Grid], Counter] | None,
         opened: OpenedFile,
@@ -80,40 +53,34 @@ class FedStyle(Strategy):
         """Begin at `state`.
 
         Args:
-            config: The settings.
-            plan: What artists release in which round.
+            system: What is learned.
+            layouts: What artists release in which round.
             state: Where to begin.
-            trained: Names of the tensors that train privately.
+            public: The platform's own pictures.
             roster: Artists who may take part.
-            realign: Public re-alignment, after each update.
             after_round: Called after each round.
             counter_of: Makes the platform's side of encrypted sums; None where nothing is summed so.
             opened: Keeps an opened sum until its round is over, as nothing is opened twice.
             recorder: Keeps what comes in for an auditor; None: nothing is kept.
         """
-        self._config = config
-        self._plan = plan
         self.state = state
-        self._trained = sorted(trained)
-        self._kept: float | None = None
-        self._found: float | None = None
-        self._style_sums: np.ndarray | None = None
+        self._system = system
+        self._config = layouts.config
+        self._plan = layouts.plan
+        self._layouts = layouts
+        self._public = public
         self._roster = frozenset(roster)
-        self._realign = realign
         self._after_round = after_round
         self._counter_of = counter_of
         self._counter: Counter | None = None
         self._load_opened, self._save_opened = opened
         self._recorder = recorder
-        styles, dim = state.styles.prototypes.shape
-        shapes = {name: state.encoder[name].shape for name in self._trained}
-        self._layouts = Layouts(config, plan, shapes, styles, dim, len(self._roster))
         self._attempt: Attempt | None = None
-        self._sum_report: dict[str, Any] = {}
+        self._sum_report: Figures = {}
         self._uploaded: set[str] = set()
-        self._opened_kinds: set[str] = set()
         self._artist_of: dict[int, str] = {}
         self._node_of: dict[str, int] = {}
+        self._have_fixed: set[int] = set()
         self._sent = 0
         self._began = 0.0
 
@@ -131,7 +98,7 @@ class FedStyle(Strategy):
         nodes = self._counter.artist_nodes if self._counter else sorted(grid.get_node_ids())
         self._sent = len(nodes)
         self._sum_report = {}
-        self._uploaded, self._opened_kinds = set(), set()
+        self._uploaded = set()
         if self._recorder is not None:
             self._recorder.begin()
         self._attempt = self._first_attempt(nodes)
@@ -162,24 +129,26 @@ class FedStyle(Strategy):
         # Engines deliver in any order; the same order of summation gives the same bits.
         good.sort(key=lambda reply: reply.artist)
         before = self.state
-        self._kept = self._found = self._style_sums = None
         opened = self._opened()
         if self._recorder is not None:
-            self._recorder.keep(self._instruction(), good, opened)
-        self.state = self._advance(good, opened)
-        self._after_round(before, self.state, self._style_sums, self._report(before, good, declined))
+            self._recorder.keep(self.state, good, opened)
+        taken = take(self._system, self._layouts, self.state, good, opened, self._public)
+        self.state = taken.state
+        report = self._report(before, good, declined, opened) | taken.figures
+        self._after_round(before, self.state, taken.sums, report)
         return None, None
 
     def _messages(self, nodes: Iterable[int], attempt: Attempt | None) -> list[Message]:
-        record = self._instruction().to_record()
+        # What never changes goes once to whoever has not answered yet, as far as this process knows.
+        records = {fixed: instruction_record(self.state, fixed=fixed) for fixed in (False, True)}
         if attempt is not None:
-            attempt.offer.add_to(record)
-        timeout = self._config.run.timeout
-        return [Message(record, node, "train", ttl=timeout, group_id=str(self.state.round)) for node in nodes]
-
-    def _instruction(self) -> Instruction:
-        names, cards = self.state.card_matrix()
-        return Instruction(self.state.round, self.state.encoder, self.state.styles, names, cards)
+            for record in records.values():
+                attempt.offer.add_to(record)
+        timeout, group = self._config.run.timeout, str(self.state.round)
+        return [
+            Message(records[node not in self._have_fixed], node, "train", ttl=timeout, group_id=group)
+            for node in nodes
+        ]
 
     def _read(self, messages: Iterable[Message], attempt: Attempt | None) -> tuple[list[Reply], list[str]]:
         """Replies that can be used, with their uploads in the attempt, and why others cannot."""
@@ -187,12 +156,16 @@ class FedStyle(Strategy):
         declined: list[str] = []
         shapes = self._layouts.in_clear(self.state.round)
         for message in messages:
+            node = message.metadata.src_node_id
             if message.has_error():
                 declined.append(decline_text(message.error.code))
+                if message.error.code == Decline.FIXED_PART:
+                    self._have_fixed.discard(node)
                 continue
             try:
-                reply = Reply.from_record(message.content, shapes)
-                self._check_identity(message.metadata.src_node_id, reply.artist)
+                reply = Reply.from_record(message.content, shapes, self._layouts.integers)
+                self._check_identity(node, reply.artist)
+                self._have_fixed.add(node)
                 upload = read_upload(message.content, reply.artist)
                 if attempt is not None and upload is not None:
                     attempt.add(upload)
@@ -219,8 +192,7 @@ class FedStyle(Strategy):
     def _new_attempt(self, wanted: RoundSum, nodes: Iterable[int]) -> Attempt:
         assert self._counter is not None
         epoch = epoch_of(self._config, self._plan, self.state.round)
-        context = self._instruction().digest()
-        return self._counter.attempt(wanted, epoch, self.state.round, context, nodes)
+        return self._counter.attempt(wanted, epoch, self.state.round, self.state.digest, nodes)
 
     def _opened(self) -> Opened | None:
         """The round's sum, opened; after a dropout by another attempt with those who are left."""
@@ -288,7 +260,7 @@ class FedStyle(Strategy):
         A sum of too few shares has too little noise, so it is not even added up.
         """
         asked = self._config.run.min_artists
-        if self._plan.shared is None or self.state.round not in self._plan.schedule.sums:
+        if self._plan.shared is None or self.state.round not in self._plan.sums:
             return asked, "run.min_artists"
         return max((asked, "run.min_artists"), (self._plan.shared.cohort, "privacy.min_cohort"))
 
@@ -300,101 +272,22 @@ class FedStyle(Strategy):
     @property
     def remaining(self) -> int:
         """Rounds still to go."""
-        return self._plan.schedule.rounds - self.state.round
+        return self._plan.rounds - self.state.round
 
-    def _mechanism(self) -> ArtistSum:
-        return self._plan.shared_for(self._layouts.vector(self.state.round).size)
-
-    def _advance(self, replies: list[Reply], opened: Opened | None) -> PlatformState:
-        cards = dict(self.state.cards)
-        for reply in replies:
-            if "card" in reply.arrays:
-                cards[reply.artist] = unit(reply.arrays["card"]["card"])
-            if reply.withdrawn:
-                cards.pop(reply.artist, None)
-        state = replace(self.state, cards=cards)
-        sums = self._sums(replies, opened)
-        if "sum" in sums:
-            state = self._take_sum(state, sums["sum"])
-        if "prototypes" in sums:
-            state = self._take_prototypes(state, sums["prototypes"])
-        if "update" in sums:
-            update = sums["update"]
-            noise = self._plan.sgd.update_deviation(self._config.training.learning_rate) * np.sqrt(
-                update.artists
-            )
-            state = self._take_update(state, update.arrays, update.artists, noise)
-        if "metrics" in sums:
-            pictures, found = sums["metrics"].arrays["counts"]
-            self._found = float(np.clip(found / max(pictures, 1), 0, 1))
-        return replace(state, round=self.state.round + 1)
-
-    def _sums(self, replies: list[Reply], opened: Opened | None) -> dict[str, Summed]:
-        """By kind, what artists released in all: added up here, or opened."""
-        found: dict[str, Summed] = {}
-        styles = len(self.state.styles.names)
-        for kind in self._layouts.released(self.state.round):
-            given = [reply.arrays[kind] for reply in replies if kind in reply.arrays]
-            if given and kind != "card":
-                wide = np.int64 if kind in ("sum", "metrics") else np.float64
-                arrays = {n: np.stack([g[n] for g in given]).sum(axis=0, dtype=wide) for n in given[0]}
-                found[kind] = Summed(arrays, len(given), np.ones(styles, bool))
-        if "prototypes" in found:
-            sums = [r.arrays["prototypes"]["sums"] for r in replies if "prototypes" in r.arrays]
-            crowd = np.sum([contributes(s, styles, self._plan.prototypes.deviation) for s in sums], axis=0)
-            enough = crowd >= self._config.styles.min_contributors
-            found["prototypes"] = replace(found["prototypes"], enough=enough)
-        wanted = self._wanted()
-        if opened is not None and wanted is not None:
-            for kind, arrays in wanted.decode(opened.total).items():
-                enough = opened.kept if opened.kept.size else np.ones(styles, bool)
-                found[kind] = Summed(arrays, opened.artists, enough)
-                self._opened_kinds.add(kind)
-        return found
-
-    def _take_sum(self, state: PlatformState, summed: Summed) -> PlatformState:
-        """Unit artist: the sum of all shares, and nothing of one share alone."""
-        layout, noise = self._layouts.vector(self.state.round), self._mechanism().noise
-        std = noise.deviation(summed.artists)
-        update, rows = layout.split(noise.decode(summed.arrays["sum"]))
-        update_scale, row_scale = layout.scales()
-        if layout.row:
-            styles = state.styles
-            self._style_sums = rows
-            least = self._config.styles.min_contributors
-            kept = weight_stands_out(rows, len(styles.names), std * row_scale, least)
-            state = replace(state, styles=refresh(styles, rows, std * row_scale, kept))
-        if layout.update:
-            state = self._take_update(state, update, summed.artists, std * update_scale)
-        return state
-
-    def _take_prototypes(self, state: PlatformState, summed: Summed) -> PlatformState:
-        noise = self._plan.prototypes.deviation * math.sqrt(summed.artists)
-        total = summed.arrays["sums"]
-        return replace(state, styles=refresh(state.styles, total, noise, summed.enough))
-
-    def _take_update(
-        self, state: PlatformState, total: dict[str, np.ndarray], count: int, noise_std: float
-    ) -> PlatformState:
-        """Move the encoder by the mean of `count` updates, as far as their sum stands out of its noise."""
-        flat = np.concatenate([total[name].ravel() for name in self._trained])
-        self._kept = float(signal_share(flat, noise_std))
-        moved = {
-            n: (state.encoder[n] + self._kept * total[n] / count).astype(np.float32) for n in self._trained
-        }
-        return self._realign(replace(state, encoder=state.encoder | moved))
-
-    def _report(self, before: PlatformState, replies: list[Reply], declined: list[str]) -> dict[str, Any]:
-        moved = [self.state.encoder[name] - before.encoder[name] for name in self._trained]
+    def _report(
+        self, before: State, replies: list[Reply], declined: list[str], opened: Opened | None
+    ) -> Figures:
+        moved = [self.state.trained[name] - array for name, array in before.trained.items()]
+        summed = self._layouts.summed_kinds(before.round) if opened is not None else frozenset()
         return {
             "round": before.round,
-            "releases": sorted({kind for reply in replies for kind in reply.arrays} | self._opened_kinds),
+            "releases": sorted({kind for reply in replies for kind in reply.arrays} | summed),
             "released_by": [r.artist for r in replies if r.arrays or r.artist in self._uploaded],
             "asked": self._sent,
             "replies": len(replies),
             "declined": declined,
-            "update_kept": self._kept,
-            "found_share": self._found,
+            "update_kept": None,
+            "found_share": None,
             "sum": self._sum_report or None,
             "encoder_moved": float(np.sqrt(sum(np.square(m, dtype=np.float64).sum() for m in moved))),
             "seconds": time.perf_counter() - self._began,

@@ -1,8 +1,8 @@
 """What a round sums under encryption: one layout for artist, platform and opener, and the way in and out.
 
-An artist's releases become one vector of integers: free values first (an update, or a share where the unit
-is the artist), then a block a style, then one contributor value a style. The layout, and so the size of an
-upload, does not depend on which styles an artist has.
+An artist's releases become one vector of integers: free values first, then the groups' blocks, then one value
+a group that says whether the artist contributes to it. The layout, and so the size of an upload, does not
+depend on which groups an artist contributes to.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fedstyle_secure.config import Config
+from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.federation.groups import contributes
+from fedstyle_secure.federation.vectors import Tensors, flatten, size_of, unflatten
+from fedstyle_secure.privacy.kinds import SUM, Kind
+from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.secure_sum.fixed_point import Quantiser
 from fedstyle_secure.secure_sum.manifest import Groups, Noise, Quantisation, Terms
-from fedstyle_secure.style.prototypes import contributes
+from fedstyle_secure.system import Form
 
 _PORTFOLIOS = 4
 """An artist counts for at most so many portfolios of the expected size; a longer sum is scaled down."""
@@ -41,29 +46,21 @@ class Part:
         tensors: Its tensors' names and shapes, by name.
         bound: Largest absolute value that is encoded; a release beyond it is scaled down as a whole.
         noise_std: Deviation of one artist's noise in each value.
+        groups: Blocks that it falls into; 0: none.
+        count: What one record adds to the last value of its block.
     """
 
     kind: str
-    tensors: tuple[tuple[str, tuple[int, ...]], ...]
+    tensors: Tensors
     bound: float
     noise_std: float
+    groups: int = 0
+    count: float = 0.0
 
     @property
     def size(self) -> int:
         """Values in it."""
-        return sum(math.prod(shape) for _, shape in self.tensors)
-
-    def flatten(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Its values in a row."""
-        return np.concatenate([np.ravel(arrays[name]) for name, _ in self.tensors])
-
-    def unflatten(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """The inverse."""
-        found, start = {}, 0
-        for name, shape in self.tensors:
-            found[name] = values[start : start + math.prod(shape)].reshape(shape)
-            start += math.prod(shape)
-        return found
+        return size_of(self.tensors)
 
 
 @dataclass(frozen=True)
@@ -71,23 +68,26 @@ class RoundSum:
     """What a round sums.
 
     Attributes:
-        parts: Releases in the vector, styles last.
-        styles: Number of styles in it; 0 where there are none, or where noise mixes them.
+        parts: Releases in the vector, the one with groups last.
         integer: Whether the releases are integers already.
         terms: What artists, platform and opener agree on.
     """
 
     parts: tuple[Part, ...]
-    styles: int
     integer: bool
     terms: Terms
+
+    @property
+    def groups(self) -> int:
+        """Groups in it; 0 where there are none, or where noise mixes them."""
+        return self.parts[-1].groups
 
     def encode(
         self, releases: Mapping[str, Mapping[str, np.ndarray]], read: ByteSource = os.urandom
     ) -> np.ndarray:
         """An artist's vector.
 
-        Scaling a long release down, and counting a style as contributed to, start from the noised release, so
+        Scaling a long release down, and counting a group as contributed to, start from the noised release, so
         they cost nothing.
 
         Args:
@@ -98,41 +98,36 @@ class RoundSum:
             int64 (values,).
         """
         if self.integer:
-            return np.concatenate([part.flatten(releases[part.kind]) for part in self.parts])
+            return np.concatenate([flatten(part.tensors, releases[part.kind]) for part in self.parts])
         quantiser = Quantiser(1.0, self.terms.quantiser.bits)
         encoded = []
         for part in self.parts:
-            values = part.flatten(releases[part.kind]).astype(np.float64)
+            values = flatten(part.tensors, releases[part.kind]).astype(np.float64)
             largest = float(np.abs(values).max(initial=0.0))
             encoded.append(quantiser.quantise(values / max(part.bound, largest), part.kind, read))
-        if self.styles:
-            last = self.parts[-1]
-            sums = last.flatten(releases[last.kind])
-            encoded.append(contributes(sums, self.styles, last.noise_std).astype(np.int64))
+        last = self.parts[-1]
+        if last.groups:
+            release = flatten(last.tensors, releases[last.kind])
+            there = contributes(release, last.groups, last.count, last.noise_std)
+            encoded.append(there.astype(np.int64))
         return np.concatenate(encoded)
 
     def decode(self, total: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         """The summed releases, by kind and tensor, float64 (int64 where they are integers).
 
-        Dropped styles are zeros.
+        Dropped groups are zeros.
         """
         found, start = {}, 0
         step = Quantiser(1.0, self.terms.quantiser.bits).step
         for part in self.parts:
             values = total[start : start + part.size]
             start += part.size
-            found[part.kind] = part.unflatten(values if self.integer else values * step * part.bound)
+            found[part.kind] = unflatten(part.tensors, values if self.integer else values * step * part.bound)
         return found
 
 
 def round_sum(
-    config: Config,
-    plan: Plan,
-    number: int,
-    trained: Mapping[str, tuple[int, ...]],
-    styles: int,
-    dim: int,
-    artists: int,
+    config: Config, plan: Plan, number: int, forms: Mapping[str, Form], artists: int
 ) -> RoundSum | None:
     """What a round sums under encryption; None where it sums nothing.
 
@@ -140,52 +135,55 @@ def round_sum(
         config: The settings.
         plan: The plan.
         number: The round.
-        trained: Shapes of the tensors that train.
-        styles: Number of styles.
-        dim: Width of a prototype.
+        forms: What a release of each kind looks like.
         artists: Length of the roster.
+
+    Raises:
+        ConfigError: Two kinds of one round have groups.
     """
-    if not sums_something(config, plan, number):
+    kinds = _summed(config, plan, number)
+    if not kinds:
         return None
-    updates, prototypes = _summed(config, plan, number)
-    row, least = styles * (dim + 1), config.styles.min_contributors
     if plan.shared is not None:
-        size = (sum(math.prod(s) for s in trained.values()) if updates else 0) + (row if prototypes else 0)
+        size = sum(size_of(tuple(forms[kind.name].tensors.items())) for kind in kinds)
         return _shared_sum(config, plan, size, artists)
-    parts = []
-    if updates:
-        parts.append(_update_part(config, plan, trained))
-    if prototypes:
-        parts.append(_prototype_part(config, plan, row))
-    groups = Groups(styles, dim + 1, least) if prototypes else None
-    noise = Noise("artwork", parts[-1].noise_std / parts[-1].bound, 1, config.privacy.delta)
+    parts = sorted(
+        (_part(config, plan, kind, forms[kind.name]) for kind in kinds), key=lambda part: part.groups > 0
+    )
+    if sum(part.groups > 0 for part in parts) > 1:
+        raise ConfigError(f"round {number}: two kinds of release with groups do not fit into one sum")
+    least, last = max(kind.least for kind in kinds), parts[-1]
+    noise = Noise("artwork", last.noise_std / last.bound, 1, config.privacy.delta)
     terms = Terms(
-        values=sum(part.size for part in parts) + (styles if prototypes else 0),
+        values=sum(part.size for part in parts) + last.groups,
         k_min=max(2, least),
         n_max=artists,
         quantiser=Quantisation(1.0, config.secure_sum.bits, "float"),
-        groups=groups,
+        groups=Groups(last.groups, last.size // last.groups, least) if last.groups else None,
         noise=noise if noise.deviation else None,
     )
-    return RoundSum(tuple(parts), styles if prototypes else 0, False, terms)
+    return RoundSum(tuple(parts), False, terms)
+
+
+def is_summed(config: Config, plan: Plan, kind: Kind) -> bool:
+    """Whether releases of a kind leave inside an encrypted sum only."""
+    return config.secure_sum.enabled and (plan.shared is not None or kind.leaves == "summed")
 
 
 def sums_something(config: Config, plan: Plan, number: int) -> bool:
     """Whether a round sums anything under encryption."""
-    return config.secure_sum.enabled and any(_summed(config, plan, number))
+    return bool(_summed(config, plan, number))
 
 
 def epoch_of(config: Config, plan: Plan, number: int) -> int:
     """The opener's epoch of a round that sums something: one more wherever another vector is summed than in
     the sum before, as an epoch's terms stay the same."""
-    kinds = [_summed(config, plan, n) for n in range(number + 1)]
-    return sum(a != b for a, b in itertools.pairwise(k for k in kinds if any(k)))
+    names = [[kind.name for kind in _summed(config, plan, n)] for n in range(number + 1)]
+    return sum(a != b for a, b in itertools.pairwise(n for n in names if n))
 
 
-def _summed(config: Config, plan: Plan, number: int) -> tuple[bool, bool]:
-    """Whether a round sums updates, and prototypes."""
-    updates = number in plan.schedule.updates and (plan.shared is not None or config.secure_sum.updates)
-    return updates, number in plan.schedule.prototypes
+def _summed(config: Config, plan: Plan, number: int) -> Sequence[Kind]:
+    return [kind for kind in plan.of_round(number) if is_summed(config, plan, kind)]
 
 
 def _shared_sum(config: Config, plan: Plan, size: int, artists: int) -> RoundSum:
@@ -200,21 +198,19 @@ def _shared_sum(config: Config, plan: Plan, size: int, artists: int) -> RoundSum
         if noise.share_deviation
         else None,
     )
-    part = Part("sum", (("sum", (size,)),), float(noise.range), noise.share_deviation)
-    return RoundSum((part,), 0, True, terms)
+    part = Part(SUM, ((SUM, (size,)),), float(noise.range), noise.share_deviation)
+    return RoundSum((part,), True, terms)
 
 
-def _update_part(config: Config, plan: Plan, trained: Mapping[str, tuple[int, ...]]) -> Part:
-    sgd, shapes = plan.sgd, tuple(sorted(trained.items()))
-    if math.isinf(sgd.clip_norm):
-        return Part("update", shapes, _PLAIN_UPDATE, 0.0)
-    step = config.training.learning_rate / sgd.expected_batch_size
-    noise = sgd.update_deviation(config.training.learning_rate)
-    signal = step * sgd.clip_norm * sgd.steps * _PORTFOLIOS * config.training.expected_pictures
-    return Part("update", shapes, signal + _DEVIATIONS * noise, noise)
-
-
-def _prototype_part(config: Config, plan: Plan, row: int) -> Part:
-    noise = plan.prototypes.deviation
-    signal = float(_PORTFOLIOS * config.training.expected_pictures)
-    return Part("prototypes", (("sums", (row,)),), signal + _DEVIATIONS * noise, noise)
+def _part(config: Config, plan: Plan, kind: Kind, form: Form) -> Part:
+    training, mechanism = config.training, kind.mechanism
+    tensors, noise = tuple(sorted(form.tensors.items())), plan.deviation(kind.name)
+    records = _PORTFOLIOS * training.expected_pictures
+    if not isinstance(mechanism, DpSgd):
+        signal = float(records) * kind.largest
+    elif math.isinf(mechanism.clip_norm):
+        signal = _PLAIN_UPDATE
+    else:
+        step = training.learning_rate / mechanism.expected_batch_size
+        signal = step * mechanism.clip_norm * mechanism.steps * _PORTFOLIOS * training.expected_pictures
+    return Part(kind.name, tensors, signal + _DEVIATIONS * noise, noise, form.groups, kind.count)

@@ -1,4 +1,4 @@
-"""One vector an artist, where the unit is the artist: update and style means under one clip.
+"""One vector an artist, where the unit is the artist: everything that it releases in a round under one clip.
 
 One clip over everything is one sensitivity, whatever is in it.
 """
@@ -6,91 +6,101 @@ One clip over everything is one sensitivity, whatever is in it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fedstyle_secure.privacy.mechanisms import Rows
-from fedstyle_secure.style.prototypes import ROW_NORM
+
+Tensors = tuple[tuple[str, tuple[int, ...]], ...]
+"""Names and shapes, by name."""
+
+
+def flatten(tensors: Tensors, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The values of named arrays in a row."""
+    return np.concatenate([np.ravel(arrays[name]) for name, _ in tensors])
+
+
+def unflatten(tensors: Tensors, values: np.ndarray) -> dict[str, np.ndarray]:
+    """The inverse."""
+    found, start = {}, 0
+    for name, shape in tensors:
+        found[name] = values[start : start + math.prod(shape)].reshape(shape)
+        start += math.prod(shape)
+    return found
+
+
+def size_of(tensors: Tensors) -> int:
+    """Values in all."""
+    return sum(math.prod(shape) for _, shape in tensors)
+
+
+@dataclass(frozen=True)
+class VectorPart:
+    """What one kind adds to an artist's vector.
+
+    Attributes:
+        kind: Its name.
+        tensors: Names and shapes, by name.
+        bound: L2 bound on it, > 0.
+        share: Of the squared norm, relative to the other parts, > 0.
+    """
+
+    kind: str
+    tensors: Tensors
+    bound: float
+    share: float
 
 
 @dataclass(frozen=True)
 class VectorLayout:
-    """What lies where in an artist's vector of one round, whose L2 norm is at most 1.
+    """What lies where in an artist's vector of one round, whose L2 norm is at most 1."""
 
-    Attributes:
-        update: Names and shapes of the trained tensors, by name; empty in a round without training.
-        row: Length of a picture's row in a prototype sum; 0 in a round without prototypes.
-        clip_norm: L2 bound on an artist's update.
-        update_share: Share of the update in the squared norm where a round has both, in (0, 1).
-    """
-
-    update: tuple[tuple[str, tuple[int, ...]], ...]
-    row: int
-    clip_norm: float
-    update_share: float
-
-    @property
-    def update_size(self) -> int:
-        """Values of the update."""
-        return sum(math.prod(shape) for _, shape in self.update)
+    parts: Sequence[VectorPart]
 
     @property
     def size(self) -> int:
         """Values in all."""
-        return self.update_size + self.row
+        return sum(size_of(part.tensors) for part in self.parts)
 
-    def join(self, update: Mapping[str, np.ndarray], rows: Rows) -> np.ndarray:
-        """An artist's vector: its clipped update and the mean of its pictures' rows, scaled to their shares.
+    def join(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """An artist's vector: each part clipped to its bound, and scaled to its share.
 
         Args:
-            update: The trained tensors' changes; ignored in a round without training.
-            rows: (n, row), each of L2 norm at most ROW_NORM; ignored in a round without prototypes.
+            values: By kind, float (size,). What is not finite counts as zeros.
 
         Returns:
-            float64 (size,), of L2 norm at most 1. An artist without pictures gives zeros.
+            float64 (size,), of L2 norm at most 1.
         """
-        parts = []
-        if self.update:
-            flat = np.concatenate([np.asarray(update[n], np.float64).ravel() for n, _ in self.update])
+        joined = []
+        for part in self.parts:
+            flat = np.asarray(values[part.kind], np.float64)
             flat = flat if np.isfinite(flat).all() else np.zeros_like(flat)
-            parts.append(flat / max(self.clip_norm, float(np.linalg.norm(flat))) * self._weights[0])
-        if self.row:
-            mean = sum(rows, start=np.zeros(self.row)) / max(1, rows.shape[0])
-            parts.append(mean / ROW_NORM * self._weights[1])
-        return np.concatenate(parts)
+            length = max(part.bound, float(np.linalg.norm(flat)))
+            joined.append(flat / length * self._weight(part))
+        return np.concatenate(joined)
 
-    def split(self, total: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """A sum of vectors as the sum of clipped updates and the sum of mean rows."""
-        update, start = {}, 0
-        for name, shape in self.update:
-            size = math.prod(shape)
-            update[name] = total[start : start + size].reshape(shape) / self._weights[0] * self.clip_norm
+    def split(self, total: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """A sum of vectors as the sums of their clipped parts, by kind and tensor."""
+        found, start = {}, 0
+        for part in self.parts:
+            size = size_of(part.tensors)
+            values = total[start : start + size] / self._weight(part) * part.bound
+            found[part.kind] = unflatten(part.tensors, values)
             start += size
-        return update, total[start:] / self._weights[1] * ROW_NORM
+        return found
 
-    def scales(self) -> tuple[float, float]:
-        """How much longer noise gets when a sum is split: factors for the update and for the rows."""
-        return self.clip_norm / self._weights[0], ROW_NORM / self._weights[1]
+    def scale(self, kind: str) -> float:
+        """How much longer noise gets in the part of a kind when a sum is split."""
+        (part,) = (part for part in self.parts if part.kind == kind)
+        return part.bound / self._weight(part)
 
-    @property
-    def _weights(self) -> tuple[float, float]:
-        if not (self.update and self.row):
-            return 1.0, 1.0
-        return math.sqrt(self.update_share), math.sqrt(1 - self.update_share)
+    def _weight(self, part: VectorPart) -> float:
+        return math.sqrt(part.share / sum(other.share for other in self.parts))
 
 
-def layout_of(
-    trained: Mapping[str, tuple[int, ...]], row: int, clip_norm: float, sgd: float, prototypes: float
-) -> VectorLayout:
-    """The layout of a round.
-
-    Args:
-        trained: Shapes of the tensors that train in this round.
-        row: Length of a picture's row; 0 where no prototypes are asked for.
-        clip_norm: L2 bound on an artist's update.
-        sgd: Weight of the update beside that of the prototypes.
-        prototypes: Weight of the prototypes.
-    """
-    return VectorLayout(tuple(sorted(trained.items())), row, clip_norm, sgd / (sgd + prototypes))
+def mean_row(rows: Rows) -> np.ndarray:
+    """Mean over an artist's records, float64; zeros where it has none. The order of rows may change the last
+    bit of it: what bounds an artist's vector is its clip."""
+    return np.asarray(sum(rows, start=np.zeros(rows.shape[1])) / max(1, rows.shape[0]))

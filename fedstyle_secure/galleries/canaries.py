@@ -89,11 +89,6 @@ def canary_kind(config: Config) -> Kind | None:
         raise ConfigError(
             "audit.canary_kind = 'gradient' needs training.local_steps > 0: nothing else has gradients"
         )
-    if kind in PICTURES and not trains and config.cards.consent != ("all",):
-        raise ConfigError(
-            f"audit.canary_kind = {kind!r} shows in updates and cards only: set training.local_steps > 0, or "
-            'cards.consent = "all"'
-        )
     if kind == "foreign" and config.gallery.size > _LARGEST_PAINTED:
         raise ConfigError(
             f"audit.canary_kind = 'foreign' paints up to {_LARGEST_PAINTED} pixels, and gallery.size is "

@@ -6,9 +6,11 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fedstyle_secure.errors import GalleryError
+from fedstyle_secure.errors import ConfigError, GalleryError
 from fedstyle_secure.galleries.assemble import OnBad
 from fedstyle_secure.galleries.base import Gallery, Skipped
+from fedstyle_secure.hints import did_you_mean
+from fedstyle_secure.names import WORDS, Names
 
 
 @dataclass(frozen=True)
@@ -98,3 +100,18 @@ def survey(gallery: Gallery, on_bad: OnBad = "refuse") -> GallerySurvey:
         skipped.extend(portfolio.skipped)
         whole.update(f"{entry.digest}:{public}\n".encode())
     return GallerySurvey(tuple(artists), tuple(skipped), tuple(shared), whole.hexdigest())
+
+
+def require_artists(key: str, names: tuple[str, ...], artists: tuple[str, ...]) -> None:
+    """Check that names of a setting are all artists, and could mean no other ones.
+
+    Raises:
+        ConfigError: Names the setting, and the name.
+    """
+    if isinstance(names, Names):
+        names.refuse_unclear(key, artists)
+    strangers = sorted(set(names) - set(WORDS) - set(artists))
+    if strangers:
+        raise ConfigError(
+            f"{key}: {strangers[0]!r} is no artist of the run{did_you_mean(strangers[0], artists)}"
+        )

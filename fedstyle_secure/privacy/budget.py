@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedstyle_secure.config import PrivacySection
-from fedstyle_secure.errors import BudgetError, PrivacyError
+from fedstyle_secure.errors import BudgetError, ConfigError, PrivacyError
 from fedstyle_secure.privacy.accounting import epsilon, rdp_epsilon
 from fedstyle_secure.privacy.events import Event
 from fedstyle_secure.privacy.ledger import Entry, costs
@@ -62,3 +63,37 @@ def budget_of(settings: PrivacySection) -> Budget:
     """The budget that the settings give an artist."""
     limit = math.inf if settings.budget_epsilon == "none" else settings.budget_epsilon
     return Budget(limit, settings.delta, settings.unit)
+
+
+def warn_of_budgets(budget: Budget, planned: Sequence[Event], earlier: Mapping[str, Sequence[Entry]]) -> None:
+    """Log which artists will decline before the run's end, so that no budget is hit by surprise.
+
+    Args:
+        budget: Every artist's.
+        planned: What an artist who takes part in everything releases in the run.
+        earlier: What artists released for other runs.
+
+    Raises:
+        ConfigError: The plan costs more than the budget even for one who never released anything.
+    """
+    if math.isinf(budget.epsilon):
+        return
+    if not budget.covers(planned):
+        raise ConfigError(
+            f"privacy.budget_epsilon = {budget.epsilon:g} does not cover what the run plans to release; "
+            "lower privacy.target_epsilon to it, or raise it"
+        )
+    short = [
+        artist
+        for artist, entries in earlier.items()
+        if not budget.covers(None if (spent := costs(entries, budget.unit)) is None else [*spent, *planned])
+    ]
+    if short:
+        logging.getLogger("fedstyle_secure").warning(
+            "privacy.budget_epsilon = %g: %d of %d artists have released too much before to take part in "
+            "every round; they will decline, and the rounds go on without them: %s",
+            budget.epsilon,
+            len(short),
+            len(earlier),
+            ", ".join(short[:10]) + (", ..." if len(short) > 10 else ""),
+        )

@@ -297,47 +297,6 @@ def hadamard(values: np.ndarray) -> np.ndarray:
     return result / math.sqrt(len(result))
 
 
-def predicted_cosine(
-    artists: int,
-    styles: int,
-    styles_per_artist: float,
-    dim: int,
-    noise_deviation: float,
-    clip_norm: float = 1.0,
-    alignment: float = 0.7,
-) -> float:
-    """Expected cosine between a style's noisy sum over artists and its true one, by a formula.
-
-    k = artists * styles_per_artist / styles artists contribute to a style, each a vector of squared length
-    clip_norm^2 / styles_per_artist, and any two of them have the cosine `alignment`:
-    S^2 = clip_norm^2 / styles_per_artist * (k + k (k - 1) alignment), N^2 = dim * noise_deviation^2,
-    cosine S / sqrt(S^2 + N^2).
-
-    Args:
-        artists: In the sum, >= 1.
-        styles: Of the vocabulary, >= 1.
-        styles_per_artist: Styles that an artist's vector is spread over, in [1, styles].
-        dim: Values a style, >= 1.
-        noise_deviation: Of the noise in each value of the sum, >= 0 (`DistributedSum.deviation`).
-        clip_norm: Length of an artist's whole vector, > 0.
-        alignment: Mean cosine between two artists' vectors of one style, in [0, 1].
-
-    Returns:
-        In (0, 1].
-    """
-    if artists < 1 or dim < 1 or not 1 <= styles_per_artist <= styles:
-        raise PrivacyError(
-            f"no prediction for {artists} artists, {styles_per_artist:g} of {styles} styles, {dim} values"
-        )
-    if not (0 <= noise_deviation < math.inf and 0 < clip_norm < math.inf and 0 <= alignment <= 1):
-        raise PrivacyError(
-            f"no prediction for noise {noise_deviation}, clip norm {clip_norm}, alignment {alignment}"
-        )
-    k = artists * styles_per_artist / styles
-    signal = clip_norm * math.sqrt((k + k * (k - 1) * alignment) / styles_per_artist)
-    return signal / math.hypot(signal, math.sqrt(dim) * noise_deviation)
-
-
 def _half(size: int) -> int:
     """The largest power of two up to `size`: more than half of it."""
     return 1 << (size.bit_length() - 1)

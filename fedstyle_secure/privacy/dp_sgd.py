@@ -46,7 +46,7 @@ class GradientCanaries:
     norm: float
 
 
-_NO_CANARIES = GradientCanaries((), 1.0)
+NO_CANARIES = GradientCanaries((), 1.0)
 
 
 class _ExactOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types.
@@ -134,7 +134,7 @@ class DPTrainer:
         inputs: Tensor,
         targets: Tensor,
         rng: np.random.Generator,
-        canaries: GradientCanaries = _NO_CANARIES,
+        canaries: GradientCanaries = NO_CANARIES,
     ) -> None:
         """Take the plan's steps.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +23,6 @@ from fedstyle_secure.files import PRIVATE, arrays_digest, locked, private_folder
 from fedstyle_secure.privacy.budget import Budget
 from fedstyle_secure.privacy.ledger import Entry, Ledger, Withdrawal
 from fedstyle_secure.privacy.mechanisms import Mechanism
-
-Kind = Literal["update", "card", "prototypes", "metrics", "sum"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Release:
         mechanism: Bound, noise and cost.
     """
 
-    kind: Kind
+    kind: str
     arrays: Mapping[str, np.ndarray]
     mechanism: Mechanism
 

@@ -81,6 +81,12 @@ class DpSgd:
         """
         return learning_rate / self.expected_batch_size * self.deviation * math.sqrt(self.steps)
 
+    def scaled(self, scale: float, releases: int, share: float) -> DpSgd:
+        """With the noise that makes `releases` of these spend a share of a budget: shares are shares of the
+        sum of (sampling rate / noise multiplier)^2 over all steps, at a noise scale; 0: no noise."""
+        spread = math.sqrt(releases * self.steps / share)
+        return replace(self, noise_multiplier=scale * self.sampling_rate * spread)
+
     def sensitivity(self, adjacency: Adjacency) -> float:
         """C where a picture is added or removed, 2C where one is replaced."""
         return self.clip_norm * (2 if adjacency == "replace" else 1)
@@ -112,6 +118,10 @@ class GaussianSum:
     def deviation(self) -> float:
         """Deviation of the noise in each value of the sum; 0 where there is none."""
         return _deviation(self.clip_norm, self.noise_multiplier)
+
+    def scaled(self, scale: float, releases: int, share: float) -> GaussianSum:
+        """With the noise that makes `releases` of these spend a share of a budget; see `DpSgd.scaled`."""
+        return replace(self, noise_multiplier=scale * math.sqrt(releases / share))
 
     def sensitivity(self, adjacency: Adjacency) -> float:
         """Clip norm where a picture is added or removed, twice that where one is replaced."""
@@ -153,6 +163,16 @@ class NoisyCounts:
     def __post_init__(self) -> None:
         DiscreteLaplace(self.parameter, self.counts)
 
+    @property
+    def deviation(self) -> float:
+        """A bound on the deviation of the noise on a count: that of Laplace noise; 0 where there is none."""
+        return math.sqrt(2) / self.parameter
+
+    def scaled(self, scale: float, releases: int, share: float) -> NoisyCounts:
+        """With noise that costs as much as a Gaussian sum's of this share would; see `DpSgd.scaled`."""
+        each = math.sqrt(share / (self.counts * releases))
+        return replace(self, parameter=each / scale if scale else math.inf)
+
     def sensitivity(self, adjacency: Adjacency) -> float:
         """sqrt(counts), added, removed or replaced: a picture moves each count by at most 1."""
         return math.sqrt(self.counts)
@@ -161,15 +181,16 @@ class NoisyCounts:
         """One discrete Laplace a count, for the unit artwork."""
         return None if unit == "artist" else DiscreteLaplace(self.parameter, self.counts)
 
-    def apply(self, flags: np.ndarray, read: ByteSource = os.urandom) -> np.ndarray:
+    def apply(self, flags: Rows, read: ByteSource = os.urandom) -> np.ndarray:
         """The release: int64 (counts,) from bool (n, counts), a row a picture."""
-        if flags.dtype != np.bool_ or flags.shape[1:] != (self.counts,):
-            raise PrivacyError(
-                f"counts take bool rows of {self.counts} flags, not {flags.dtype} {flags.shape}"
-            )
-        noisy: np.ndarray = flags.sum(axis=0, dtype=np.int64) + discrete_laplace(
-            self.counts, self.parameter, read
-        )
+        total = np.zeros(self.counts, np.int64)
+        for row in flags:
+            if row.dtype != np.bool_ or row.shape != (self.counts,):
+                raise PrivacyError(
+                    f"counts take bool rows of {self.counts} flags, not {row.dtype} {row.shape}"
+                )
+            total += row
+        noisy: np.ndarray = total + discrete_laplace(self.counts, self.parameter, read)
         return noisy
 
 

@@ -1,4 +1,4 @@
-"""Which release happens in which round, and with which noise: solved once from the settings.
+"""With which noise each kind of release leaves: solved once from the settings.
 
 Every artist solves the plan itself from the settings of its run; nothing in a message of the platform can
 lower its noise.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -20,11 +21,9 @@ from fedstyle_secure.files import PRIVATE, private_folder, write_text
 from fedstyle_secure.privacy.accounting import calibrate, rdp_epsilon
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DistributedNoise, Event
-from fedstyle_secure.privacy.mechanisms import ArtistSum, DpSgd, GaussianSum, NoisyCounts
+from fedstyle_secure.privacy.kinds import UPDATE, Kind, rounds_of
+from fedstyle_secure.privacy.mechanisms import ArtistSum, DpSgd
 from fedstyle_secure.version import __version__
-
-METRICS = ("pictures", "found")
-"""The counts of a metrics release."""
 
 _UNITS = 1024
 """Integers that the clip norm is scaled to before rounding; enough for rounding to cost nothing at up to some
@@ -41,92 +40,67 @@ _FARTHEST_DEVIATIONS = 12
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """What an artist is asked for, round by round; round 0 opens the run, before any training.
-
-    Attributes:
-        updates: Rounds with local training.
-        cards: Rounds with a card release.
-        prototypes: Rounds with a prototype-sum release.
-        metrics: Rounds with a release of noisy counts.
-        rounds: Number of rounds, the opening and a closing one included.
-    """
-
-    updates: frozenset[int]
-    cards: frozenset[int]
-    prototypes: frozenset[int]
-    metrics: frozenset[int]
-    rounds: int
-
-    @classmethod
-    def of(cls, config: Config) -> Schedule:
-        """The schedule of a run. Several releases of one kind are spread evenly, the last at the end."""
-        training = config.run.rounds if config.training.local_steps else 0
-        last = training + 1
-        # No guarantee for a whole portfolio can cover what names its artist, or what leaves unsummed.
-        named = config.privacy.unit == "artwork"
-        cards = _spread(config.cards.releases if named and config.cards.consent != ("none",) else 0, last)
-        prototypes = _spread(config.prototypes.releases, last)
-        # Nobody is found before cards are out, so not in the opening round.
-        metrics = frozenset(last - n for n in _spread(config.metrics.releases if named else 0, last - 1))
-        rounds = max({training, *cards, *prototypes, *metrics}) + 1
-        return cls(frozenset(range(1, training + 1)), cards, prototypes, metrics, rounds)
-
-    @property
-    def sums(self) -> frozenset[int]:
-        """Rounds with a release that is summed over artists, where the unit is the artist."""
-        return self.updates | self.prototypes
-
-
-def _spread(releases: int, last: int) -> frozenset[int]:
-    if releases == 0:
-        return frozenset()
-    if releases > last + 1:
-        raise ConfigError(
-            f"{releases} releases do not fit into {last + 1} rounds; lower releases or raise run.rounds"
-        )
-    return frozenset(round(i * last / max(1, releases - 1)) for i in range(releases))
-
-
-@dataclass(frozen=True)
 class Plan:
-    """Schedule and mechanisms of a run.
+    """Kinds of release with their noise.
 
     Attributes:
         scale: Noise scale that the mechanisms' noise follows from.
-        schedule: What is released when.
-        sgd: Mechanism of one round's update; without clip and noise where the unit is the artist.
-        card: Mechanism of one card.
-        prototypes: Mechanism of one prototype sum.
-        metrics: Mechanism of one release of counts.
+        kinds: What is released, by name. Where the unit is the artist they have no noise of their own: they
+            leave in one vector a round, the kind `sum`.
+        rounds: Number of rounds.
+        learning_rate: Of an artist's steps.
         shared: How artists share the noise of a sum where the unit is the artist, for a sum of a nominal
             length; None where the unit is the artwork.
     """
 
     scale: float
-    schedule: Schedule
-    sgd: DpSgd
-    card: GaussianSum
-    prototypes: GaussianSum
-    metrics: NoisyCounts
+    kinds: Mapping[str, Kind]
+    rounds: int
+    learning_rate: float
     shared: ArtistSum | None
 
+    def of_round(self, number: int) -> list[Kind]:
+        """What is released in a round, in the order in which kinds are listed."""
+        return [kind for kind in self.kinds.values() if number in kind.rounds]
+
+    def rounds_of(self, name: str) -> frozenset[int]:
+        """Rounds with a release of a kind; none of a kind that is not in the plan."""
+        return self.kinds[name].rounds if name in self.kinds else frozenset()
+
+    @property
+    def sums(self) -> frozenset[int]:
+        """Rounds with a release at all, each of them summed over artists where the unit is the artist."""
+        return frozenset[int]().union(*(kind.rounds for kind in self.kinds.values()))
+
+    @property
+    def sgd(self) -> DpSgd:
+        """The mechanism of one round's update; without clip and noise where the unit is the artist.
+
+        Raises:
+            PrivacyError: The plan has no updates.
+        """
+        mechanism = self.kinds[UPDATE].mechanism if UPDATE in self.kinds else None
+        if not isinstance(mechanism, DpSgd):
+            raise PrivacyError("nothing trains privately by this plan")
+        return mechanism
+
     def events(self) -> tuple[Event, ...]:
-        """What an artist who takes part in every round, with a card, releases, in the run's unit."""
+        """What an artist who takes part in every round, in every kind, releases, in the run's unit."""
         if self.shared is not None:
-            return (DistributedNoise(self.shared.noise, 1, self.shared.artists),) * len(self.schedule.sums)
-        releases = (
-            (self.sgd, self.schedule.updates),
-            (self.card, self.schedule.cards),
-            (self.prototypes, self.schedule.prototypes),
-            (self.metrics, self.schedule.metrics),
-        )
+            return (DistributedNoise(self.shared.noise, 1, self.shared.artists),) * len(self.sums)
         return tuple(
             event
-            for mechanism, rounds in releases
-            for event in [mechanism.event("artwork")] * len(rounds)
+            for kind in self.kinds.values()
+            for event in [kind.mechanism.event("artwork")] * len(kind.rounds)
             if event is not None
         )
+
+    def deviation(self, name: str) -> float:
+        """Deviation of the noise in each value of one artist's release of a kind, as it is sent."""
+        mechanism = self.kinds[name].mechanism
+        if isinstance(mechanism, DpSgd):
+            return mechanism.update_deviation(self.learning_rate)
+        return mechanism.deviation
 
     def shared_for(self, size: int) -> ArtistSum:
         """The mechanism of a sum of `size` values, where the unit is the artist."""
@@ -136,7 +110,11 @@ class Plan:
 
 
 def solve(
-    config: Config, row_norm: float, artists: int, kept: Path | None = None, scale: float | None = None
+    config: Config,
+    kinds: Sequence[Kind],
+    artists: int,
+    kept: Path | None = None,
+    scale: float | None = None,
 ) -> Plan:
     """The plan of a run: noise such that all releases together spend `privacy.target_epsilon`.
 
@@ -147,7 +125,7 @@ def solve(
 
     Args:
         config: The settings.
-        row_norm: L2 norm of a picture's row in a prototype sum.
+        kinds: What the system releases, whatever noise they come with.
         artists: Length of the roster.
         kept: A file of one's own that keeps the solved scale, for processes that start anew each round.
         scale: What was solved before, instead of solving for `privacy.target_epsilon` again; whoever passes
@@ -157,33 +135,31 @@ def solve(
         ConfigError: The settings contradict each other.
         PrivacyError: No noise reaches the target.
     """
-    schedule = Schedule.of(config)
     privacy = config.privacy
-    if privacy.unit == "artist" and not schedule.sums:
-        raise ConfigError(
-            'privacy.unit = "artist": nothing to release; raise training.local_steps or prototypes.releases'
-        )
+    if privacy.unit == "artist" and not any(kind.rounds for kind in kinds):
+        raise ConfigError('privacy.unit = "artist": nothing to release; raise training.local_steps')
     if privacy.dp == "off":
-        return _plan(config, schedule, 0.0, math.inf, math.inf, artists)
+        return _plan(config, kinds, 0.0, artists)
     if scale is None or privacy.noise_multiplier != "auto":
-        scale = _scale(config, schedule, row_norm, artists, kept)
+        scale = _scale(config, kinds, artists, kept)
     try:
-        plan = _plan(config, schedule, scale, privacy.clip_norm, row_norm, artists)
+        plan = _plan(config, kinds, scale, artists)
     except PrivacyError as error:
         raise ConfigError(f"privacy.noise_multiplier = {privacy.noise_multiplier}: {error}") from None
     _require_sense(config, plan)
     return plan
 
 
-def _scale(config: Config, schedule: Schedule, row_norm: float, artists: int, kept: Path | None) -> float:
-    privacy, training = config.privacy, config.training
+def _scale(config: Config, kinds: Sequence[Kind], artists: int, kept: Path | None) -> float:
+    privacy = config.privacy
     if privacy.noise_multiplier == "auto":
-        return _calibrated(config, schedule, row_norm, artists, kept)
+        return _calibrated(config, kinds, artists, kept)
     if privacy.unit == "artist":
-        return privacy.noise_multiplier / math.sqrt(len(schedule.sums))
-    if schedule.updates:
-        steps = len(schedule.updates) * training.local_steps
-        return privacy.noise_multiplier / (training.sampling_rate * math.sqrt(steps / config.share.sgd))
+        return privacy.noise_multiplier / math.sqrt(len(_plan(config, kinds, 0.0, artists).sums))
+    for kind in kinds:
+        mechanism = kind.scaled(1.0).mechanism
+        if isinstance(mechanism, DpSgd) and kind.rounds:
+            return privacy.noise_multiplier / mechanism.noise_multiplier
     raise ConfigError('privacy.noise_multiplier scales DP-SGD; without local steps use "auto"')
 
 
@@ -200,27 +176,24 @@ def _require_sense(config: Config, plan: Plan) -> None:
             f"privacy.noise_multiplier = {asked:g} is too little noise for any guarantee at privacy.delta = "
             f'{privacy.delta:g}; take more, "auto", or 0 for none'
         )
-    for kind, deviation in _deviations(config, plan).items():
+    for what, deviation in _deviations(config, plan):
         if deviation * _FARTHEST_DEVIATIONS > PLAUSIBLE:
             raise ConfigError(
-                f"the noise of {kind} would have a deviation of {deviation:.3g}, and no value above "
+                f"the noise of {what} would have a deviation of {deviation:.3g}, and no value above "
                 f"{PLAUSIBLE:g} is sent: lower privacy.clip_norm = {privacy.clip_norm:g} or "
                 f"privacy.noise_multiplier = {asked}, or raise its share"
             )
 
 
-def _deviations(config: Config, plan: Plan) -> dict[str, float]:
+def _deviations(config: Config, plan: Plan) -> list[tuple[str, float]]:
     """Deviation of the noise in a value of each kind that is released, as it is sent or decoded."""
-    schedule, sgd = plan.schedule, plan.sgd
     if plan.shared is not None:
-        return {"a sum": config.privacy.clip_norm * plan.shared.noise.noise_multiplier}
-    found = {
-        "an update (share.sgd)": (schedule.updates, sgd.update_deviation(config.training.learning_rate)),
-        "a card (share.cards)": (schedule.cards, plan.card.deviation),
-        "prototypes (share.prototypes)": (schedule.prototypes, plan.prototypes.deviation),
-        "a count (share.metrics)": (schedule.metrics, math.sqrt(2) / plan.metrics.parameter),
-    }
-    return {kind: deviation for kind, (rounds, deviation) in found.items() if rounds}
+        return [("a sum", config.privacy.clip_norm * plan.shared.noise.noise_multiplier)]
+    return [
+        (f"{kind.name!r} ({kind.setting})", plan.deviation(kind.name))
+        for kind in plan.kinds.values()
+        if kind.rounds
+    ]
 
 
 def cohort(config: Config, artists: int) -> int:
@@ -240,11 +213,10 @@ def cohort(config: Config, artists: int) -> int:
     return needed
 
 
-def _calibrated(
-    config: Config, schedule: Schedule, row_norm: float, artists: int, kept: Path | None
-) -> float:
+def _calibrated(config: Config, kinds: Sequence[Kind], artists: int, kept: Path | None) -> float:
     # Another version may account otherwise, so what it solved does not count.
-    text = f"{__version__}\n{metadata.version('opacus')}\n{config.to_flat()}\n{row_norm}\n{artists}"
+    told = [(k.name, sorted(k.rounds), k.mechanism, k.share) for k in kinds]
+    text = f"{__version__}\n{metadata.version('opacus')}\n{config.to_flat()}\n{told}\n{artists}"
     key = hashlib.sha256(text.encode()).hexdigest()
     if kept and kept.exists():
         with suppress(ValueError, KeyError, TypeError):
@@ -252,7 +224,7 @@ def _calibrated(
             if found["settings"] == key:
                 return float(found["scale"])
     scale = calibrate(
-        lambda s: _plan(config, schedule, s, config.privacy.clip_norm, row_norm, artists).events(),
+        lambda s: _plan(config, kinds, s, artists).events(),
         config.privacy.target_epsilon,
         config.privacy.delta,
     )
@@ -262,34 +234,13 @@ def _calibrated(
     return scale
 
 
-def _plan(
-    config: Config, schedule: Schedule, scale: float, clip_norm: float, row_norm: float, artists: int
-) -> Plan:
-    training, share = config.training, config.share
-    steps = max(1, training.local_steps)
-    total = max(1, len(schedule.updates) * training.local_steps)
-    row = math.inf if math.isinf(clip_norm) else 1.0
+def _plan(config: Config, kinds: Sequence[Kind], scale: float, artists: int) -> Plan:
     by_artist = config.privacy.unit == "artist"
-    counts = math.sqrt(share.metrics / (len(METRICS) * max(1, len(schedule.metrics))))
-    return Plan(
-        scale=scale,
-        schedule=schedule,
-        sgd=DpSgd(
-            clip_norm=math.inf if by_artist else clip_norm,
-            noise_multiplier=0.0
-            if by_artist
-            else scale * training.sampling_rate * math.sqrt(total / share.sgd),
-            sampling_rate=training.sampling_rate,
-            steps=steps,
-            expected_batch_size=training.sampling_rate * training.expected_pictures,
-        ),
-        card=GaussianSum(row, scale * math.sqrt(max(1, len(schedule.cards)) / share.cards)),
-        prototypes=GaussianSum(
-            row_norm, scale * math.sqrt(max(1, len(schedule.prototypes)) / share.prototypes)
-        ),
-        metrics=NoisyCounts(counts / scale if scale else math.inf, len(METRICS)),
-        shared=_shared(config, scale * math.sqrt(max(1, len(schedule.sums))), artists) if by_artist else None,
-    )
+    noised = {kind.name: kind.scaled(0.0 if by_artist else scale) for kind in kinds}
+    plan = Plan(scale, noised, rounds_of(kinds), config.training.learning_rate, None)
+    if not by_artist:
+        return plan
+    return replace(plan, shared=_shared(config, scale * math.sqrt(max(1, len(plan.sums))), artists))
 
 
 def _shared(config: Config, noise_multiplier: float, artists: int) -> ArtistSum:

@@ -20,6 +20,7 @@ from fedstyle_secure.sweep.grid import NO_DP, Axis, seeded
 from fedstyle_secure.sweep.marks import Mark, front, marks_of
 from fedstyle_secure.sweep.table import AUC, RATE, Row
 from fedstyle_secure.sweep.tuning import TuningCost
+from fedstyle_secure.words import Headline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +63,7 @@ class Quantity:
         chance_label: For the legend.
         low, high: Where the axis begins and ends.
         bound: Column of what the guarantee allows, or "".
+        choices: Column of how many a guess chooses among, or "".
     """
 
     column: str
@@ -71,6 +73,7 @@ class Quantity:
     low: float = 0.0
     high: float = 1.03
     bound: str = ""
+    choices: str = ""
 
 
 _LEAKS = tuple(
@@ -112,12 +115,15 @@ class Foot:
     lost: Sequence[Mark] = ()
 
 
-def draw_all(rows: Sequence[Row], axes: Sequence[Axis], cost: TuningCost, folder: Path) -> tuple[Path, ...]:
+def draw_all(
+    rows: Sequence[Row], axes: Sequence[Axis], headlines: Sequence[Headline], cost: TuningCost, folder: Path
+) -> tuple[Path, ...]:
     """Draw utility against epsilon, leakage against epsilon, and utility against leakage, as PNG and SVG.
 
     Args:
         rows: Of all cells; those that did not finish are named below the figures.
         axes: Of the grid.
+        headlines: What runs are judged by; the first one that any run has is drawn.
         cost: What all cells would cost together; said below each figure.
         folder: Where to.
 
@@ -134,13 +140,15 @@ def draw_all(rows: Sequence[Row], axes: Sequence[Axis], cost: TuningCost, folder
     for start in range(0, len(series), _MOST):
         chosen = [mark for mark in marks if mark.series in series[start : start + _MOST]]
         ending = f"-{start // _MOST + 1}" if len(series) > _MOST else ""
-        for name, figure in _figures(chosen, foot):
+        for name, figure in _figures(chosen, headlines, foot):
             written += write_figure(figure, folder / f"{name}{ending}")
     return tuple(written)
 
 
-def _figures(marks: Sequence[Mark], foot: Foot) -> Iterator[tuple[str, Figure]]:
-    utility = _utility(marks)
+def _figures(
+    marks: Sequence[Mark], headlines: Sequence[Headline], foot: Foot
+) -> Iterator[tuple[str, Figure]]:
+    utility = _utility(marks, headlines)
     if utility is not None:
         marks = _with_gain(marks, utility)
     leaks = [leak for leak in _LEAKS if any(mark.values(leak.column) for mark in marks)]
@@ -154,13 +162,12 @@ def _figures(marks: Sequence[Mark], foot: Foot) -> Iterator[tuple[str, Figure]]:
         yield "utility_leakage", _trade_off(marks, utility, leaks, foot)
 
 
-def _utility(marks: Sequence[Mark]) -> Quantity | None:
-    """Artists found by their cards; where there are none, styles found."""
-    for kind, what in (("artist", "own artist ranked first"), ("style", "own style ranked first")):
-        if any(mark.values(f"utility.{kind}_top1") for mark in marks):
-            baseline = "utility.baseline_top1" if kind == "artist" else "utility.style_baseline_top1"
-            label = f"test pictures with {what} (share)"
-            return Quantity(f"utility.{kind}_top1", label, baseline, "before any private training")
+def _utility(marks: Sequence[Mark], headlines: Sequence[Headline]) -> Quantity | None:
+    for one in headlines:
+        if any(mark.values(f"utility.{one.key}") for mark in marks):
+            start, choices = f"utility.{one.start}", one.choices and f"utility.{one.choices}"
+            before = "before any private training"
+            return Quantity(f"utility.{one.key}", one.label, start, before, choices=choices)
     return None
 
 
@@ -354,8 +361,9 @@ def _reference(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: Ep
         panel.axhline(
             0, color=_QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.5, label=quantity.chance_label
         )
-    chance = _mean(1 / value for mark in marks for value in mark.values("utility.candidates") if value)
-    if quantity.column == "utility.artist_top1" and chance is not None:
+    many = (value for mark in marks for value in mark.values(quantity.choices)) if quantity.choices else ()
+    chance = _mean(1 / value for value in many if value)
+    if chance is not None:
         panel.axhline(chance, color=_QUIET, linewidth=0.7, linestyle="solid", zorder=1.2, label="guessing")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from fedstyle_secure.errors import AuditError, ConfigError, RunError, resumable
 from fedstyle_secure.files import file_sha256, locked, read_json, write_json, write_text
+from fedstyle_secure.registry import words_named
 from fedstyle_secure.sweep.cells import CODE, CellFolder
 from fedstyle_secure.sweep.code import code_digest
 from fedstyle_secure.sweep.grid import Grid, plain
@@ -157,7 +158,8 @@ def sweep(
         delta = min(cell.cell.config.privacy.delta for cell in cells)
         cost = tuning_cost(sorted((root / _CELLS).glob("*")), delta)
         shutil.rmtree(root / _PLOTS, ignore_errors=True)
-        drawn = draw_all(table.rows, grid.axes, cost, root / _PLOTS)
+        headlines = words_named(grid.base.run.system).headlines
+        drawn = draw_all(table.rows, grid.axes, headlines, cost, root / _PLOTS)
         files = [root / _GRID, *table.write(root), *drawn]
         files += [path for cell in done for path in cell.stated]
         sessions.note()

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, PROVEN, Finding, Verdict
 from fedstyle_secure.audit.settings import AuditSettings
-from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.files import atomic, read_json, write_json
+from fedstyle_secure.registry import words_named
 from fedstyle_secure.spreadsheet import guarded
 from fedstyle_secure.sweep.cells import CellFolder
 from fedstyle_secure.sweep.grid import AUDIT_KEYS, Grid
@@ -31,17 +31,6 @@ _ALWAYS = (
 )  # fmt: skip
 _WORST_FIRST: Sequence[Verdict] = ("leaks", "inconclusive", "not broken by this attack", "not run")
 
-_UTILITY: Mapping[str, tuple[Kind, str, str]] = {
-    "artist_top1": ("number", "share", "Test pictures whose own artist is ranked first."),
-    "artist_macro_f1": ("number", "share", "F1 of the first rank, artists weighing equally."),
-    "artist_map": ("number", "share", "Mean of 1 / rank of the own artist."),
-    "queries": ("whole", "pictures", "Test pictures."),
-    "candidates": ("whole", "artists", "Artists to be found among."),
-    "baseline_top1": ("number", "share", "Top-1 before any private training, with the same cards."),
-    "style_cosine": ("number", "cosine", "Noisy style sums with the true ones, in runs without cards."),
-    "style_top1": ("number", "share", "Test pictures nearest to their own style's prototype."),
-    "style_baseline_top1": ("number", "share", "The same with public prototypes."),
-}
 _TIME: Mapping[str, tuple[str, str]] = {
     "wall_s": ("s", "Wall time of the training."),
     "per_round_s": ("s", "Median wall time of a round."),
@@ -194,10 +183,11 @@ def _settings(grid: Grid) -> tuple[str, ...]:
 
 
 def _measured(summary: Mapping[str, Any]) -> dict[str, Any]:
+    figures = words_named(summary["system"]).figures
     return {
         f"{section}.{key}": summary[section].get(key)
         for section, keys in (
-            ("utility", tuple(_UTILITY)),
+            ("utility", tuple(figure.key for figure in figures)),
             ("privacy", ("epsilon_artwork_max", "epsilon_artist_max")),
             ("time", tuple(_TIME)),
         )
@@ -273,13 +263,13 @@ def _columns(grid: Grid, attacks: Mapping[str, str], rows: Sequence[Row]) -> Ite
     yield Column("error", "text", "", "Why it failed.")
     for axis in grid.axes:
         yield Column(f"axis.{axis.name}", "text", "", f"Name of its point on the axis {axis.name!r}.")
-    help_of = {row["key"]: row["help"] for row in Config.describe()}
+    help_of = {row["key"]: row["help"] for row in type(grid.base).describe()}
     help_of |= {key: f"Of the audit: {_audit_help(key)}" for key in AUDIT_KEYS}
     for key in _settings(grid):
         noted = " Empty where noise does not follow from it." if key == "privacy.target_epsilon" else ""
         yield Column(key, _kind(row[key] for row in rows), "", f"Setting: {help_of[key]}{noted}")
-    for key, (kind, unit, meaning) in _UTILITY.items():
-        yield Column(f"utility.{key}", kind, unit, meaning)
+    for figure in words_named(grid.base.run.system).figures:
+        yield Column(f"utility.{figure.key}", figure.kind, figure.unit, figure.meaning)
     for of in ("artwork", "artist"):
         meaning = (
             f"Largest epsilon of any artist in this cell by itself, composed over all its releases at "

@@ -23,8 +23,8 @@ from attacks.metrics import mean_square, psnr
 from attacks.observation import Capability, LocalTraining, Normalisation, Observation
 from attacks.replay import simulate
 from attacks.results import Budget, generator
-from fedstyle_secure.style.cnn import CnnEncoder
-from fedstyle_secure.style.losses import PrototypeContrast
+from fedstyle_secure.systems.style.cnn import CnnEncoder
+from fedstyle_secure.systems.style.losses import PrototypeContrast
 
 ONE = torch.tensor([3])
 

@@ -16,9 +16,9 @@ from attacks.membership.shadows import Recipe, balanced_sets, train_shadows
 from attacks.plots import above_limit
 from attacks.roc import auc, null_deviation, tpr_at_fpr
 from fedstyle_secure.galleries.atelier import Atelier
-from fedstyle_secure.style.losses import PrototypeContrast
-from fedstyle_secure.style.texture import fit_whitening
-from fedstyle_secure.style.texture_encoder import TextureEncoder, measured
+from fedstyle_secure.systems.style.losses import PrototypeContrast
+from fedstyle_secure.systems.style.texture import fit_whitening
+from fedstyle_secure.systems.style.texture_encoder import TextureEncoder, measured
 
 MEMBERS = 120
 

@@ -16,7 +16,7 @@ from attacks.vetting import (
     vet_forward,
     vet_weights,
 )
-from fedstyle_secure.style.cnn import CnnEncoder
+from fedstyle_secure.systems.style.cnn import CnnEncoder
 
 
 def shapes(model):

@@ -17,8 +17,10 @@ from fedstyle_secure.audit.runner import Audit, audit
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import views_of
+from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.privacy.accounting import merge
+from fedstyle_secure.system import system_bound
 from fedstyle_secure.training import train
 
 SETTINGS = AuditSettings(
@@ -49,14 +51,15 @@ def plain(train_run):
     return train_run(*SMALL, "privacy.dp=off", "secure_sum.enabled=false")
 
 
+ATTACKS = catalogue(system_bound(Config()))
 FEW = ("update_one", "card_membership", "imprint", "model_gradient")
 """Attacks: one draws pictures, two draw curves, one cannot be run."""
 
 
 @pytest.fixture
 def few_attacks(monkeypatch):
-    few = [known for known in catalogue() if known.card.key in FEW]
-    monkeypatch.setattr(runner, "catalogue", lambda: few)
+    few = [known for known in ATTACKS if known.card.key in FEW]
+    monkeypatch.setattr(runner, "catalogue", lambda _: few)
 
 
 @pytest.fixture
@@ -68,10 +71,11 @@ def shared_scene(scene_of, monkeypatch):
 def verdicts(scene_of, run, view, attacks, *without):
     """The headline verdict of some attacks under a view."""
     scene = scene_of(run, SETTINGS.model_copy(update={"without": without}))
-    views = views_of(scene.config, scene.plan, scene.roster_length, SETTINGS.colluders, without)
+    words, artists = scene.system.words, scene.roster_length
+    views = views_of(scene.config, scene.plan, words, artists, SETTINGS.colluders, without)
     seen = next(v for v in views if v.key == view)
     found = {}
-    for known in catalogue():
+    for known in ATTACKS:
         if known.card.key in attacks:
             item = known.item(seen)
             found[known.card.key] = "not run" if item is None else known.run(scene, item).findings[0].verdict
@@ -110,7 +114,7 @@ def test_an_undefended_run_leaks_and_the_audit_says_so_everywhere(plain):
         assert rows["platform", attack, metric, "all"].verdict == "leaks"
     assert not found.alarms
     # Every attack has its place under every view.
-    names = {known.card.name for known in catalogue()}
+    names = {known.card.name for known in ATTACKS}
     for view in found.about["views"]:
         assert {f.attack for f in found.findings if f.view == view["key"]} == names
     assert Audit.open(plain).findings == found.findings
@@ -125,8 +129,8 @@ def test_an_undefended_run_leaks_and_the_audit_says_so_everywhere(plain):
 def test_the_same_seed_gives_the_same_findings(scene_of, guarded):
     """Noise that an audit draws anew is its own, and seeded."""
     keys = ("update_one", "sum_styles", "card_membership")
-    first = [k.run(scene_of(guarded, QUICK), k.needs[-1]) for k in catalogue() if k.card.key in keys]
-    again = [k.run(scene_of(guarded, QUICK), k.needs[-1]) for k in catalogue() if k.card.key in keys]
+    first = [k.run(scene_of(guarded, QUICK), k.needs[-1]) for k in ATTACKS if k.card.key in keys]
+    again = [k.run(scene_of(guarded, QUICK), k.needs[-1]) for k in ATTACKS if k.card.key in keys]
     for a, b in zip(first, again, strict=True):
         assert [f.value for f in a.findings] == [f.value for f in b.findings]
 
@@ -134,7 +138,7 @@ def test_the_same_seed_gives_the_same_findings(scene_of, guarded):
 def test_the_limit_of_updates_covers_every_release_that_they_hold(guarded):
     """By the last round that is everything; an update alone would be a limit that nothing promises."""
     scene = Scene(guarded, SETTINGS)
-    last = scene.rounds[-1].instruction
+    last = scene.rounds[-1].sent
     assert merge(scene.costs(last=last.round)) == merge(scene.plan.events())
     assert len(scene.costs(last=scene.first.round)) == 3  # card and prototypes of the opening, one update
     bare = Scene(guarded, SETTINGS.model_copy(update={"without": ("noise",)}))
@@ -155,8 +159,8 @@ from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.settings import AuditSettings
 if __name__ == "__main__":
     settings = AuditSettings.model_validate_json(sys.argv[2])
-    few = [known for known in runner.catalogue() if known.card.key in sys.argv[3:]]
-    runner.catalogue = lambda: few
+    known, few = runner.catalogue, sys.argv[3:]
+    runner.catalogue = lambda system: [attack for attack in known(system) if attack.card.key in few]
     runner.audit(Path(sys.argv[1]), settings, force=True, on_job=lambda name, *_: print(name, flush=True))
 """
 
@@ -210,7 +214,7 @@ def test_what_an_interrupted_audit_left_does_not_outlive_its_settings(guarded, m
 
 def test_a_run_without_a_record_says_what_could_not_be_run(finished):
     scene = Scene(finished, SETTINGS)
-    known = {k.card.key: k for k in catalogue()}
+    known = {k.card.key: k for k in ATTACKS}
     with pytest.raises(AuditError, match=r"audit\.record"):
         known["update_rounds"].run(scene, known["update_rounds"].needs[0])
 

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import fedstyle_secure
 from attacks.bounds import Bonferroni
 from fedstyle_secure.audit.canaries import CanaryAudit, _membership, audit_canaries
 from fedstyle_secure.errors import RunError
-from fedstyle_secure.federation import artist as artist_module
+from fedstyle_secure.federation import local_training
 from fedstyle_secure.galleries.canaries import Canaries, Canary
 from fedstyle_secure.privacy.dp_sgd import DPTrainer
 from fedstyle_secure.runs import RunFolder
@@ -64,8 +63,8 @@ def test_without_noise_gradient_canaries_are_told_apart(audited, tmp_path, extra
 class ForgetfulTrainer(DPTrainer):
     """A planted bug: the ledger gets the plan with noise, and training adds none."""
 
-    def __init__(self, module, loss, plan, learning_rate, **keywords):
-        super().__init__(module, loss, replace(plan, noise_multiplier=0.0), learning_rate, **keywords)
+    def __init__(self, module, loss, plan, *more):
+        super().__init__(module, loss, replace(plan, noise_multiplier=0.0), *more)
 
 
 def seeded(config):
@@ -75,7 +74,7 @@ def seeded(config):
 
 def test_noise_that_is_off_while_the_ledger_says_on_is_flagged(audited, tmp_path, monkeypatch):
     config = seeded(audited).override(["privacy.noise_multiplier=6", "audit.canaries=48"])
-    monkeypatch.setattr(artist_module, "DPTrainer", ForgetfulTrainer)
+    monkeypatch.setattr(local_training, "DPTrainer", ForgetfulTrainer)
     broken = audit_canaries(planted(config, tmp_path / "broken"))
     assert broken.auc == 1.0
     assert 0.5 < broken.accounted < 1.5
@@ -93,7 +92,7 @@ def test_with_the_noise_that_the_ledger_has_no_bound_is_above_it(audited, tmp_pa
     would in at most 5 % of runs."""
     config = seeded(audited).override([f"privacy.noise_multiplier={noise}", "audit.canaries=400"])
     read = np.random.default_rng(7).bytes
-    monkeypatch.setattr(artist_module, "DPTrainer", partial(DPTrainer, read=read))
+    monkeypatch.setattr(local_training, "DPTrainer", lambda *given: DPTrainer(*given[:4], read))
     found = audit_canaries(planted(config, tmp_path / "run"))
     assert not found.alarm
     assert all(bound.epsilon <= found.accounted for bound in found.bounds)

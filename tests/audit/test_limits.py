@@ -8,8 +8,7 @@ from fedstyle_secure.audit.limits import NO_GUARANTEE, Limit, planned
 from fedstyle_secure.config import Config
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DiscreteLaplace, DistributedNoise, SampledGaussian
-from fedstyle_secure.privacy.plan import solve
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import plan_of
 
 
 @pytest.mark.parametrize(("noise", "steps"), [(1.0, 1), (2.0, 4), (0.5, 1), (4.0, 9)])
@@ -74,9 +73,9 @@ def test_releases_count_by_kind_and_up_to_a_round():
     config = Config().override(
         ["privacy.noise_multiplier=2", "run.rounds=3", "cards.releases=2", "metrics.releases=1"]
     )
-    plan = solve(config, ROW_NORM, 16)
-    card, update = plan.card.event("artwork"), plan.sgd.event("artwork")
-    prototypes, metrics = plan.prototypes.event("artwork"), plan.metrics.event("artwork")
+    plan = plan_of(config, 16)
+    event = {name: kind.mechanism.event("artwork") for name, kind in plan.kinds.items()}
+    update, card, prototypes, metrics = (event[k] for k in ("update", "card", "prototypes", "metrics"))
     assert planned(plan, ("card",)) == [card, card]
     assert planned(plan, ("card", "update"), last=2) == [update, update, card]
     assert planned(plan, last=0) == [card, prototypes]
@@ -87,10 +86,10 @@ def test_releases_count_by_kind_and_up_to_a_round():
 def test_a_share_that_leaves_in_clear_is_covered_by_nothing():
     """Where the unit is the artist, what counts is an artwork all the same: two hops of a sum."""
     settings = ["privacy.unit=artist", "privacy.noise_multiplier=2", "run.rounds=3"]
-    sealed = solve(Config().override(settings), ROW_NORM, 16)
+    sealed = plan_of(Config().override(settings), 16)
     assert planned(sealed, ("card",), last=1) == [DistributedNoise(sealed.shared.noise, 2, 16)] * 2
-    clear = solve(Config().override([*settings, "secure_sum.enabled=false"]), ROW_NORM, 16)
+    clear = plan_of(Config().override([*settings, "secure_sum.enabled=false"]), 16)
     assert planned(clear) == [NO_GUARANTEE] * 4
     assert Limit(planned(clear), 2).auc() is None
-    off = solve(Config().override(["privacy.dp=off"]), ROW_NORM, 16)
+    off = plan_of(Config().override(["privacy.dp=off"]), 16)
     assert Limit(planned(off)).none

@@ -1,4 +1,4 @@
-"""Attacks on the product: their control wins, their limit is an artwork's, and no what-if is pretended."""
+"""Gradient lengths at the product: their control wins, their limit covers all; no what-if is pretended."""
 
 import json
 
@@ -7,12 +7,10 @@ import pytest
 from scipy.stats import norm
 
 from fedstyle_secure.audit import model
-from fedstyle_secure.audit.cards import CardSide
-from fedstyle_secure.audit.limits import NO_GUARANTEE, Limit
+from fedstyle_secure.audit.limits import NO_GUARANTEE
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.accounting import merge
-from fedstyle_secure.privacy.events import DistributedNoise
 from fedstyle_secure.runs import RunFolder
 
 SETTINGS = AuditSettings(targets=8, candidates=8, pictures=4, steps=5, rounds=2, processes=1, fpr=(0.1,))
@@ -34,19 +32,9 @@ def exact(train_run):
     return train_run(*SMALL, "privacy.dp=off", "cards.releases=1")
 
 
-@pytest.fixture(scope="module")
-def cnn(train_run):
-    return train_run(
-        *SMALL, "style.encoder=cnn", "style.train=all", "style.dim=8",
-        "style.pretrain_steps=3", "gallery.artists=4", "gallery.public_artists=3", "gallery.pictures=8",
-        "privacy.noise_multiplier=2", "training.expected_pictures=6", "cards.releases=2",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("attack", [model.similarity, model.gradient_length])
-def test_the_control_is_of_an_encoder_of_its_own(scene_of, exact, attack):
+def test_the_control_is_of_an_encoder_of_its_own(scene_of, exact):
     """It is not the attack on the run once more."""
-    everyone = attack(scene_of(exact, SETTINGS)).findings[0]
+    everyone = model.gradient_length(scene_of(exact, SETTINGS)).findings[0]
     assert everyone.control != everyone.value
     assert everyone.control > 0.52
 
@@ -55,20 +43,20 @@ def test_the_controls_encoder_was_made_to_fit_the_pictures(scene_of, exact):
     at = scene_of(exact, SETTINGS)
 
     def lost(encoder):
-        found = []
+        found, loss = [], at.system.loss(encoder, at.last)
         for artist in at.artists:
             works = at.works(artist, "train")
-            loss, targets = at.objective(encoder, at.last, artist, works.styles)
+            targets = at.records(at.last, works).targets
             found.append(float(loss(encoder(works.prepared), targets).mean().detach()))
         return np.mean(found)
 
-    assert lost(model._overfitted(at)) < 0.5 * lost(at.encoder(at.last))
+    assert lost(model._overfitted(at)) < 0.5 * lost(at.model(at.last))
 
 
 def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy):
     """All are Gaussians over all pictures here, so that mu = 2 sqrt(sum of 1 / noise^2) exactly."""
     at = scene_of(noisy, SETTINGS)
-    outcome = model.similarity(at)
+    outcome = model.gradient_length(at)
     limit = outcome.roc[1]
     assert limit.events == merge(at.plan.events())
     assert limit.hops == 2
@@ -78,35 +66,10 @@ def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy):
     assert exact <= outcome.findings[0].bound <= exact + 2e-3
 
 
-@pytest.mark.slow
-def test_where_the_unit_is_the_artist_the_limit_is_still_an_artworks(scene_of, train_run):
-    """An artwork that comes or goes changes a portfolio: two hops of the sum, where an artist is one."""
-    run = train_run(*SMALL, "privacy.unit=artist", "privacy.noise_multiplier=4")
-    at = scene_of(run, SETTINGS)
-    events = at.costs()
-    assert events == [DistributedNoise(at.plan.shared.noise, 2, 6)] * 3
-    assert Limit(events, 2).auc() > Limit(at.plan.events(), 2).auc() + 0.05
-    assert model.similarity(at).roc[1].events == merge(events)
-
-
 @pytest.mark.parametrize("missing", [("noise",), ("clip",), ("noise", "clip")])
-def test_what_needs_another_run_is_not_run(scene_of, noisy, cnn, missing):
-    for run, attacks in ((noisy, (model.similarity, model.gradient_length)), (cnn, (model.inversion,))):
-        for attack in attacks:
-            with pytest.raises(AuditError, match="needs the run trained anew without it"):
-                attack(scene_of(run, SETTINGS.model_copy(update={"without": missing})))
-
-
-def test_inversion_under_trained_weights_is_limited_by_what_trained_them(scene_of, cnn):
-    """Where no round was kept, cards are read under the product's weights, which hold everything."""
-    at = scene_of(cnn, SETTINGS)
-    found = model.inversion(at).findings[0]
-    assert merge(CardSide.of(at).events()) == merge(at.plan.events())
-    # What a blind guess finds comes on top.
-    assert found.bound >= Limit(at.plan.events()).success(1 / 8) - 1e-9
-    blind = scene_of(cnn, SETTINGS)
-    blind.rounds = ()
-    assert merge(CardSide.of(blind).events()) == merge(at.plan.events())
+def test_what_needs_another_run_is_not_run(scene_of, noisy, missing):
+    with pytest.raises(AuditError, match="needs the run trained anew without it"):
+        model.gradient_length(scene_of(noisy, SETTINGS.model_copy(update={"without": missing})))
 
 
 def test_a_ledger_that_holds_more_than_the_plan_leaves_no_limit(scene_of, noisy, monkeypatch):
@@ -119,7 +82,7 @@ def test_a_ledger_that_holds_more_than_the_plan_leaves_no_limit(scene_of, noisy,
     edited.write_text(json.dumps(ledgers), encoding="utf-8")
     monkeypatch.setattr(RunFolder, "ledger_file", property(lambda self: edited))
     with pytest.raises(AuditError, match=f"artist '{name}': its releases of kind 'card' cost"):
-        model.similarity(scene_of(noisy, SETTINGS))
+        model.gradient_length(scene_of(noisy, SETTINGS))
     assert scene_of(noisy, SETTINGS.model_copy(update={"without": ("noise",)})).noise is False
     entry["artwork_cost"] = None
     edited.write_text(json.dumps(ledgers), encoding="utf-8")
@@ -132,4 +95,4 @@ def test_without_any_defence_there_is_no_limit(scene_of, noisy):
     bare = scene_of(noisy, SETTINGS.model_copy(update={"without": ("clip",)}))
     assert bare.costs() == [NO_GUARANTEE]
     # Rows of cards have length 1 by themselves: without the clip they cost the same.
-    assert bare.costs(("card",)) == [bare.plan.card.event("artwork")]
+    assert bare.costs(("card",)) == [bare.plan.kinds["card"].mechanism.event("artwork")]

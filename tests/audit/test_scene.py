@@ -28,7 +28,7 @@ def _same(scene):
     for recorded in scene.rounds:
         for artist, reply in recorded.replies.items():
             if "update" in reply.arrays:
-                made = scene.remade(recorded.instruction, artist)
+                made = scene.remade(recorded.sent, artist)
                 pairs.append(tuple(
                     np.concatenate([np.asarray(u[name]).ravel() for name in made])
                     for u in (reply.arrays["update"], made)
@@ -84,7 +84,7 @@ def test_draws_of_different_purposes_and_seeds_differ(plain):
 
 def test_views_are_those_of_training_and_the_first_is_the_picture_itself(plain):
     works = plain.works(plain.artists[0], "train")
-    views = plain.views(works)
+    views = works.inputs
     assert views.shape[:2] == (len(works), 2)
     np.testing.assert_array_equal(views[:, 0], works.prepared)
     assert not np.allclose(views[:, 1], works.prepared)
@@ -98,9 +98,7 @@ def test_an_attacker_is_told_the_clip_and_the_noise_that_the_artist_used(train_r
     lengths = np.linalg.norm(scene.gradients(sent, artist, works), axis=1)
     np.testing.assert_allclose(lengths, told.clip_norm, rtol=1e-3)  # all are longer
     bare = Scene(scene.run, SETTINGS.model_copy(update={"without": ("noise",)}))
-    noisy, clean = (
-        s.update_of_one(sent, artist, s.views(works)[0], int(works.styles[0]), "test") for s in (scene, bare)
-    )
+    noisy, clean = (s.update_of_one(sent, artist, works, 0, "test") for s in (scene, bare))
     noise = np.concatenate([(noisy[name] - clean[name]).numpy().ravel() for name in noisy])
     # Steps turn a little with the noise; a deviation of n values is within 5 / sqrt(2 n), falsely 1 in 1e6.
     assert noise.std() == pytest.approx(told.update_noise, rel=0.03 + 5 / np.sqrt(2 * len(noise)))

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from fedstyle_secure.audit import updates
+from fedstyle_secure.audit import replay, targets, updates
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.accounting import merge
 from fedstyle_secure.privacy.events import SampledGaussian
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.system import system_bound, tensors
 
 SETTINGS = AuditSettings(targets=12, candidates=30, confidence=0.95, rounds=0, processes=1, fpr=(0.1,))
 SMALL = (
@@ -51,8 +52,7 @@ def _with_replies(scene, number, change):
     """A scene whose record of a round holds other replies."""
     other = copy.copy(scene)
     other.rounds = tuple(
-        replace(r, replies=change(dict(r.replies))) if r.instruction.round == number else r
-        for r in scene.rounds
+        replace(r, replies=change(dict(r.replies))) if r.sent.round == number else r for r in scene.rounds
     )
     return other
 
@@ -73,11 +73,6 @@ def test_attacks_win_where_nothing_is_defended(plain, attack, floor):
     assert found.control > floor - 0.1
 
 
-def test_the_style_is_named_where_nothing_is_defended(noisy):
-    """One of four; with the sign of the features turned round it would be the least likely one."""
-    assert updates.style_of_one(noisy).findings[0].control > 0.6
-
-
 def _limit_of(attack, scene, monkeypatch):
     """Events and hops of the limit that an attack is held against."""
     seen = []
@@ -94,37 +89,32 @@ def _limit_of(attack, scene, monkeypatch):
     return found
 
 
-def _events(scene, updates_=0, cards=0, prototypes=0, metrics=0):
-    plan = scene.plan
-    return [
-        *[plan.sgd.event("artwork")] * updates_, *[plan.card.event("artwork")] * cards,
-        *[plan.prototypes.event("artwork")] * prototypes, *[plan.metrics.event("artwork")] * metrics,
-    ]  # fmt: skip
+def _events(scene, **releases):
+    """So many releases of each kind."""
+    kinds = scene.plan.kinds
+    return [e for name, n in releases.items() for e in [kinds[name].mechanism.event("artwork")] * n]
 
 
 def test_limits_cover_the_releases_that_an_attack_reads_and_what_those_were_made_at(noisy, monkeypatch):
     """The opening round 0 has a card and a prototype sum, rounds 1 to 3 updates, the last round all of it."""
-    schedule, last = noisy.plan.schedule, max(noisy.plan.schedule.updates)
-    assert min(schedule.cards | schedule.prototypes) == 0
-    upto = {
-        kind: sum(n <= last for n in getattr(schedule, kind)) for kind in ("cards", "prototypes", "metrics")
-    }
-    everything = merge(_events(noisy, updates_=3, **upto))
+    plan, last = noisy.plan, max(noisy.plan.rounds_of("update"))
+    assert min(plan.rounds_of("card") | plan.rounds_of("prototypes")) == 0
+    upto = {name: sum(n <= last for n in plan.rounds_of(name)) for name in ("card", "prototypes", "metrics")}
+    everything = merge(_events(noisy, update=3, **upto))
     # The noise may be such that the encoder moved in no round.
-    moved = {n: torch.from_numpy(t) for n, t in noisy.encoder(noisy.first).trainable_arrays().items()}
-    sent = [r.instruction for r in noisy.rounds if r.instruction.round in schedule.updates]
+    moved = tensors(noisy.first.trained)
+    sent = [r.sent for r in noisy.rounds if r.sent.round in plan.rounds_of("update")]
     monkeypatch.setattr(updates, "_changes", lambda scene: [(one, moved) for one in sent])
-    monkeypatch.setattr(updates, "_require_mean_remade", lambda *_: "")
+    monkeypatch.setattr(updates, "require_mean_remade", lambda *_: "")
     for attack in (updates.rounds_alignment, updates.mean_alignment):
         assert _limit_of(attack, noisy, monkeypatch) == (everything, 2)
-    opening = {"cards": 1, "prototypes": int(0 in schedule.prototypes)}
-    first = merge(_events(noisy, updates_=1, **opening))
+    opening = {"card": 1, "prototypes": int(0 in plan.rounds_of("prototypes"))}
+    first = merge(_events(noisy, update=1, **opening))
     assert _limit_of(updates.batch_match, noisy, monkeypatch) == (first, 2)
     # A batch of one was surely drawn, and its own round counts once.
-    surely = SampledGaussian(noisy.plan.sgd.noise_multiplier, 1.0, noisy.plan.sgd.steps)
+    surely = SampledGaussian(plan.sgd.noise_multiplier, 1.0, plan.sgd.steps)
     one = merge([surely, *_events(noisy, **opening)])
-    for attack in (updates.update_of_one, updates.style_of_one):
-        assert _limit_of(attack, noisy, monkeypatch) == (one, 1)
+    assert _limit_of(updates.update_of_one, noisy, monkeypatch) == (one, 1)
 
 
 @pytest.mark.parametrize("attack", [updates.update_of_one, updates.batch_match, updates.rounds_alignment])
@@ -177,9 +167,8 @@ def test_findings_are_of_the_recorded_updates(noisy, attack):
 def test_an_audit_that_overlooks_the_views_is_not_run(plain):
     """Such an attack found little in a run that gave much away."""
     scene = copy.copy(plain)
-    scene._views = {}
-    style = scene.config.style.model_copy(update={"views": 1})
-    scene.config = scene.config.model_copy(update={"style": style})
+    scene._works, scene._public = {}, None
+    scene.system = system_bound(scene.config.override(["style.views=1"]))
     for attack in (updates.rounds_alignment, updates.mean_alignment, updates.update_of_one):
         with pytest.raises(AuditError, match="so that an attack on it would show nothing"):
             attack(scene)
@@ -188,33 +177,36 @@ def test_an_audit_that_overlooks_the_views_is_not_run(plain):
 @pytest.mark.slow
 def test_the_views_make_the_attack_stronger_than_the_pictures_alone(plain, monkeypatch):
     with_views = updates.rounds_alignment(plain).findings[0].value
-    monkeypatch.setattr(Scene, "views", lambda self, works: works.prepared[:, None])
-    monkeypatch.setattr(updates, "_require_remade", lambda *_: "")
-    assert updates.rounds_alignment(plain).findings[0].value < with_views - 0.03
+    alone = copy.copy(plain)
+    alone._works, alone._public = {}, None
+    alone.system = system_bound(plain.config.override(["style.views=1"]))
+    monkeypatch.setattr(updates, "require_remade", lambda *_: "")
+    assert updates.rounds_alignment(alone).findings[0].value < with_views - 0.03
 
 
 def test_recorded_updates_must_hold_as_much_noise_as_the_plan_says(noisy):
     """Neither half of it nor twice as much."""
     sent, artist = noisy.first, noisy.artists[0]
-    assert "as exactly as its noise allows" in updates._require_remade(noisy, sent, artist)
+    assert "as exactly as its noise allows" in replay.require_remade(noisy, sent, artist)
     for plan in (
         replace(noisy.plan.sgd, noise_multiplier=4.0),
         replace(noisy.plan.sgd, noise_multiplier=1.0),
     ):
         other = copy.copy(noisy)
-        other.plan = replace(noisy.plan, sgd=plan)
+        update = replace(noisy.plan.kinds["update"], mechanism=plan)
+        other.plan = replace(noisy.plan, kinds={**noisy.plan.kinds, "update": update})
         with pytest.raises(AuditError, match="is not what its pictures give"):
-            updates._require_remade(other, sent, artist)
+            replay.require_remade(other, sent, artist)
 
 
 def test_an_artist_who_misses_a_round_is_read_in_the_others(plain):
-    last, gone = max(plain.plan.schedule.updates), plain.artists[-1]
+    last, gone = max(plain.plan.rounds_of("update")), plain.artists[-1]
     scene = _with_replies(plain, last, lambda replies: {a: r for a, r in replies.items() if a != gone})
     found, whole = updates.rounds_alignment(scene), updates.rounds_alignment(plain)
     assert "read 17 updates of 6 of 6 artists, and 1 did not come" in found.findings[0].reason
     assert "read 18 updates of 6 of 6 artists;" in whole.findings[0].reason
     assert found.findings[0].value == pytest.approx(whole.findings[0].value, abs=0.1)
-    first = min(plain.plan.schedule.updates)
+    first = min(plain.plan.rounds_of("update"))
     scene = _with_replies(plain, first, lambda replies: {a: r for a, r in replies.items() if a != gone})
     assert updates.batch_match(scene).findings[0].n == updates.batch_match(plain).findings[0].n
 
@@ -225,16 +217,16 @@ def test_what_if_without_noise_or_clip_reads_no_encoder_that_holds_them(noisy):
         with pytest.raises(AuditError, match=f"needs the run trained anew without {without[0]}"):
             updates.mean_alignment(scene)
         sent, artist = scene.first, scene.artists[0]
-        assert updates._recorded(scene, sent, artist) is None
-        assert "made anew" in updates._require_remade(scene, sent, artist)
+        assert replay.recorded_update(scene, sent, artist) is None
+        assert "made anew" in replay.require_remade(scene, sent, artist)
 
 
 def test_a_change_is_of_the_round_that_was_sent_and_the_mean_of_its_updates(plain):
     for sent, change in updates._changes(plain):
-        recorded = next(r for r in plain.rounds if r.instruction.round == sent.round)
+        recorded = next(r for r in plain.rounds if r.sent.round == sent.round)
         for name, tensor in change.items():
             mean = np.mean([r.arrays["update"][name] for r in recorded.replies.values()], axis=0)
-            np.testing.assert_allclose(tensor.numpy(), mean, atol=1e-6 * np.abs(sent.encoder[name]).max())
+            np.testing.assert_allclose(tensor.numpy(), mean, atol=1e-6 * np.abs(sent.trained[name]).max())
 
 
 def test_the_control_of_the_mean_is_a_mean_and_that_of_an_undefended_run_the_run_itself(plain):
@@ -245,7 +237,7 @@ def test_the_control_of_the_mean_is_a_mean_and_that_of_an_undefended_run_the_run
 
 
 def test_targets_are_training_pictures_and_candidates_hold_each_once(plain):
-    for target in updates._targets(plain, 12):
+    for target in targets.targets_of(plain, 12):
         portfolio = plain.gallery.portfolio(target.works.artist)
         picture = target.works.pictures[target.index]
         assert any(np.array_equal(picture, one) for one in portfolio.train_pictures)
@@ -265,7 +257,7 @@ def test_tracing_knows_the_variance_of_the_noise_that_an_update_came_with(noisy,
 
     monkeypatch.setattr(updates, "traced", kept)
     artist, sent = noisy.artists[0], noisy.first
-    update = updates._recorded(noisy, sent, artist)
+    update = replay.recorded_update(noisy, sent, artist)
     updates._aligned(noisy, [sent], [update], artist, True)
     mean, variance = told[0]
     sgd, config = noisy.plan.sgd, noisy.config.training
@@ -298,17 +290,7 @@ def test_the_same_attack_is_the_control_and_batches_of_one_are_called_what_they_
     assert len({id(attack) for attack, _ in used}) == 1
     # 18 pictures at one half: 18 / 2^18.
     assert "this run's sampler draws in 6.9e-05 of an artist's steps at most" in reason
-    assert "this run's sampler never draws" in updates._batches_of_one(plain)
-
-
-def test_style_is_held_against_what_the_attack_names_without_the_picture(noisy, monkeypatch):
-    """An attack that always names the right style, whatever it is shown, gives nothing away."""
-    monkeypatch.setattr(
-        updates, "_guessed_style", lambda scene, sent, target, *_: int(target.works.styles[target.index])
-    )
-    found = updates.style_of_one(noisy).findings[0]
-    assert (found.value, found.baseline, found.details["prior only"]) == (1.0, 1.0, 1.0)
-    assert found.verdict != "leaks"
+    assert "this run's sampler never draws" in targets.batches_of_one(plain)
 
 
 def test_features_are_sought_in_the_span_of_all_views():
@@ -317,7 +299,7 @@ def test_features_are_sought_in_the_span_of_all_views():
     candidates = torch.randn(5, 3, 20, generator=generator)
     found = updates._likeness(
         updates.Evidence("", 0.0, True, features=-candidates[2, 1][None]),
-        updates._Target(None, 0, candidates, candidates, 2),
+        targets.Target(None, 0, candidates, candidates, 2),
     )
     assert found[2] == pytest.approx(1.0)
     assert found.argmax() == 2

@@ -9,13 +9,14 @@ import pytest
 import fedstyle_secure
 from fedstyle_secure import cli
 from fedstyle_secure.errors import ConfigError, FederationError, RunError
-from fedstyle_secure.federation import apps
 from fedstyle_secure.federation.record import read_rounds
 from fedstyle_secure.files import read_arrays
 from fedstyle_secure.galleries.canaries import Canaries, Canary, coordinates
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import studio_home
+from fedstyle_secure.system import State
+from fedstyle_secure.systems.style.system import StyleSystem
 
 NO_NOISE = ["privacy.noise_multiplier=0", "audit.record=all"]
 FOREIGN = ["audit.canaries=8", "audit.canary_kind=foreign"]
@@ -83,21 +84,20 @@ def test_picture_canaries_take_part_in_everything_like_pictures(tiny, tmp_path):
 @pytest.mark.parametrize("kind", ["foreign", "mislabelled"])
 def test_no_canary_is_a_query_a_candidate_or_a_picture_of_the_meters(tiny, tmp_path, monkeypatch, kind):
     seen = []
-    real = apps.Meter
+    real = StyleSystem.meter
 
-    def meter(style, portfolios):
+    def meter(self, portfolios):
         seen.append([len(p.pictures) for p in portfolios])
-        return real(style, portfolios)
+        return real(self, portfolios)
 
-    monkeypatch.setattr(apps, "Meter", meter)
+    monkeypatch.setattr(StyleSystem, "meter", meter)
     plain = fedstyle_secure.train(tiny, tmp_path / "plain")
     config = tiny.override(["audit.canaries=20", f"audit.canary_kind={kind}"])
     run = planted(config, tmp_path / "run", True)
     assert seen[0] == seen[1] == [12] * 4
     for key in FIGURES:
         assert run.summary["utility"][key] == plain.summary["utility"][key]
-    with np.load(run.folder.prototypes_file) as stored:
-        assert len(stored["artists"]) == 4
+    assert len(State.load(run.folder.product_file).texts["cards"]) == 4
 
 
 def test_canary_artists_take_part_and_are_nobody(tiny, tmp_path):
@@ -125,7 +125,7 @@ def test_it_is_said_how_many_there_are_and_never_which(tiny, tmp_path, settings)
     number = config.audit.canaries
     for run in (ins, outs):
         assert run.summary["audit"]["canaries"]["number"] == number
-        assert read_arrays(run.folder.encoder_file)[1]["canaries"] == str(number)
+        assert read_arrays(run.folder.product_file)[1]["canaries"] == str(number)
     assert ins.summary["audit"] == outs.summary["audit"]
     assert ins.folder.manifest_file.read_bytes() == outs.folder.manifest_file.read_bytes()
     assert ins.folder.manifest()["audit"] == ins.summary["audit"]
@@ -242,7 +242,7 @@ def test_the_ray_engine_plants_the_same_canaries(tiny, tmp_path, settings):
     config = tiny.override([*NO_NOISE, *settings])
     here = planted(config, tmp_path / "local", {0, 1, 5})
     there = planted(config, tmp_path / "ray", {0, 1, 5}, engine="ray")
-    ours, theirs = (read_arrays(run.folder.encoder_file)[0] for run in (here, there))
+    ours, theirs = (read_arrays(run.folder.product_file)[0] for run in (here, there))
     # An artist's vector is rounded to 1 / 1024 of its length, by OS entropy.
     allowed = 3e-2 if config.privacy.unit == "artist" else 1e-5
     assert max(np.abs(ours[name] - theirs[name]).max() for name in ours) <= allowed

@@ -4,9 +4,9 @@ import pytest
 
 import fedstyle_secure
 from fedstyle_secure.config import PLACES, Config
+from fedstyle_secure.engines import local
 from fedstyle_secure.errors import FederationError
 from fedstyle_secure.federation import desk as desk_module
-from fedstyle_secure.federation import local
 from fedstyle_secure.secure_sum.codes import Code
 
 

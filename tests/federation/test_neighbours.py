@@ -7,6 +7,7 @@ at a ledger of 0.85.
 """
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,16 +16,16 @@ from attacks.epsilon import Bonferroni, Terms, clopper_pearson_epsilon
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import FederationError
 from fedstyle_secure.federation.artist import Studio
-from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.ledger import Ledger, costs
 from fedstyle_secure.privacy.mechanisms import GaussianSum
-from fedstyle_secure.privacy.plan import solve
-from fedstyle_secure.style import texture_encoder
-from fedstyle_secure.style.prototypes import ROW_NORM, PictureRows, Styles, picture_rows
-from fedstyle_secure.style.texture import Whitening, feature_groups
-from fedstyle_secure.style.texture_encoder import TextureEncoder
+from fedstyle_secure.system import State, plan_of, split_arrays
+from fedstyle_secure.systems.style import texture_encoder
+from fedstyle_secure.systems.style.prototypes import ROW_NORM, PictureRows, picture_rows
+from fedstyle_secure.systems.style.system import StyleSystem
+from fedstyle_secure.systems.style.texture import Whitening, feature_groups
+from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
 
 WIDTH = sum(part.stop - part.start for part in feature_groups().values())
 DELTA = 1e-5
@@ -52,17 +53,21 @@ def settings(target: float, rows: int) -> Config:
     )
 
 
-def instruction(rows: int) -> Instruction:
-    crafted = whitening(rows)
-    styles = Styles(("a", "b"), np.eye(2, rows, dtype=np.float32), by_label=False)
-    return Instruction(0, TextureEncoder(crafted).arrays(), styles, (), np.zeros((0, rows), np.float32))
+def instruction(rows: int) -> State:
+    fixed, trained = split_arrays(TextureEncoder(whitening(rows)))
+    none = np.zeros((0, rows), np.float32)
+    public = {"prototypes": np.eye(2, rows, dtype=np.float32), "cards": none}
+    return State(0, fixed, trained, public, {"styles": ("a", "b"), "cards": ()})
+
+
+def studio(home, config: Config, run: str = "run", pictures: int = 3) -> Studio:
+    return Studio(home, run, StyleSystem(config), plan_of(config, 4), 4, portfolio(pictures))
 
 
 def test_arrays_that_no_honest_platform_sends_are_refused_by_name(tmp_path):
     config = settings(1.0, 12)
-    studio = Studio(tmp_path, "run", config, solve(config, ROW_NORM, 4), 4, portfolio(3))
     with pytest.raises(FederationError, match="no honest whitening has other values than mean"):
-        studio.answer(instruction(12))
+        studio(tmp_path, config).answer(instruction(12))
     assert not (tmp_path / "ledger.jsonl").exists()
 
 
@@ -70,7 +75,7 @@ def test_arrays_that_no_honest_platform_sends_are_refused_by_name(tmp_path):
 def past_the_door(monkeypatch):
     """As if those arrays were let in, and with features at the price of none: they saturate anyhow."""
     monkeypatch.setattr(Whitening, "implausible", lambda self: None)
-    monkeypatch.setattr("fedstyle_secure.style.encoder._LARGEST", np.inf)
+    monkeypatch.setattr("fedstyle_secure.systems.style.encoder._LARGEST", np.inf)
     monkeypatch.setattr(
         texture_encoder, "texture_features", lambda p: p.reshape(len(p), -1)[:, :WIDTH].astype(np.float32)
     )
@@ -83,7 +88,7 @@ def test_a_crafted_instruction_tells_no_number_of_pictures_beyond_the_ledger(
 ):
     """60 answers of each; at 0.999 confidence a sound mechanism is accused once in a thousand settings."""
     config, asked, crafted = settings(target, rows), instruction(rows), whitening(rows)
-    plan = solve(config, ROW_NORM, 4)
+    plan = plan_of(config, 4)
     features = np.random.default_rng(2).normal(size=(n + 1, WIDTH)).astype(np.float32)
     sums = [crafted.apply(features[:size]).astype(np.float64).sum(axis=0) for size in (n, n + 1)]
     direction = sums[1] - sums[0]
@@ -91,8 +96,8 @@ def test_a_crafted_instruction_tells_no_number_of_pictures_beyond_the_ledger(
 
     def card(size, number):
         home = tmp_path / f"{size}-{number}"
-        studio = Studio(home, "run", config, plan, 4, portfolio(size))
-        return studio.answer(asked).arrays["card"]["card"] @ direction
+        own = Studio(home, "run", StyleSystem(config), plan, 4, portfolio(size))
+        return own.answer(asked).arrays["card"]["card"] @ direction
 
     scores = [np.array([card(size, i) for i in range(60)]) for size in (n, n + 1)]
     claimed = epsilon(costs(Ledger(tmp_path / f"{n}-0" / "ledger.jsonl").entries, "artwork"), DELTA)
@@ -102,30 +107,26 @@ def test_a_crafted_instruction_tells_no_number_of_pictures_beyond_the_ledger(
 
 
 def test_another_fixed_part_than_the_run_began_with_is_refused(tmp_path, past_the_door):
-    config = settings(1.0, 12)
-    studio = Studio(tmp_path, "run", config, solve(config, ROW_NORM, 4), 4, portfolio(3))
-    first = instruction(12)
-    studio.answer(first)
-    other = {**first.encoder, "limit": first.encoder["limit"] * np.float32(1.5)}
+    config, first = settings(1.0, 12), instruction(12)
+    own = studio(tmp_path, config)
+    own.answer(first)
+    other = {**first.fixed, "limit": first.fixed["limit"] * np.float32(1.5)}
     with pytest.raises(FederationError, match="fixed part is not the one"):
-        studio.answer(Instruction(1, other, first.styles, (), first.cards))
+        own.answer(replace(first, round=1, fixed=other))
     # Trained weights may change; a run that starts anew may begin with another part.
-    trained = {**first.encoder, "head.weight": first.encoder["head.weight"] * np.float32(0.5)}
-    studio.answer(Instruction(1, trained, first.styles, (), first.cards))
-    elsewhere = Studio(tmp_path, "another", config, solve(config, ROW_NORM, 4), 4, portfolio(3))
-    elsewhere.answer(Instruction(0, other, first.styles, (), first.cards))
+    trained = {"head.weight": first.trained["head.weight"] * np.float32(0.5)}
+    own.answer(replace(first, round=1, trained=trained))
+    studio(tmp_path, config, "another").answer(replace(first, fixed=other))
 
 
 @pytest.mark.parametrize("name", ["prototypes", "cards"])
 def test_anchors_longer_than_a_unit_vector_are_refused(name, tmp_path, past_the_door):
-    config = settings(1.0, 12)
-    studio = Studio(tmp_path, "run", config, solve(config, ROW_NORM, 4), 4, portfolio(3))
-    first = instruction(12)
-    long = np.full((2, 12), 1e10, np.float32)
-    styles = Styles(first.styles.names, long, False) if name == "prototypes" else first.styles
-    cards, artists = (long, ("bo", "cy")) if name == "cards" else (first.cards, ())
+    first, long = instruction(12), np.full((2, 12), 1e10, np.float32)
+    public, texts = {**first.public, name: long}, dict(first.texts)
+    if name == "cards":
+        texts["cards"] = ("bo", "cy")
     with pytest.raises(FederationError, match=f"tensor '{name}' must have rows of length at most 1"):
-        studio.answer(Instruction(0, first.encoder, styles, artists, cards))
+        studio(tmp_path, settings(1.0, 12)).answer(replace(first, public=public, texts=texts))
 
 
 @pytest.mark.parametrize("source", ["vocabulary", "labels"])
@@ -140,14 +141,14 @@ def test_what_a_platform_chooses_is_bounded_by_what_everybody_knows(
     if source == "vocabulary" and styles == 1001:
         named = "another number of styles"
     config = settings(1.0, 12).override([f"styles.source={source}"])
-    studio = Studio(tmp_path, "run", config, solve(config, ROW_NORM, 4), 4, portfolio(3))
-    names = artists if isinstance(artists, tuple) else tuple(f"a{i}" for i in range(artists))
-    found = Styles(
-        tuple(f"s{i}" for i in range(styles)), np.zeros((styles, 12), np.float32), source == "labels"
-    )
-    asked = Instruction(0, instruction(12).encoder, found, names, np.zeros((len(names), 12), np.float32))
+    cards = artists if isinstance(artists, tuple) else tuple(f"a{i}" for i in range(artists))
+    texts = {"styles": tuple(f"s{i}" for i in range(styles)), "cards": cards}
+    public = {
+        "prototypes": np.zeros((styles, 12), np.float32),
+        "cards": np.zeros((len(cards), 12), np.float32),
+    }
     with pytest.raises(FederationError, match=named):
-        studio.answer(asked)
+        studio(tmp_path, config).answer(replace(instruction(12), public=public, texts=texts))
 
 
 def test_rows_of_a_sum_are_made_one_at_a_time():

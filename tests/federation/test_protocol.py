@@ -1,6 +1,7 @@
 """What travels: round trips, and every malformed record refused by name."""
 
 import io
+import json
 import math
 from contextlib import suppress
 
@@ -11,77 +12,115 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstyle_secure.errors import FederationError
-from fedstyle_secure.federation.protocol import Instruction, Reply, reply_record
+from fedstyle_secure.federation.protocol import Instruction, Reply, instruction_record, reply_record
 from fedstyle_secure.privacy.budget import Budget
 from fedstyle_secure.privacy.gate import Gate, Release
 from fedstyle_secure.privacy.mechanisms import GaussianSum
-from fedstyle_secure.style.prototypes import Styles
+from fedstyle_secure.system import State
 
 
-def instruction(number=3, artists=("ann", "bo"), dim=4):
-    styles = Styles(("s1", "s2", "s3"), np.eye(3, dim, dtype=np.float32), by_label=False)
-    cards = np.full((len(artists), dim), 0.5, np.float32)
-    return Instruction(number, {"head.weight": np.ones((dim, 6), np.float32)}, styles, artists, cards)
+def state(number=3, cards=("ann", "bo"), dim=4, **changes):
+    parts = {
+        "fixed": {"projection": np.full((dim, 2), 0.25, np.float32)},
+        "trained": {"head.weight": np.ones((dim, 6), np.float32)},
+        "public": {"cards": np.full((len(cards), dim), 0.5, np.float32)},
+        "texts": {"cards": tuple(cards), "styles": ("s1", "s2")},
+    }
+    return State(number, **parts | changes)
+
+
+def sent(given, fixed=True):
+    return instruction_record(given, fixed=fixed)
 
 
 @given(number=st.integers(0, 10**6), names=st.lists(st.text(min_size=1), max_size=4, unique=True))
 def test_an_instruction_survives_the_trip(number, names):
-    sent = instruction(number, tuple(names))
-    got = Instruction.from_record(sent.to_record())
-    assert got.digest() == sent.digest()
-    assert (got.round, got.card_artists, got.styles.names) == (number, tuple(names), sent.styles.names)
-    assert np.array_equal(got.encoder["head.weight"], sent.encoder["head.weight"])
+    given_state = state(number, tuple(names))
+    got = Instruction.from_record(sent(given_state))
+    again = got.state(got.fixed)
+    assert again.digest == given_state.digest
+    assert (again.round, again.texts) == (number, {"cards": tuple(names), "styles": ("s1", "s2")})
+    assert np.array_equal(again.trained["head.weight"], given_state.trained["head.weight"])
+
+
+def test_the_fixed_part_travels_once_and_its_digest_always():
+    whole, rest = sent(state()), sent(state(), fixed=False)
+    assert set(whole.array_records) - set(rest.array_records) == {"fixed"}
+    first, later = Instruction.from_record(whole), Instruction.from_record(rest)
+    assert later.fixed is None
+    assert later.fixed_digest == first.fixed_digest == state().fixed_digest
+    assert later.state(first.fixed).digest == state().digest
 
 
 def test_every_part_of_an_instruction_counts_for_its_digest():
-    base = instruction()
+    base = state()
     changed = [
-        instruction(number=4),
-        instruction(artists=("ann", "cy")),
-        Instruction(
-            3, {"head.weight": np.zeros((4, 6), np.float32)}, base.styles, base.card_artists, base.cards
-        ),
-        Instruction(3, base.encoder, base.styles, base.card_artists, base.cards * 2),
-        Instruction(
-            3,
-            base.encoder,
-            Styles(base.styles.names, base.styles.prototypes * 2, False),
-            base.card_artists,
-            base.cards,
-        ),
+        state(number=4),
+        state(cards=("ann", "cy")),
+        state(fixed={"projection": base.fixed["projection"] * 2}),
+        state(trained={"head.weight": base.trained["head.weight"] * 2}),
+        state(public={"cards": base.public["cards"] * 2}),
+        state(texts={"cards": ("ann", "bo"), "styles": ("s1", "s3")}),
+        # A tensor of one part is not one of another.
+        state(trained=base.trained | base.public, public={}),
     ]
-    assert len({i.digest() for i in (base, *changed)}) == 6
+    assert len({one.digest for one in (base, *changed)}) == 8
 
 
 def damage_version(record):
-    record["round"]["version"] = 99
+    record["round"]["version"] = 1
 
 
 def damage_names(record):
-    record["round"]["styles"] = "not json"
+    record["round"]["texts"] = "not json"
 
 
-def damage_rows(record):
-    record["anchors"] = ArrayRecord({"prototypes": Array(np.ones((9, 4), np.float32))})
+def damage_text(record):
+    record["round"]["texts"] = json.dumps({"cards": [1]})
+
+
+def damage_number(record):
+    record["round"]["number"] = -1
 
 
 def damage_missing(record):
-    del record["encoder"]
+    del record["trained"]
+
+
+def damage_fixed(record):
+    record["fixed"] = ArrayRecord({"projection": Array(np.zeros((4, 2), np.float32))})
+
+
+def damage_value(record):
+    record["public"] = ArrayRecord({"cards": Array(np.full((2, 4), np.nan, np.float32))})
 
 
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (damage_version, "protocol version"),
+        (damage_version, "protocol version 2"),
         (damage_names, "bad or missing field"),
-        (damage_rows, "'prototypes' must have 3 rows"),
-        (damage_missing, "'encoder' is missing"),
+        (damage_text, "names are texts"),
+        (damage_number, "bad or missing field: number"),
+        (damage_missing, "'trained' is missing"),
+        (damage_fixed, "the fixed part is not the one that its digest says"),
+        (damage_value, "'cards' must be finite"),
     ],
 )
 def test_a_malformed_instruction_is_refused(damage, text):
-    record = instruction().to_record()
+    record = sent(state())
     damage(record)
     with pytest.raises(FederationError, match=text):
+        Instruction.from_record(record)
+
+
+def test_names_without_end_are_refused_before_they_are_read():
+    record = sent(state())
+    record["round"]["texts"] = "[" * (10**6 + 1)
+    with pytest.raises(FederationError, match="characters of names"):
+        Instruction.from_record(record)
+    record["round"]["texts"] = "[" * 10**6
+    with pytest.raises(FederationError, match="bad or missing field"):
         Instruction.from_record(record)
 
 

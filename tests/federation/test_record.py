@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 import fedstyle_secure
+from fedstyle_secure.engines import local
 from fedstyle_secure.errors import ConfigError, RunError
-from fedstyle_secure.federation import local
 from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.federation.record import read_round, read_rounds, record_file
-from fedstyle_secure.files import read_arrays
+from fedstyle_secure.files import read_arrays, write_arrays
 from fedstyle_secure.galleries.canaries import roster
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.system import State
 
 SILENT = ["privacy.noise_multiplier=0", "styles.min_contributors=2"]
 
@@ -25,10 +26,8 @@ def test_recording_changes_no_bit_of_the_run(tiny, tmp_path, extra):
     config = tiny.override([*SILENT, *extra])
     plain = fedstyle_secure.train(config, tmp_path / "plain")
     recorded = fedstyle_secure.train(config.override(["audit.record=all"]), tmp_path / "recorded")
-    ours, theirs = (read_arrays(run.folder.encoder_file)[0] for run in (plain, recorded))
-    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
-    with np.load(plain.folder.prototypes_file) as a, np.load(recorded.folder.prototypes_file) as b:
-        assert all(np.array_equal(a[name], b[name]) for name in a.files)
+    ours, theirs = (State.load(run.folder.product_file) for run in (plain, recorded))
+    assert ours.digest == theirs.digest
     assert not plain.folder.record_folder.exists()
     assert len(read_rounds(recorded.folder)) == len(recorded.folder.metrics())
 
@@ -54,11 +53,12 @@ def test_a_record_is_what_was_on_the_wire(tiny, tmp_path, monkeypatch, extra):
     config = tiny.override(["audit.record=impasto-1,mosaic-1", "prototypes.releases=2", *extra])
     run = fedstyle_secure.train(config, tmp_path / "run")
     rounds = read_rounds(run.folder)
-    assert [recorded.instruction.round for recorded in rounds] == list(range(len(rounds)))
+    assert [recorded.sent.round for recorded in rounds] == list(range(len(rounds)))
     kinds, blobs = set(), 0
+    fixed = next(instruction.fixed for instruction, _ in seen if instruction.fixed is not None)
     for instruction, reply in seen:
         recorded = rounds[instruction.round]
-        assert recorded.instruction.digest() == instruction.digest()
+        assert recorded.sent.digest == instruction.state(fixed).digest
         artist = reply["reply"]["artist"]
         assert set(recorded.replies) == {"impasto-1", "mosaic-1"}
         if artist not in recorded.replies:
@@ -83,13 +83,13 @@ def test_a_record_is_what_was_on_the_wire(tiny, tmp_path, monkeypatch, extra):
     assert kinds == (set() if "privacy.unit=artist" in extra else expected)
     assert blobs > 0
     summed = [line["round"] for line in run.folder.metrics() if line["sum"]]
-    assert [r.instruction.round for r in rounds if r.opened is not None] == summed
+    assert [r.sent.round for r in rounds if r.opened is not None] == summed
     assert all(rounds[number].opened.artists == 4 for number in summed)
     # The folder holds no ciphertext and no artist who was not chosen.
     for path in run.folder.record_folder.iterdir():
         content = path.read_bytes()
         # Where cards are out, the instruction itself names every artist.
-        assert b"watercolour-1" not in content or b'"card_artists": []' not in content
+        assert b"watercolour-1" not in content or rb"\"cards\": []" not in content
         assert not any(reply["upload"]["body"][:64] in content for _, reply in seen if "upload" in reply)
 
 
@@ -117,12 +117,13 @@ def test_a_round_that_is_repeated_after_a_kill_is_recorded_anew(tiny, tmp_path, 
     monkeypatch.undo()
     folder = RunFolder(tmp_path / "run")
     path = record_file(folder.record_folder, 1)
-    before = read_round(path)
+    fixed, _ = read_arrays(folder.fixed_file)
+    before = read_round(path, fixed)
     path.write_bytes(b"torn")
     run = fedstyle_secure.train(config, tmp_path / "run", resume=True)
     # The artists send the same bytes again, so the record is the same as if nothing had happened.
-    after = read_round(path)
-    assert after.instruction.digest() == before.instruction.digest()
+    after = read_round(path, fixed)
+    assert after.sent.digest == before.sent.digest
     for artist, reply in before.replies.items():
         again = after.replies[artist].arrays
         assert all(np.array_equal(again[k][n], a) for k, g in reply.arrays.items() for n, a in g.items())
@@ -199,8 +200,18 @@ def test_a_damaged_record_is_named(recorded, tmp_path, damage):
     else:
         path.write_bytes(content)
     with pytest.raises(RunError, match=r"round_00001\.safetensors"):
-        read_round(path)
+        read_round(path, read_arrays(run.fixed_file)[0])
     with pytest.raises(RunError, match=r"round_00001\.safetensors"):
+        read_rounds(run)
+
+
+def test_a_record_beside_another_fixed_part_is_refused(recorded, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(recorded.path, run.path)
+    fixed, _ = read_arrays(run.fixed_file)
+    name = sorted(fixed)[0]
+    write_arrays(run.fixed_file, fixed | {name: fixed[name] + np.float32(1)}, {})
+    with pytest.raises(RunError, match=r"round_00000\.safetensors: .*another fixed part"):
         read_rounds(run)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,16 +20,17 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, FederationError, RunError
 from fedstyle_secure.federation.artist import Studio
-from fedstyle_secure.federation.platform import _learn_public
-from fedstyle_secure.federation.protocol import Instruction
-from fedstyle_secure.files import read_arrays
+from fedstyle_secure.federation.fixed import FixedPartMissing
+from fedstyle_secure.federation.local_training import batch_rng
+from fedstyle_secure.federation.protocol import Instruction, instruction_record
+from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.privacy.ledger import Ledger
-from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.report.formats import report
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import claim, studio_home, studios_root
-from fedstyle_secure.style.encoders import encoder_from_arrays, fit_encoder
-from fedstyle_secure.style.prototypes import ROW_NORM, Styles
+from fedstyle_secure.system import State, plan_of, split_arrays
+from fedstyle_secure.systems.style.encoders import encoder_from_arrays, fit_encoder
+from fedstyle_secure.systems.style.system import StyleSystem
 from fedstyle_secure.threads import one_thread
 
 PUBLIC_NAMES = ("public-impasto-1", "public-woodcut-1", "public-pixel-art-1")
@@ -40,8 +42,13 @@ def ledger(run, artist):
     return Ledger(studio_home(studios_root(config, run), config.gallery, artist) / "ledger.jsonl")
 
 
+def product(run):
+    return State.load(run.folder.product_file)
+
+
 def weights(run):
-    return read_arrays(run.folder.encoder_file)[0]
+    state = product(run)
+    return {**state.fixed, **state.trained}
 
 
 def test_a_run_leaves_everything_that_the_next_tool_reads(tiny, tmp_path):
@@ -53,16 +60,16 @@ def test_a_run_leaves_everything_that_the_next_tool_reads(tiny, tmp_path):
     folder = run.folder.path
     for name in ("config.toml", "manifest.json", "metrics.jsonl", "ledger.json", "summary.json"):
         assert (folder / name).stat().st_size > 0
-    plan = solve(tiny, ROW_NORM, 4)
-    assert lines == [(i, plan.schedule.rounds) for i in range(plan.schedule.rounds)]
-    assert [line["round"] for line in run.folder.metrics()] == list(range(plan.schedule.rounds))
+    plan = plan_of(tiny, 4)
+    assert lines == [(i, plan.rounds) for i in range(plan.rounds)]
+    assert [line["round"] for line in run.folder.metrics()] == list(range(plan.rounds))
     privacy = run.summary["privacy"]
     assert 0.99 * tiny.privacy.target_epsilon < privacy["epsilon_artwork_max"] <= tiny.privacy.target_epsilon
     assert privacy["epsilon_artist_max"] is None
     assert len(privacy["per_artist"]) == 4
     exported = json.loads((folder / "ledger.json").read_text())
-    expected = ["card", "prototypes"] + ["update"] * len(plan.schedule.updates)
-    expected += ["card"] * (len(plan.schedule.cards) - 1)
+    expected = ["card", "prototypes"] + ["update"] * len(plan.rounds_of("update"))
+    expected += ["card"] * (len(plan.rounds_of("card")) - 1)
     for entries in exported.values():
         assert sorted(e["kind"] for e in entries) == sorted(expected)
     utility = run.summary["utility"]
@@ -91,9 +98,8 @@ def test_same_seed_same_weights_without_noise_and_other_weights_with(tiny, finis
     quiet = tiny.override(NO_NOISE)
     a, b = (weights(fedstyle_secure.train(quiet, tmp_path / name)) for name in "ab")
     assert all(np.array_equal(a[k], b[k]) for k in a)
-    c, d = finished, fedstyle_secure.train(tiny, tmp_path / "d").folder
-    with np.load(c.prototypes_file) as first, np.load(d.prototypes_file) as second:
-        assert not np.array_equal(first["cards"], second["cards"])
+    noisy = [State.load(finished.product_file), product(fedstyle_secure.train(tiny, tmp_path / "d"))]
+    assert not np.array_equal(*(state.public["cards"] for state in noisy))
 
 
 KILLER = """
@@ -216,8 +222,7 @@ def test_a_ledger_that_lost_a_release_the_platform_got_carries_no_figure(tiny, t
 def test_who_does_not_consent_has_no_card_and_is_not_found(tiny, tmp_path):
     config = tiny.override(["cards.consent=impasto-1,mosaic-1"])
     run = fedstyle_secure.train(config, tmp_path / "run")
-    with np.load(run.folder.prototypes_file) as stored:
-        assert stored["artists"].tolist() == ["impasto-1", "mosaic-1"]
+    assert product(run).texts["cards"] == ("impasto-1", "mosaic-1")
     exported = json.loads(run.folder.ledger_file.read_text())
     assert "card" in {e["kind"] for e in exported["mosaic-1"]}
     assert "card" not in {e["kind"] for e in exported["hatching-1"]}
@@ -230,7 +235,7 @@ def test_nobody_consents(tiny, tmp_path):
     run = fedstyle_secure.train(tiny.override(["cards.consent=none"]), tmp_path / "run")
     assert run.summary["utility"]["artist_top1"] is None
     with pytest.raises(RunError, match="no artist published a card"):
-        run.search(__file__)
+        fedstyle_secure.search(run.folder, __file__)
 
 
 def test_a_run_without_privacy_says_so(tiny, tmp_path):
@@ -298,7 +303,7 @@ def folder_of(tiny, root):
 
 
 def test_the_wire_carries_no_picture_count_or_file_name(tiny, tmp_path, monkeypatch):
-    from fedstyle_secure.federation import local
+    from fedstyle_secure.engines import local
 
     seen = []
     real = local.LocalGrid._handle
@@ -346,57 +351,120 @@ def test_resuming_with_other_pictures_is_refused(tiny, tmp_path):
         fedstyle_secure.train(config, tmp_path / "run", resume=True)
 
 
-def instruction_for(tiny, tmp_path, **changes):
-    """A studio, and the opening instruction of its run with something changed."""
-    public = [fedstyle_secure.open_gallery(tiny.gallery).portfolio("public-impasto-1")]
-    state = _learn_public(tiny, public)
-    portfolio = fedstyle_secure.open_gallery(tiny.gallery).portfolio("impasto-1")
-    studio = Studio(tmp_path / "home", "run", tiny, solve(tiny, ROW_NORM, 4), 4, portfolio)
-    wide = np.zeros((0, state.styles.prototypes.shape[1]), np.float32)
-    whole = {"round": 0, "encoder": state.encoder, "styles": state.styles, "card_artists": (), "cards": wide}
-    return studio, Instruction(**(whole | changes)), state
+def opening_for(tiny, tmp_path):
+    """A studio, and the opening state of its run."""
+    gallery = fedstyle_secure.open_gallery(tiny.gallery)
+    system = StyleSystem(tiny)
+    state = system.learn([gallery.portfolio("public-impasto-1")])
+    portfolio = gallery.portfolio("impasto-1")
+    return Studio(tmp_path / "home", "run", system, plan_of(tiny, 4), 4, portfolio), state
 
 
 def test_an_artist_refuses_what_its_settings_do_not_say(tiny, tmp_path):
-    studio, _, state = instruction_for(tiny, tmp_path)
-    labelled = Styles(("mosaic",), state.styles.prototypes[:1], by_label=True)
-    narrow = Styles(state.styles.names, state.styles.prototypes[:, :-1], by_label=False)
+    studio, state = opening_for(tiny, tmp_path)
+    prototypes, cards = state.public["prototypes"], state.public["cards"]
+    one_more = {"prototypes": np.concatenate([prototypes, prototypes[:1]]), "cards": cards}
+    head = state.trained["head.weight"]
     for changes, text in [
-        ({"styles": labelled}, "not of the kind"),
-        ({"styles": narrow}, "not as wide"),
+        ({"public": {"prototypes": prototypes[:, :-1], "cards": cards[:, :-1]}}, "not as wide"),
+        ({"public": {"prototypes": prototypes, "cards": cards[:, :-1]}}, "as wide as tensor 'prototypes'"),
+        ({"public": state.public | {"more": cards}}, "are all"),
+        ({"public": state.public | {"prototypes": prototypes[:-1]}}, "'prototypes' must be float32 with 3"),
         ({"round": 99}, "not in the plan"),
         (
-            {
-                "styles": Styles(
-                    (*state.styles.names, "x"), np.concatenate([state.styles.prototypes] * 2)[:4], False
-                )
-            },
+            {"public": one_more, "texts": state.texts | {"styles": (*state.texts["styles"], "x")}},
             "another number of styles",
         ),
-        ({"encoder": state.encoder | {"head.weight": np.zeros((2, 2), np.float32)}}, "'head.weight'"),
+        ({"trained": {"head.weight": np.zeros((2, 2), np.float32)}}, "'head.weight'"),
+        ({"trained": {}}, "'head.weight' is missing or foreign"),
+        ({"trained": {}, "fixed": state.fixed | {"head.weight": head}}, "'head.weight' trains or stays"),
     ]:
-        _, instruction, _ = instruction_for(tiny, tmp_path, **changes)
         with pytest.raises(FederationError, match=text):
-            studio.answer(instruction)
+            studio.answer(replace(state, **changes))
     assert not (tmp_path / "home" / "ledger.jsonl").exists()
+    # Nothing of that used up the round, nor fixed what never changes.
+    assert set(studio.answer(state).arrays) == {"card", "prototypes"}
+
+
+def test_what_never_changes_is_asked_for_again_where_it_is_not_kept(tiny, tmp_path):
+    studio, state = opening_for(tiny, tmp_path)
+
+    def sent(fixed):
+        return Instruction.from_record(instruction_record(state, fixed=fixed))
+
+    with pytest.raises(FixedPartMissing):
+        studio.state(sent(fixed=False))
+    studio.answer(studio.state(sent(fixed=True)))
+    # Another process of the same artist finds it on its disk, and a damaged one counts for nothing.
+    again, _ = opening_for(tiny, tmp_path)
+    assert again.state(sent(fixed=False)).digest == state.digest
+    (kept,) = (tmp_path / "home" / "fixed").glob("*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    once_more, _ = opening_for(tiny, tmp_path)
+    with pytest.raises(FixedPartMissing):
+        once_more.state(sent(fixed=False))
+
+
+def test_what_never_changes_travels_once_a_run_and_artist(tiny, tmp_path, monkeypatch):
+    from fedstyle_secure.engines import local
+
+    sizes = []
+    real = local.LocalGrid._handle
+
+    def tap(self, message):
+        if message.metadata.message_type == "train":
+            groups = message.content.array_records.items()
+            sizes.append({name: sum(len(a.data) for a in group.values()) for name, group in groups})
+        return real(self, message)
+
+    monkeypatch.setattr(local.LocalGrid, "_handle", tap)
+    run = fedstyle_secure.train(tiny.override(NO_NOISE), tmp_path / "run")
+    state = product(run)
+    assert ["fixed" in size for size in sizes] == [True] * 4 + [False] * (len(sizes) - 4)
+    sent = sum(array.nbytes for part in (state.trained, state.public) for array in part.values())
+    header = 128 * (len(state.trained) + len(state.public))
+    assert all(size["trained"] + size["public"] <= sent + header for size in sizes)
+
+
+def test_a_model_is_built_once_a_round_and_artist(tiny, tmp_path, monkeypatch):
+    built = []
+    real = StyleSystem.model
+
+    def counted(self, state):
+        built.append(state.round)
+        return real(self, state)
+
+    gallery = fedstyle_secure.open_gallery(tiny.gallery)
+    config = tiny.override(["secure_sum.updates=true"])
+    system = StyleSystem(config)
+    state = system.learn([gallery.portfolio("public-impasto-1")])
+    studio = Studio(tmp_path, "run", system, plan_of(config, 4), 4, gallery.portfolio("impasto-1"))
+    monkeypatch.setattr(StyleSystem, "model", counted)
+    for number in range(3):
+        studio.layouts(studio.state(_sent(replace(state, round=number)))).summed(number)
+        studio.answer(replace(state, round=number))
+    assert built == [0, 1, 2]
+
+
+def _sent(state):
+    return Instruction.from_record(instruction_record(state, fixed=True))
 
 
 def test_labels_outside_the_public_set_do_not_make_an_artist_decline(tiny, tmp_path):
     config = tiny.override(["styles.source=labels"])
     run = fedstyle_secure.train(config, tmp_path / "run")
     assert all(line["declined"] == [] for line in run.folder.metrics())
-    with np.load(run.folder.prototypes_file) as stored:
-        public = fedstyle_secure.open_gallery(config.gallery)
-        labels = {s for a in public.public_artists for s in public.portfolio(a).styles}
-        assert set(stored["styles"].tolist()) == labels
+    public = fedstyle_secure.open_gallery(config.gallery)
+    labels = {s for a in public.public_artists for s in public.portfolio(a).styles}
+    assert set(product(run).texts["styles"]) == labels
 
 
 def test_noisy_runs_of_one_seed_draw_their_batches_independently(tiny, tmp_path):
     """The ledger composes draws as independent; the same draws in each run would cost far more."""
 
     def draws(config):
-        studio, _, _ = instruction_for(config, tmp_path)
-        return [studio._batch_rng(1).random(9).tolist() for _ in range(2)]
+        layouts = Layouts(config, plan_of(config, 4), {}, 4)
+        return [batch_rng(layouts, "impasto-1", 1).random(9).tolist() for _ in range(2)]
 
     first, second = draws(tiny)
     assert first != second
@@ -420,12 +488,13 @@ def test_other_weights_may_train_privately(tiny, tmp_path, train):
     config = config.override(["cards.releases=2", "privacy.noise_multiplier=0"])
     run = fedstyle_secure.train(config, tmp_path / "run")
     start = encoder_from_arrays(config.style, weights(run))
-    trained = set(start.trainable_arrays())
+    trained = set(split_arrays(start)[1])
     assert "trunk.stem_norm.weight" in trained
     assert ("trunk.stem.weight" in trained) == (train == "all")
     public = [fedstyle_secure.open_gallery(config.gallery).portfolio(a) for a in PUBLIC_NAMES]
     with one_thread():
-        before = _learn_public(config, public).encoder
+        first = StyleSystem(config).learn(public)
+    before = {**first.fixed, **first.trained}
     moved = {name for name, array in weights(run).items() if not np.array_equal(array, before[name])}
     assert moved == trained
 
@@ -449,8 +518,8 @@ def test_what_no_encoder_can_learn_from_is_refused_before_any_work(
 
     for name in (
         "fedstyle_secure.galleries.opening.open_gallery",
-        "fedstyle_secure.style.encoders.practice_portfolios",
-        "fedstyle_secure.style.encoders.practice_features",
+        "fedstyle_secure.systems.style.encoders.practice_portfolios",
+        "fedstyle_secure.systems.style.encoders.practice_features",
         "fedstyle_secure.federation.apps.open_gallery",
     ):
         monkeypatch.setattr(name, works)
@@ -568,9 +637,8 @@ def test_who_withdraws_between_rounds_releases_nothing_more_and_its_card_goes(ti
     for line in lines[1:]:
         assert line["declined"] == ["code 105: the artist has withdrawn"]
         assert "impasto-1" not in line["released_by"]
-    with np.load(run.folder.prototypes_file) as stored:
-        assert "impasto-1" not in stored["artists"].tolist()
-        assert "mosaic-1" in stored["artists"].tolist()
+    assert "impasto-1" not in product(run).texts["cards"]
+    assert "mosaic-1" in product(run).texts["cards"]
     rows = {row["artist"]: row for row in run.summary["privacy"]["per_artist"]}
     assert rows["impasto-1"]["withdrawn"]
     assert 0 < rows["impasto-1"]["epsilon_artwork"] < rows["mosaic-1"]["epsilon_artwork"]
@@ -603,8 +671,7 @@ def test_unit_artist_releases_sums_only_and_states_both_units(tiny, tmp_path):
         entries = ledger(run.folder, artist).entries
         assert [(e.round, e.kind) for e in entries] == [(0, "sum"), (1, "sum"), (2, "sum")]
         assert all(e.artist_cost is not None for e in entries)
-    with np.load(run.folder.prototypes_file) as stored:
-        assert stored["artists"].size == 0
+    assert product(run).texts["cards"] == ()
     assert run.summary["utility"]["artist_top1"] is None
     assert 0 <= run.summary["utility"]["style_top1"] <= 1
 
@@ -653,7 +720,7 @@ def test_a_cohort_that_cannot_be_is_refused(tiny, tmp_path, setting, text):
 def test_colluders_cost_noise(tiny):
     def noise(colluders):
         settings = [*ARTIST, "gallery.artists=40", f"privacy.colluders={colluders}"]
-        return solve(tiny.override(settings), ROW_NORM, 40).shared.noise
+        return plan_of(tiny.override(settings), 40).shared.noise
 
     assert noise(10).share_deviation > 1.15 * noise(0).share_deviation
 
@@ -691,8 +758,7 @@ def test_consent_of_a_name_with_a_comma_is_that_artists_alone(tiny, tmp_path):
     config = config.override([f"cards.consent={json.dumps(names[:1])}"])
     run = fedstyle_secure.train(config, tmp_path / "run")
     fedstyle_secure.train(config, tmp_path / "run", resume=True)
-    with np.load(run.folder.prototypes_file) as stored:
-        assert tuple(stored["artists"]) == ("Abbey, Edwin",)
+    assert product(run).texts["cards"] == ("Abbey, Edwin",)
     kinds = {name: {entry.kind for entry in ledger(run.folder, name).entries} for name in names[:4]}
     assert [name for name, found in kinds.items() if "card" in found] == ["Abbey, Edwin"]
     kept = run.folder.config()

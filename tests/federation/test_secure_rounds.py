@@ -14,27 +14,25 @@ from flwr.app import ConfigRecord
 
 import fedstyle_secure
 from fedstyle_secure.audit.integrity import check_finished
+from fedstyle_secure.engines import local
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.federation import artist as artist_module
 from fedstyle_secure.federation import desk as desk_module
-from fedstyle_secure.federation import local, summing
+from fedstyle_secure.federation import summing
 from fedstyle_secure.federation.sums import epoch_of, sums_something
-from fedstyle_secure.files import read_arrays
-from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.messages import sign_upload
 from fedstyle_secure.secure_sum.transcript import read
 from fedstyle_secure.secure_sum.wire import Kind, decode, encode
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import State, plan_of
 from fedstyle_secure.transcripts import check
 
 EXACT = ["privacy.noise_multiplier=0", "styles.min_contributors=2"]
 
 
 def prototypes(run):
-    with np.load(run.folder.prototypes_file) as stored:
-        return stored["prototypes"]
+    return State.load(run.folder.product_file).public["prototypes"]
 
 
 def tap(monkeypatch, change=None):
@@ -63,7 +61,7 @@ def test_encryption_changes_nothing_but_rounding(tiny, tmp_path, extra, rounding
     clear = fedstyle_secure.train(config.override(["secure_sum.enabled=false"]), tmp_path / "clear")
     sealed = fedstyle_secure.train(config, tmp_path / "sealed")
     assert np.abs(prototypes(clear) - prototypes(sealed)).max() < rounding
-    ours, theirs = (read_arrays(run.folder.encoder_file)[0] for run in (clear, sealed))
+    ours, theirs = (State.load(run.folder.product_file).trained for run in (clear, sealed))
     assert max(np.abs(ours[k] - theirs[k]).max() for k in ours) < rounding
     for key in ("artist_top1", "artist_map", "style_top1"):
         assert sealed.summary["utility"][key] == clear.summary["utility"][key]
@@ -178,9 +176,9 @@ def test_an_offer_of_another_opener_is_refused_before_a_byte_leaves(tiny, tmp_pa
     """The platform puts up an opener of its own, which signs everything with a key that nobody pinned."""
     real = artist_module.Studio.seal
 
-    def seal(self, sealed, instruction, offer):
+    def seal(self, sealed, state, offer):
         forged = dataclasses.replace(offer.signed, signature=bytes(64))
-        return real(self, sealed, instruction, dataclasses.replace(offer, signed=forged))
+        return real(self, sealed, state, dataclasses.replace(offer, signed=forged))
 
     monkeypatch.setattr(artist_module.Studio, "seal", seal)
     seen = tap(monkeypatch)
@@ -197,9 +195,9 @@ def test_an_exchanged_encryption_key_is_refused_before_a_byte_leaves(tiny, tmp_p
     real = artist_module.Studio.seal
     refused = []
 
-    def seal(self, sealed, instruction, offer):
+    def seal(self, sealed, state, offer):
         try:
-            return real(self, sealed, instruction, dataclasses.replace(offer, public=foreign))
+            return real(self, sealed, state, dataclasses.replace(offer, public=foreign))
         except Refusal as refusal:
             refused.append(refusal.code)
             raise
@@ -332,11 +330,11 @@ def test_contributors_below_the_threshold_keep_a_style_where_it_was(tiny, tmp_pa
 
 def test_epochs_change_with_what_is_summed(tiny):
     config = tiny.override(["secure_sum.updates=true", "prototypes.releases=2"])
-    plan = solve(config, ROW_NORM, 4)
-    assert [epoch_of(config, plan, n) for n in range(plan.schedule.rounds)] == [0, 1, 1, 2]
-    assert all(sums_something(config, plan, n) for n in range(plan.schedule.rounds))
+    plan = plan_of(config, 4)
+    assert [epoch_of(config, plan, n) for n in range(plan.rounds)] == [0, 1, 1, 2]
+    assert all(sums_something(config, plan, n) for n in range(plan.rounds))
     off = config.override(["secure_sum.enabled=false"])
-    assert not any(sums_something(off, plan, n) for n in range(plan.schedule.rounds))
+    assert not any(sums_something(off, plan, n) for n in range(plan.rounds))
 
 
 def platform_asks(monkeypatch, change):
@@ -378,10 +376,10 @@ def test_all_of_a_sum_are_asked_the_same(tiny, tmp_path, monkeypatch):
 
     def handle(self, message):
         if message.metadata.message_type == "train" and message.metadata.dst_node_id % 2:
-            name, array = next(iter(message.content["encoder"].items()))
+            name, array = next(iter(message.content["trained"].items()))
             from flwr.app import Array
 
-            message.content["encoder"][name] = Array(array.numpy() * 0)
+            message.content["trained"][name] = Array(array.numpy() * 0)
         return real(self, message)
 
     monkeypatch.setattr(local.LocalGrid, "_handle", handle)
@@ -432,11 +430,11 @@ def test_an_artist_who_touches_its_upload_costs_the_round_its_sum_and_the_run_go
     """It adds the key to its own ciphertext and signs that, twice in a run of three sums."""
     real = artist_module.Studio.seal
 
-    def seal(self, sealed, instruction, offer):
-        upload = real(self, sealed, instruction, offer)
-        if self.artist != "impasto-1" or instruction.round == sums[1]:
+    def seal(self, sealed, state, offer):
+        upload = real(self, sealed, state, offer)
+        if self.artist != "impasto-1" or state.round == sums[1]:
             return upload
-        layout = self._summed(instruction).terms.layout
+        layout = self.layouts(state).summed(state.round).terms.layout
         residues = decode(Kind.BODY, layout.profile, upload.body, layout.blocks)
         shift = round(layout.profile.modulus / layout.profile.plain_modulus)
         for prime, section in zip(layout.profile.data_primes, residues, strict=True):
@@ -448,11 +446,11 @@ def test_an_artist_who_touches_its_upload_costs_the_round_its_sum_and_the_run_go
 
     monkeypatch.setattr(artist_module.Studio, "seal", seal)
     config = tiny.override([*EXACT, "prototypes.releases=3", "run.rounds=3", f"privacy.unit={unit}"])
-    plan = solve(config, ROW_NORM, config.gallery.artists)
-    sums = [number for number in range(plan.schedule.rounds) if sums_something(config, plan, number)]
+    plan = plan_of(config, config.gallery.artists)
+    sums = [number for number in range(plan.rounds) if sums_something(config, plan, number)]
     run = fedstyle_secure.train(config, tmp_path / "run")
     lines = run.folder.metrics()
-    assert len(lines) == plan.schedule.rounds
+    assert len(lines) == plan.rounds
     for number in sums:
         found = lines[number]["sum"]
         if number == sums[1]:

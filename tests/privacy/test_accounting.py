@@ -27,8 +27,7 @@ from fedstyle_secure.privacy.events import (
     event_from_dict,
     event_to_dict,
 )
-from fedstyle_secure.privacy.plan import solve
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import plan_of
 
 DELTA = 1e-5
 SHARE = DistributedSum(1000, 1.0, 1024.0, 1.16, 900, "gaussian", "00" * 16)
@@ -269,7 +268,7 @@ def test_the_search_for_a_plans_noise_ends_soon_at_any_rate_length_and_target(
     config = Config.from_flat(values)
     seen = []
     monkeypatch.setattr(accounting, "epsilon", lambda *given: seen.append(given) or epsilon(*given))
-    spent = epsilon(solve(config, ROW_NORM, 16).events(), config.privacy.delta)
+    spent = epsilon(plan_of(config, 16).events(), config.privacy.delta)
     assert target * 0.995 <= spent <= target
     assert len(seen) <= 14
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants.analysis.rdp import get_privacy_spent
 from scipy import linalg, optimize, special
 
 from fedstyle_secure.errors import PrivacyError
-from fedstyle_secure.privacy.distributed import DistributedSum, hadamard, predicted_cosine
+from fedstyle_secure.privacy.distributed import DistributedSum, hadamard
 from fedstyle_secure.privacy.integers import tail
 
 SEED = "00112233445566778899aabbccddeeff"
@@ -530,58 +530,3 @@ def test_other_shapes_and_types_are_refused():
 
 
 # Utility -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("artists", "dim", "expected"),
-    [
-        (16, 64, (0.02, 0.05, 0.10)),
-        (100, 64, (0.08, 0.28, 0.47)),
-        (1000, 64, (0.63, 0.94, 0.98)),
-        (100, 16, (0.16, 0.50, 0.73)),
-        (1000, 16, (0.85, 0.98, 1.00)),
-    ],
-)
-def test_predicted_cosine_gives_the_table(artists, dim, expected):
-    """At epsilon 1, 4 and 8 of one release, 64 styles, 4 of them an artist's."""
-    for z, cosine in zip((4.05, 1.16, 0.64), expected, strict=True):
-        assert predicted_cosine(artists, 64, 4, dim, z) == pytest.approx(cosine, abs=0.0051)
-
-
-def test_predicted_cosine_agrees_with_a_simulation():
-    """Artists whose vectors of a style have the stated cosine, their noisy sums beside the true ones."""
-    artists, styles, per, dim, alignment, deviation = 200, 8, 2, 32, 0.7, 1.5
-    rng = np.random.default_rng(3)
-    centre = np.eye(dim)[0]
-    cosines = []
-    for _ in range(30):
-        vectors = np.zeros((artists, styles, dim))
-        for artist in range(artists):
-            own = rng.normal(size=(per, dim))
-            own[:, 0] = 0
-            own /= np.linalg.norm(own, axis=1, keepdims=True)
-            mixed = math.sqrt(alignment) * centre + math.sqrt(1 - alignment) * own
-            vectors[artist, rng.choice(styles, per, replace=False)] = mixed / math.sqrt(per)
-        true = vectors.sum(axis=0)
-        noisy = true + rng.normal(0, deviation, true.shape)
-        cosines += list((true * noisy).sum(1) / np.linalg.norm(true, axis=1) / np.linalg.norm(noisy, axis=1))
-    # 240 cosines with a deviation of about 0.02; the formula takes the ratio of means for the mean of ratios.
-    assert np.mean(cosines) == pytest.approx(predicted_cosine(artists, styles, per, dim, deviation), abs=0.01)
-
-
-@given(
-    artists=st.integers(1, 5000), noise=st.floats(0, 100), styles=st.integers(1, 100), dim=st.integers(1, 999)
-)
-def test_predicted_cosine_stays_in_range_and_falls_with_noise(artists, noise, styles, dim):
-    value = predicted_cosine(artists, styles, 1, dim, noise)
-    assume(noise < 99)
-    assert 0 < predicted_cosine(artists, styles, 1, dim, noise + 1) < value <= 1
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [(0, 8, 1, 4, 1.0), (5, 0, 1, 4, 1.0), (5, 8, 9, 4, 1.0), (5, 8, 1, 0, 1.0), (5, 8, 1, 4, math.nan)],
-)
-def test_impossible_predictions_are_refused(arguments):
-    with pytest.raises(PrivacyError, match="no prediction"):
-        predicted_cosine(*arguments)

@@ -18,8 +18,8 @@ from fedstyle_secure.privacy.dp_sgd import (
     picture_gradients,
 )
 from fedstyle_secure.privacy.mechanisms import DpSgd
-from fedstyle_secure.style.cnn import CnnEncoder
-from fedstyle_secure.style.losses import InBatchContrast, PrototypeContrast
+from fedstyle_secure.systems.style.cnn import CnnEncoder
+from fedstyle_secure.systems.style.losses import InBatchContrast, PrototypeContrast
 
 ANCHORS = F.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(0)), dim=1)
 

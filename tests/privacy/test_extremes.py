@@ -14,8 +14,7 @@ from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DiscreteLaplace, DistributedNoise, SampledGaussian
 from fedstyle_secure.privacy.ledger import Entry, Ledger
-from fedstyle_secure.privacy.plan import solve
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import plan_of
 
 SHARE = DistributedSum(1000, 1.0, 1024.0, 0.001, 1, "gaussian", "00" * 16)
 NOISE = (5e-324, 1e-300, 1e-160, 1e-100, 1e-20, 1e-7, 1e-3, 1e4, 1e20, 1e150, 1e300)
@@ -87,7 +86,7 @@ def test_what_would_be_charged_for_nothing_is_refused_before_anything_leaves(tin
 @pytest.mark.parametrize("noise", [0.0, 1e-3, 1.0, 1e3])
 def test_usual_noise_is_no_extreme(tiny, noise):
     config = tiny.override([f"privacy.noise_multiplier={noise}"])
-    assert solve(config, ROW_NORM, 4).sgd.noise_multiplier == pytest.approx(noise)
+    assert plan_of(config, 4).sgd.noise_multiplier == pytest.approx(noise)
 
 
 def test_a_line_of_an_earlier_version_stops_no_later_command(tiny, tmp_path):

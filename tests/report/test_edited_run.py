@@ -12,7 +12,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedstyle_secure.audit.agreement import layouts_of, plan_of, require_terms
+from fedstyle_secure.audit.agreement import layouts_of, require_terms, stated_plan
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.cli import main
 from fedstyle_secure.errors import AuditError, ConfigError, RunError
@@ -20,14 +20,13 @@ from fedstyle_secure.federation.probe import Cost
 from fedstyle_secure.policy.checks import check, checks
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.ledger import entry_from_dict
-from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.report.formats import report
 from fedstyle_secure.runs import RunFolder, file_sha256
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.transcript import read
 from fedstyle_secure.studios import claim, has_studios
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import plan_of
 
 POLICY = "[epsilon]\nartwork = 0.5\nlifetime_artwork = 0.5\n"
 
@@ -273,12 +272,12 @@ def test_terms_that_were_signed_for_other_noise_are_named(bare):
     config = bare.config()
     quiet = config.override(["privacy.noise_multiplier=40"])
     manifest = bare.manifest()
-    plan = solve(quiet, ROW_NORM, 4)
+    plan = plan_of(quiet, 4)
     layouts = layouts_of(bare, quiet, plan, manifest)
     signed = read(bare.transcript_file).manifests
     with pytest.raises(AuditError, match=r"round 0: the opener signed .*noise\.deviation|quantiser|noise"):
         require_terms(bare, layouts, signed)
-    require_terms(bare, layouts_of(bare, config, solve(config, ROW_NORM, 4), manifest), signed)
+    require_terms(bare, layouts_of(bare, config, plan_of(config, 4), manifest), signed)
 
 
 def test_a_key_from_elsewhere_is_the_only_one_that_counts(bare, policy, tmp_path):
@@ -399,15 +398,15 @@ def test_a_target_that_the_plan_does_not_meet_is_refused(trained_in_clear, tmp_p
     clear = RunFolder(trained_in_clear / "clear")
     manifest, config = clear.manifest(), clear.config()
     auto = config.override(["privacy.noise_multiplier=auto", "privacy.target_epsilon=6.55"])
-    spent = epsilon(solve(config, ROW_NORM, 4).events(), config.privacy.delta)
+    spent = epsilon(plan_of(config, 4).events(), config.privacy.delta)
     exact = config.override(["privacy.noise_multiplier=auto", f"privacy.target_epsilon={spent}"])
-    assert plan_of(clear, exact, manifest).scale == manifest["noise_scale"]
+    assert stated_plan(clear, exact, manifest).scale == manifest["noise_scale"]
     for target in (0.98 * spent, 1.02 * spent, 0.3):
         with pytest.raises(AuditError, match="all releases would cost"):
-            plan_of(clear, auto.override([f"privacy.target_epsilon={target}"]), manifest)
+            stated_plan(clear, auto.override([f"privacy.target_epsilon={target}"]), manifest)
     for scale in (0, -1.0, float("nan"), float("inf"), "2", True, None):
         with pytest.raises(AuditError, match="noise_scale"):
-            plan_of(clear, exact, manifest | {"noise_scale": scale})
+            stated_plan(clear, exact, manifest | {"noise_scale": scale})
 
 
 def test_encryption_that_is_switched_off_on_paper_is_refused_by_the_openers_own_journal(

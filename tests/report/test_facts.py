@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import file_sha256
 from fedstyle_secure.report.run.facts import read_facts
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.system import State
 
 
 def edit(path, change):
@@ -64,7 +66,7 @@ def test_a_missing_file_is_named(run, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["manifest.json", "metrics.jsonl", "encoder.safetensors", "audit/findings.json"]
+    "name", ["manifest.json", "metrics.jsonl", "product.safetensors", "audit/findings.json"]
 )
 def test_one_more_byte_is_found(run, name):
     with (run.path / name).open("ab") as file:
@@ -120,9 +122,9 @@ def test_edited_settings_are_found_although_the_hashes_were_made_anew(bare, resi
 
 
 def test_another_encoder_is_found_although_the_hashes_were_made_anew(bare, resigned):
-    bare.encoder_file.write_bytes(bare.encoder_file.read_bytes()[:-1] + b"\x01")
+    bare.product_file.write_bytes(bare.product_file.read_bytes()[:-1] + b"\x01")
     resigned(bare)
-    refused(bare, "encoder.safetensors")
+    refused(bare, "product.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -277,9 +279,10 @@ def test_an_audit_that_lacks_a_key_is_an_error_in_one_line(run, key):
 
 
 def test_an_audit_of_other_prototypes_is_refused_although_the_hashes_were_made_anew(run, resigned):
-    np.savez(run.prototypes_file, prototypes=np.zeros(3))
+    state = State.load(run.product_file)
+    replace(state, public=state.public | {"prototypes": np.zeros(3, np.float32)}).save(run.product_file)
     resigned(run)
-    refused(run, "prototypes.npz")
+    refused(run, "product.safetensors")
 
 
 def test_no_run_and_an_unfinished_run_say_so(tmp_path, bare):

@@ -35,11 +35,11 @@ def test_files_and_openings_of_a_whole_run_pass(verify, bare):
 
 
 def test_an_edited_file_and_an_edited_opening_fail(verify, bare):
-    with bare.prototypes_file.open("ab") as file:
+    with bare.fixed_file.open("ab") as file:
         file.write(b"\n")
     code, out, err = verify(bare.path)
     assert (code, err.count("\n"), "files are as" in out) == (8, 1, False)
-    assert "prototypes.npz: was edited" in err
+    assert "fixed.safetensors: was edited" in err
     bare.transcript_file.write_text(bare.transcript_file.read_text().replace('"kept":[', '"kept":[1,', 1))
     code, out, _ = verify(bare.path)
     assert code == 7

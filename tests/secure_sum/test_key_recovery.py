@@ -18,7 +18,6 @@ from scipy.stats import binom
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import SecureSumError
 from fedstyle_secure.federation.sums import round_sum
-from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.manifest import Quantisation, Terms
@@ -27,7 +26,7 @@ from fedstyle_secure.secure_sum.packing import Layout, pack, plan, unpack
 from fedstyle_secure.secure_sum.scheme import encrypt, make_keys, open_total
 from fedstyle_secure.secure_sum.transcript import verify
 from fedstyle_secure.secure_sum.wire import Kind, decode, encode
-from fedstyle_secure.style.prototypes import ROW_NORM
+from fedstyle_secure.system import Form, plan_of
 
 _STEP = 5
 """Bits of each point of the key that an opening gives."""
@@ -47,10 +46,9 @@ def unit_artist(artists: int) -> Terms:
     """What a run with the unit artist agrees on, its range and bits from the mechanism."""
     settings = ["privacy.unit=artist", f"privacy.min_cohort={artists}", "privacy.noise_multiplier=2"]
     config = Config().override(settings)
-    plan = solve(config, ROW_NORM, artists)
-    number = max(plan.schedule.sums)
-    summed = round_sum(config, plan, number, {"head": (128, 97)}, styles=12, dim=96, artists=artists)
-    return summed.terms
+    plan = plan_of(config, artists)
+    forms = {"update": Form({"head": (128, 97)}), "prototypes": Form({"sums": (12 * 97,)}, groups=12)}
+    return round_sum(config, plan, max(plan.sums), forms, artists).terms
 
 
 TERMS = {

@@ -15,6 +15,7 @@ from fedstyle_secure.sweep.epsilon_axis import EpsilonAxis, up
 from fedstyle_secure.sweep.marks import front, marks_of
 from fedstyle_secure.sweep.plots import Foot, _figures, draw_all
 from fedstyle_secure.sweep.tuning import TuningCost
+from fedstyle_secure.systems.style.words import WORDS
 
 NAMES = ("utility_epsilon", "leakage_epsilon", "utility_leakage")
 
@@ -24,7 +25,7 @@ def drawn(grid_of, rows_of, full, cost):
     def build(axes=full, cost=cost):
         grid = grid_of(axes)
         marks = marks_of(rows_of(grid), grid.axes)
-        return marks, dict(_figures(marks, Foot(cost, "pictures, run and audit")))
+        return marks, dict(_figures(marks, WORDS.headlines, Foot(cost, "pictures, run and audit")))
 
     return build
 
@@ -204,7 +205,7 @@ def test_bars_of_seeds_that_disagree_are_not_cut_off(grid_of, rows_of, odd):
 def test_without_a_start_there_is_no_panel_of_gains(grid_of, rows_of, full, cost):
     grid = grid_of(full)
     rows = [row | {"utility.baseline_top1": None} for row in rows_of(grid)]
-    figures = dict(_figures(marks_of(rows, grid.axes), Foot(cost)))
+    figures = dict(_figures(marks_of(rows, grid.axes), WORDS.headlines, Foot(cost)))
     assert len(figures["utility_epsilon"].axes) == 1
 
 
@@ -221,9 +222,9 @@ def test_the_same_rows_give_the_same_bytes_whatever_the_users_settings(
     grid_of, rows_of, full, cost, tmp_path
 ):
     grid = grid_of(full)
-    first = draw_all(rows_of(grid), grid.axes, cost, tmp_path / "a")
+    first = draw_all(rows_of(grid), grid.axes, WORDS.headlines, cost, tmp_path / "a")
     with matplotlib.rc_context({"font.size": 23, "axes.facecolor": "red", "svg.hashsalt": "x"}):
-        again = draw_all(rows_of(grid), grid.axes, cost, tmp_path / "b")
+        again = draw_all(rows_of(grid), grid.axes, WORDS.headlines, cost, tmp_path / "b")
     assert [path.name for path in first] == [f"{n}.{e}" for n in NAMES for e in ("png", "svg")]
     for one, other in zip(first, again, strict=True):
         assert one.read_bytes() == other.read_bytes()
@@ -237,11 +238,11 @@ def test_the_same_rows_give_the_same_bytes_whatever_the_users_settings(
 
 def test_more_lines_than_colours_go_to_further_figures(grid_of, rows_of, cost, tmp_path):
     grid = grid_of({"training.local_steps": list(range(1, 9)), "seeds": [0]})
-    files = draw_all(rows_of(grid), grid.axes, cost, tmp_path)
+    files = draw_all(rows_of(grid), grid.axes, WORDS.headlines, cost, tmp_path)
     assert {path.name for path in files if path.suffix == ".png"} == {
         f"{name}-{part}.png" for name in NAMES for part in (1, 2)
     }
-    assert draw_all([], grid.axes, cost, tmp_path) == ()
+    assert draw_all([], grid.axes, WORDS.headlines, cost, tmp_path) == ()
 
 
 def _caption(figure):
@@ -285,7 +286,7 @@ def _with(grid_of, rows_of, axes, change):
     none = {"artwork": None, "artist": None}
     cost = TuningCost(1e-5, 1, none, {"artwork": 1, "artist": 0}, none | {"artwork": 34.21}, True)
     marks = [mark for mark in planned if mark.done]
-    return planned, dict(_figures(marks, Foot(cost, "run and audit", lost)))
+    return planned, dict(_figures(marks, WORDS.headlines, Foot(cost, "run and audit", lost)))
 
 
 AXES = {"epsilons": [1, 2, 4], "seeds": [0, 1, 2]}
@@ -339,9 +340,13 @@ def test_a_point_whose_cells_all_failed_is_named(grid_of, rows_of, tmp_path, cos
         assert "No cell finished, so nothing is drawn: ε 2, encryption on." in _caption(figure)
         assert len(figure.axes[0].containers) == 2
     grid = grid_of(AXES)
-    assert draw_all([_failed(row) for row in rows_of(grid)], grid.axes, cost, tmp_path) == ()
+    assert draw_all([_failed(row) for row in rows_of(grid)], grid.axes, WORDS.headlines, cost, tmp_path) == ()
     assert draw_all(
-        [_failed(row) for row in rows_of(grid)][:3] + rows_of(grid)[3:], grid.axes, cost, tmp_path
+        [_failed(row) for row in rows_of(grid)][:3] + rows_of(grid)[3:],
+        grid.axes,
+        WORDS.headlines,
+        cost,
+        tmp_path,
     )
 
 
@@ -430,5 +435,5 @@ def test_neighbours_on_the_front_within_their_bars_are_called_noise(grid_of, row
             rows_of(grid_of({"epsilons": [1, 2], "seeds": [0, 1, 2]}))]  # fmt: skip
     marks = marks_of(rows, grid_of({"epsilons": [1, 2], "seeds": [0, 1, 2]}).axes)
     cost = TuningCost(1e-5, 1, {"artwork": 1.0}, {"artwork": 1}, {"artwork": 1.0}, True)
-    far = dict(_figures(marks, Foot(cost)))
+    far = dict(_figures(marks, WORDS.headlines, Foot(cost)))
     assert "Differences smaller than the bars are noise. Means" in _caption(far["utility_leakage"])

@@ -42,6 +42,7 @@ def finish(folder: CellFolder, top1, epsilon, findings):
     (run.audit_folder / "audit.json").write_text(json.dumps(about))
     write_findings(run.audit_folder / "findings.json", findings)
     summary = {
+        "system": "style",
         "utility": {"artist_top1": top1, "candidates": 4},
         "privacy": {"epsilon_artwork_max": epsilon, "epsilon_artist_max": None},
         "time": {"wall_s": 3.25},

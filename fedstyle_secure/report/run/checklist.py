@@ -140,15 +140,15 @@ def _works(facts: Facts) -> list[Block]:
 
 
 def _consent(facts: Facts) -> list[Block]:
-    nobody = "" if facts.config.cards.consent else " Nobody consented."
     told = (
         "No consent ledger per artwork is kept by this run. Counts of allowed, constrained and not-allowed "
-        f"works come from the controller.{nobody}"
+        "works come from the controller."
     )
-    return [
-        Para(facts.say("Consent to publish a style card: {config.toml#/cards/consent}.")),
-        *_says(told, "Allowed, constrained, not allowed; refused works; opt-out route")(facts),
+    asked = [
+        Para(facts.say(f"Consent to publish a {noun}: {{config.toml#/{key.replace('.', '/')}}}."))
+        for noun, key in facts.words.consents.items()
     ]
+    return [*asked, *_says(told, "Allowed, constrained, not allowed; refused works; opt-out route")(facts)]
 
 
 def _withdrawals(facts: Facts) -> list[Block]:
@@ -171,8 +171,8 @@ def _withdrawals(facts: Facts) -> list[Block]:
         "A withdrawal stops every further release and takes the card down: a run that goes on drops it, and "
         "no search lists it where the artist's own ledger lies. What was released before cannot be called "
         "back. The encoder and the prototypes keep what they learned, within the stated epsilon where there "
-        "is one; prototypes.npz and the record of a run that had ended keep card and releases, as do copies "
-        "that others hold. To train anew without the artist costs all others again."
+        "is one; product.safetensors and the record of a run that had ended keep card and releases, as do "
+        "copies that others hold. To train anew without the artist costs all others again."
     )
     return [*blocks, Para([undone])]
 
@@ -281,7 +281,7 @@ def _scheme(facts: Facts) -> list[Block]:
 
 
 def _contributors(facts: Facts) -> list[Block]:
-    rows = _settings(facts, "styles.min_contributors", "privacy.min_cohort")
+    rows = _settings(facts, *facts.words.thresholds, "privacy.min_cohort")
     smallest = "{summary.json#/secure_sum/smallest_cohort:whole|no sum was opened}"
     return [_values("contributors", [*rows, *facts.cells(f"smallest cohort that was opened | {smallest}")])]
 
@@ -364,16 +364,15 @@ def _ratio(facts: Facts) -> list[Block]:
 
 
 def _utility(facts: Facts) -> list[Block]:
+    words, found = facts.words, facts.summary["utility"]
+    shown = [one for one in words.figures if found.get(one.key) is not None] or words.figures
+    places = {"number": "rate", "whole": "whole"}
     rows = facts.cells(
-        "own artist found first, share of held-out pictures | {artist_top1:rate|not measured}",
-        "the same before any private training | {baseline_top1:rate|not measured}",
-        "the same with every artist weighing equally | {artist_macro_f1:rate|not measured}",
-        "mean of one over the rank | {artist_map:rate|not measured}",
-        "held-out pictures | {queries:whole|not measured}",
-        "artists to choose from | {candidates:whole|not measured}",
+        *(f"{one.told} | {{{one.key}:{places[one.kind]}|not measured}}" for one in shown),
         at="summary.json#/utility",
     )
-    top, before = facts.summary["utility"]["artist_top1"], facts.summary["utility"]["baseline_top1"]
+    headline = words.headline(found)
+    top, before = (found[headline.key], found[headline.start]) if headline else (None, None)
     told = (
         "Utility without protection takes a second run with the same settings and no noise; it is not in "
         "this folder."

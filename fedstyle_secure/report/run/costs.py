@@ -10,13 +10,6 @@ from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.sources import escape
 from fedstyle_secure.report.run.facts import Facts
 
-_KINDS = {
-    "update": "model update",
-    "card": "style card",
-    "prototypes": "prototype sum",
-    "metrics": "noisy counts",
-    "sum": "sum over artists",
-}
 _PARAMETERS = ("noise_multiplier", "parameter", "clip_norm", "sampling_rate", "local_steps")
 
 
@@ -107,7 +100,7 @@ def _kind(facts: Facts, artist: str, places: list[int]) -> list[Line]:
         "{kind} | {times:whole count} | {mechanism:text} | {parameters} | "
         "{sensitivity|nothing was clipped} | {artwork} | {artist}",
         at=at,
-        kind=_KINDS.get(entry["kind"], entry["kind"]),
+        kind=facts.words.of(entry["kind"]),
         times=" ".join(facts.ledger_pointer(artist, i, "kind") for i in places),
         parameters=_parameters(facts, entry["parameters"], f"{at}/parameters"),
         artwork="yes" if facts.covered(entry, "artwork") else "no",

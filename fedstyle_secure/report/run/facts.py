@@ -18,6 +18,7 @@ from fedstyle_secure.errors import AuditError
 from fedstyle_secure.files import file_sha256, read_json
 from fedstyle_secure.privacy.events import event_from_dict
 from fedstyle_secure.privacy.units import Unit
+from fedstyle_secure.registry import words_named
 from fedstyle_secure.report.page.pieces import Piece
 from fedstyle_secure.report.page.say import Speaker
 from fedstyle_secure.report.page.sources import escape
@@ -26,6 +27,7 @@ from fedstyle_secure.secure_sum.manifest import Manifest
 from fedstyle_secure.secure_sum.profiles import MAX_MODULUS_BITS
 from fedstyle_secure.secure_sum.transcript import read as read_transcript
 from fedstyle_secure.studios import withdrawals
+from fedstyle_secure.words import Words
 
 _SECURITY_BITS = 128
 """The level that `MAX_MODULUS_BITS` stands for: Homomorphic Encryption Standard 2018, table 1."""
@@ -64,6 +66,11 @@ class Facts(Speaker):
     def name(self) -> str:
         """The name of the run's folder."""
         return self.run.path.resolve().name
+
+    @property
+    def words(self) -> Words:
+        """What the run's system calls its parts."""
+        return words_named(self.config.run.system)
 
     @property
     def artists(self) -> list[tuple[int, str]]:
@@ -187,7 +194,7 @@ def _own(
         "run": folder.identity,
         "made_with": {name: metadata.version(name) for name in _TOOLS},
         "hashes": hashes,
-        "encoder_values": _encoder_values(folder.encoder_file),
+        "encoder_values": _model_values(folder.product_file),
         "checked": {
             "artists_ledgers": len(checked.own),
             "artists": checked.artists,
@@ -218,10 +225,12 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _encoder_values(path: Path) -> int:
+def _model_values(path: Path) -> int:
+    """Weights and buffers of the model, fixed and trained."""
     try:
         with safe_open(path, framework="numpy") as file:
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            names = [name for name in file.keys() if not name.startswith("public/")]  # noqa: SIM118
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
     except (OSError, SafetensorError) as error:
         raise AuditError(f"{path}: cannot be read: {error}") from None
 

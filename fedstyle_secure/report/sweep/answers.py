@@ -226,7 +226,7 @@ def _encryption(facts: SweepFacts) -> Line:
 def _sealed(facts: SweepFacts, place: int) -> int:
     """How much of what artists send is encrypted."""
     row = facts.rows[place]
-    return row["secure_sum.enabled"] * (1 + row["secure_sum.updates"])
+    return int(row["secure_sum.enabled"] * (1 + row["secure_sum.updates"]))
 
 
 def _against(facts: SweepFacts, axis: Axis, plain: Sequence[int], sealed: Sequence[int]) -> Line:

@@ -16,6 +16,7 @@ from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, ConfigError, RunError
 from fedstyle_secure.files import file_sha256
+from fedstyle_secure.registry import words_named
 from fedstyle_secure.report.page.say import Speaker
 from fedstyle_secure.report.page.sources import escape
 from fedstyle_secure.report.run.facts import Facts, read_facts
@@ -24,6 +25,7 @@ from fedstyle_secure.sweep.marks import GUARANTEE, Mark, marks_of
 from fedstyle_secure.sweep.runner import Sweep
 from fedstyle_secure.sweep.table import Row, measured, settings_of
 from fedstyle_secure.sweep.tuning import tuning_cost
+from fedstyle_secure.words import Headline, Words
 
 _AGREES = 1e-3
 """How far a composed epsilon may lie from the stated one: accountants of other versions differ."""
@@ -151,15 +153,32 @@ class SweepFacts(Speaker):
         """Whether every run's pictures are those of the embedded procedural gallery."""
         return all(run.config.gallery.source == "atelier" for run in self.runs.values())
 
+    @property
+    def words(self) -> Words:
+        """What the runs' system calls its parts and figures."""
+        return words_named(str(self.base["run.system"]))
+
     @cached_property
+    def headline(self) -> Headline:
+        """What the runs are judged by: the first of their system's headlines that any run has."""
+        return next(
+            (
+                one
+                for one in self.words.headlines
+                if any(self.rows[i][f"utility.{one.key}"] is not None for i in self.done)
+            ),
+            self.words.headlines[-1],
+        )
+
+    @property
     def utility(self) -> str:
-        """The column that says how well the search works: artists found by their cards, else styles."""
-        return "utility.style_top1" if self._without_cards else "utility.artist_top1"
+        """The column of that headline."""
+        return f"utility.{self.headline.key}"
 
     @property
     def start(self) -> str:
         """The column with the same before any private training."""
-        return "utility.style_baseline_top1" if self._without_cards else "utility.baseline_top1"
+        return f"utility.{self.headline.start}"
 
     @property
     def audits(self) -> tuple[int, ...]:
@@ -169,10 +188,6 @@ class SweepFacts(Speaker):
             if run.audit is not None:
                 found.setdefault(run.audit["preset"], place)
         return tuple(found.values())
-
-    @property
-    def _without_cards(self) -> bool:
-        return not any(self.rows[i]["utility.artist_top1"] is not None for i in self.done)
 
     def at(self, places: Iterable[int], column: str) -> str:
         """The source of a column's values in some rows."""
@@ -273,11 +288,15 @@ def _own(
         "hashes": hashes,
         "checked": {"runs": len(runs), "tuning_cost": _composed_again(sweep)},
         "packages": _packages(runs.values()),
-        "settings": {row["key"]: {"meaning": row["help"]} for row in Config.describe()},
+        "settings": {row["key"]: {"meaning": row["help"]} for row in _described(grid)},
         "preset": None if asked is None else _preset(asked),
         "chance": _chance(runs.values()),
         "attacked": _attacked(runs.values()),
     }
+
+
+def _described(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return Config.of_system(str(grid["base"]["run.system"])).describe()
 
 
 def _composed_again(sweep: Sweep) -> bool:

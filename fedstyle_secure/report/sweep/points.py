@@ -17,15 +17,11 @@ NO = "no guarantee"
 _OVER_SEEDS = ("mean", "min", "max")
 
 _MEASURES: Mapping[str, str] = {
-    "utility.artist_top1": "rate",
-    "utility.baseline_top1": "rate",
-    "utility.style_top1": "rate",
-    "utility.style_baseline_top1": "rate",
     **{f"{view}.{leak}": "rate" for view in VIEWS for leak in (AUC, RATE)},
     "time.wall_s": "seconds",
     "time.audit_s": "seconds",
 }
-"""Columns that are averaged over seeds, with how they are printed."""
+"""Columns that are averaged over seeds beside the headlines, with how they are printed."""
 
 _WORST = ("", "_low", "_high", "_baseline", "_bound", "_attack", "_view")
 """What is told of the largest figure of all seeds."""
@@ -91,7 +87,8 @@ def figures(facts: SweepFacts, one: Combination) -> dict[str, Piece | None]:
     for unit in ("artwork", "artist"):
         found[f"privacy.epsilon_{unit}_max"] = epsilon(facts, one.done, unit) if one.done else None
     there = {column.name for column in facts.sweep.table.columns}
-    for column, style in _MEASURES.items():
+    shares = [f"utility.{key}" for one in facts.words.headlines for key in (one.key, one.start)]
+    for column, style in (dict.fromkeys(shares, "rate") | dict(_MEASURES)).items():
         if column in there:
             values = over_seeds(facts, one.done, column, style)
             for number, rule in enumerate(_OVER_SEEDS):

@@ -51,8 +51,7 @@ _PLOTS: Mapping[str, tuple[str, str]] = {
 
 _SHARED = (
     "gallery.source", "gallery.artists", "gallery.pictures", "gallery.size", "gallery.public_artists",
-    "gallery.dataset", "run.rounds", "style.encoder", "style.train", "styles.source", "styles.count",
-    "cards.consent", "cards.releases", "prototypes.releases", "metrics.releases", "training.local_steps",
+    "gallery.dataset", "run.rounds", "training.local_steps",
     "training.expected_pictures", "training.learning_rate", "secure_sum.enabled", "secure_sum.updates",
     "privacy.dp", "privacy.unit", "privacy.target_epsilon", "privacy.delta", "privacy.noise_multiplier",
     "privacy.clip_norm", "privacy.min_cohort", "privacy.colluders", "audit.canaries",
@@ -226,7 +225,7 @@ def shared(facts: SweepFacts) -> list[Block]:
         for key, value in facts.base.items()
         if key not in varied
         and key not in _UNTOLD
-        and (key in _SHARED or value != defaults.get(key))
+        and (key in (*_SHARED, *facts.words.told) or value != defaults.get(key))
         and (key not in _OF_ATELIER or facts.base["gallery.source"] == "atelier")
         and value != ""
     ]

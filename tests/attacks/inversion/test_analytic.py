@@ -26,7 +26,7 @@ from attacks.matching import match
 from attacks.metrics import mean_square, psnr
 from attacks.observation import Observation
 from attacks.results import Budget
-from fedstyle_secure.style.losses import PrototypeContrast
+from fedstyle_secure.systems.style.losses import PrototypeContrast
 
 RUN = (Budget(), 0)
 

@@ -1,0 +1,113 @@
+"""The settings of style search: the encoder, the shared styles, the cards, and how they share the budget."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from fedstyle_secure.config import Config, Idle, Section, Share, ShareSection, all_none_or_names
+from fedstyle_secure.names import Names
+
+
+class StyleSection(Section):
+    """The encoder."""
+
+    encoder: Literal["texture", "cnn"] = Field("texture", description="Kind of encoder.")
+    dim: int = Field(128, ge=4, le=1024, description="Dimensions of an embedding (texture: at most).")
+    train: Literal["head", "norms", "all"] = Field("head", description="Weights that train privately.")
+    temperature: float = Field(0.1, ge=1e-3, le=10, description="Temperature of the contrast.")
+    alignment: float = Field(0.1, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
+    views: int = Field(1, ge=1, le=16, description="Augmented views of a picture; they count as one record.")
+    practice_artists: int = Field(
+        56, ge=0, le=1000, description="Procedural artists to practise on beside the public set; 0: none."
+    )
+    pretrain_steps: int = Field(300, ge=0, le=100_000, description="cnn: steps of public learning.")
+
+
+class StylesSection(Section):
+    """The shared styles."""
+
+    source: Literal["labels", "vocabulary"] = Field("vocabulary", description="Where styles come from.")
+    count: int = Field(12, ge=1, le=4096, description="vocabulary: number of styles.")
+    min_contributors: int = Field(3, ge=2, description="Artists that a released prototype needs.")
+
+
+class PrototypesSection(Section):
+    """Prototypes of the shared styles."""
+
+    releases: int = Field(1, ge=0, le=1000, description="How often the artists' sums refresh them.")
+
+
+class CardsSection(Section):
+    """Style cards of artists who want to be found."""
+
+    consent: Names = Field(
+        Names.read("all"), description='Artists who publish a card: "all", "none" or names.'
+    )
+
+    _allowed = field_validator("consent")(all_none_or_names)
+
+    releases: int = Field(
+        1, ge=1, le=1000, description="Releases of a card: one before training, the last at the end."
+    )
+
+
+class MetricsSection(Section):
+    """A figure of utility that artists may give away."""
+
+    releases: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Releases of noisy counts: pictures, and those found; the last at the end.",
+    )
+
+
+class StyleShareSection(ShareSection):
+    """How the budget is split over the kinds of release (relative weights)."""
+
+    cards: Share = Field(0.65, description="Share of the style cards.")
+    prototypes: Share = Field(0.1, description="Share of the prototype sums.")
+    metrics: Share = Field(0.05, description="Share of the noisy counts, where they are released.")
+
+
+class StyleConfig(Config):
+    """All settings of a run of style search."""
+
+    style: StyleSection = StyleSection()
+    styles: StylesSection = StylesSection()
+    prototypes: PrototypesSection = PrototypesSection()
+    cards: CardsSection = CardsSection()
+    metrics: MetricsSection = MetricsSection()
+    share: StyleShareSection = StyleShareSection()
+
+    idle: ClassVar[tuple[Idle, ...]] = (
+        (
+            'privacy.dp = "off"',
+            lambda c: c.privacy.dp == "off",
+            ("share.cards", "share.prototypes", "share.metrics"),
+        ),
+        (
+            'privacy.unit = "artist"',
+            lambda c: c.privacy.unit == "artist",
+            (
+                *("cards.consent", "cards.releases", "metrics.releases"),
+                *("share.cards", "share.prototypes", "share.metrics"),
+            ),
+        ),
+        (
+            'cards.consent = "none"',
+            lambda c: c.cards.consent == ("none",),
+            ("cards.releases", "share.cards"),
+        ),
+        ("prototypes.releases = 0", lambda c: c.prototypes.releases == 0, ("share.prototypes",)),
+        ("metrics.releases = 0", lambda c: c.metrics.releases == 0, ("share.metrics",)),
+        (
+            "training.local_steps = 0",
+            lambda c: c.training.local_steps == 0,
+            ("style.views", "style.alignment"),
+        ),
+        ('style.encoder = "texture"', lambda c: c.style.encoder == "texture", ("style.pretrain_steps",)),
+        ('styles.source = "labels"', lambda c: c.styles.source == "labels", ("styles.count",)),
+    )
