@@ -129,7 +129,9 @@ class GallerySection(Section):
 class SecureSumSection(Section):
     """The encrypted sum: the platform adds up what it cannot read, the opener opens the sum alone."""
 
-    enabled: bool = Field(True, description="Sum prototypes (unit artist: everything) under encryption.")
+    enabled: bool = Field(
+        True, description="Encrypt what is only ever used as a sum (unit artist: everything)."
+    )
     updates: bool = Field(False, description="Sum the updates under encryption too (unit artwork).")
     bits: int = Field(16, ge=4, le=20, description="Bits of a value of the unit artwork's sums.")
 
@@ -152,7 +154,8 @@ class PrivacySection(Section):
 
     dp: Literal["on", "off"] = Field("on", description="Differential privacy of every release.")
     unit: Literal["artwork", "artist"] = Field(
-        "artwork", description="Neighbours differ in one artwork, or in one artist (no cards then)."
+        "artwork",
+        description="Neighbours differ in one artwork, or in one artist (nothing leaves under a name then).",
     )
     target_epsilon: float = Field(8.0, ge=0.05, le=1000, description="Total over all releases of an artist.")
     delta: float = Field(1e-5, gt=0, lt=0.1, description="Failure probability of the guarantee.")

@@ -1,4 +1,4 @@
-"""Attacks on the product: the final encoder with its prototypes and cards, as anybody gets them."""
+"""Attacks on the product: the final model, as anybody gets it."""
 
 from __future__ import annotations
 

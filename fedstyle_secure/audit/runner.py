@@ -282,7 +282,7 @@ def _attack(scene: Scene, attack: str, item: Item) -> list[dict[str, Any]]:
     if outcome.roc is not None:
         curve = _draw_curve(home / f"roc_{attack}_{item}", known, *outcome.roc, scene.settings.confidence)
         rows = [replace(row, curve=curve) for row in rows]
-    if outcome.panel is not None and scene.settings.show_pictures:
+    if outcome.panel is not None and scene.settings.show_pictures and not scene.withdrawn:
         from attacks.sheet import contact_sheet
 
         panel, name = outcome.panel, f"pictures_{attack}.png"

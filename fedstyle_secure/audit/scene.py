@@ -37,6 +37,7 @@ from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.studios import withdrawals
 from fedstyle_secure.system import AnySystem, Records, State, plan_of, split_arrays, system_bound, tensors
 
 CENTRED = Normalisation((0.5,) * 3, (0.5,) * 3)
@@ -141,6 +142,13 @@ class Scene:
         if self.rounds and self.config.audit.record != ("all",):
             there = tuple(artist for artist in there if artist in self.config.audit.record)
         return there[: self.settings.artists or None]
+
+    @cached_property
+    def withdrawn(self) -> tuple[str, ...]:
+        """Who has withdrawn by now, as far as their own ledgers are here: nothing of theirs is shown, and so
+        no sheet at all, as pictures are sought among everybody's."""
+        told = withdrawals(self.run, self.gallery.artists) or {}
+        return tuple(artist for artist, at in told.items() if at)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Draws of the audit itself: targets, candidates. The same for the same seed and purpose."""

@@ -25,11 +25,11 @@ class Item(StrEnum):
 
     OWN_UPDATES = "own_updates"
     MEAN_UPDATES = "mean_updates"
-    CARDS = "cards"
+    NAMED = "named"
     OWN_SUMS = "own_sums"
     OTHERS_SUMS = "others_sums"
     TOTAL_SUMS = "total_sums"
-    PROTOTYPES = "prototypes"
+    MOVED = "moved"
     SUM_OF_ONE = "sum_of_one"
     TWO_OPENINGS = "two_openings"
     FINAL_MODEL = "final_model"
@@ -161,7 +161,7 @@ class _Facts:
         self._sealed_updates = sealed_updates(config, plan)
         self._model, self._moved, self._purpose = words.model, words.moved, words.purpose
         self._sums = _nouns(words, [k for k in plan.kinds.values() if k.leaves == "summed"], "sum")
-        self._cards = _nouns(words, [k for k in plan.kinds.values() if k.leaves == "named"], "publication")
+        self._noun = _nouns(words, [k for k in plan.kinds.values() if k.leaves == "named"], "publication")
 
     def of(self, key: str) -> dict[Item, tuple[bool, str]]:
         """Every item, whether the view has it, and why."""
@@ -169,11 +169,11 @@ class _Facts:
         return {
             Item.OWN_UPDATES: self._own_updates(key, reads),
             Item.MEAN_UPDATES: self._mean_updates(key, reads),
-            Item.CARDS: self._named_cards(key),
+            Item.NAMED: self._published(key),
             Item.OWN_SUMS: self._own_sums(key, reads),
             Item.OTHERS_SUMS: self._others_sums(key),
             Item.TOTAL_SUMS: self._total_sums(key, reads),
-            Item.PROTOTYPES: self._prototypes(key),
+            Item.MOVED: self._moved_arrays(key),
             Item.SUM_OF_ONE: self._sum_of_one(key),
             Item.TWO_OPENINGS: self._two_openings(key),
             Item.FINAL_MODEL: self._final_model(key),
@@ -212,12 +212,12 @@ class _Facts:
             )
         return False, f"it is sent no {self._model} between rounds"
 
-    def _named_cards(self, key: str) -> tuple[bool, str]:
+    def _published(self, key: str) -> tuple[bool, str]:
         if not self._named:
-            return False, f"this run publishes no {self._cards}s"
+            return False, f"this run publishes no {self._noun}s"
         if key == "opener":
-            return False, f"{self._cards}s are not sent to the opener"
-        return True, f"{self._cards}s are published under the artist's name, {self._purpose}"
+            return False, f"{self._noun}s are not sent to the opener"
+        return True, f"{self._noun}s are published under the artist's name, {self._purpose}"
 
     def _own_sums(self, key: str, reads: bool) -> tuple[bool, str]:
         if not self._summed:
@@ -264,7 +264,7 @@ class _Facts:
             )
         return reads, "the sum over all artists is read as it is opened, or added up from what is sent"
 
-    def _prototypes(self, key: str) -> tuple[bool, str]:
+    def _moved_arrays(self, key: str) -> tuple[bool, str]:
         if not self._summed:
             return (
                 False,
@@ -323,17 +323,17 @@ class _Facts:
                 else "canaries show in each artist's update, and updates are sent to the platform only"
             )
         if reads:
-            return True, f"canaries show in every {self._cards}"
+            return True, f"canaries show in every {self._noun}"
         if key == "opener":
-            return False, f"canaries show in {self._cards}s, which are not sent to the opener"
+            return False, f"canaries show in {self._noun}s, which are not sent to the opener"
         ages = any(kind.ages for kind in self._named)
         if all(len(kind.rounds) == 1 for kind in self._named) and not (updates and ages):
             return (
                 True,
-                f"canaries show in the one {self._cards} of each artist, which is part of the product",
+                f"canaries show in the one {self._noun} of each artist, which is part of the product",
             )
         return False, (
-            f"canaries show in every {self._cards} under the weights of its round; the product holds the last"
+            f"canaries show in every {self._noun} under the weights of its round; the product holds the last"
         )
 
     @property

@@ -254,11 +254,11 @@ def opening_record(total: np.ndarray, kept: np.ndarray, line: bytes) -> RecordDi
 
 
 def read_opening(record: RecordDict, terms: Terms) -> tuple[np.ndarray, np.ndarray, bytes]:
-    """The inverse: int64 (values,), bool (styles,), transcript line. Raises FederationError."""
+    """The inverse: int64 (values,), bool (groups,), transcript line. Raises FederationError."""
     values = _values(record, "opening")
     total = np.frombuffer(_get(values, "total", bytes), "<i8").astype(np.int64)
     kept = np.frombuffer(_get(values, "kept", bytes), np.uint8).astype(bool)
-    if total.shape != (terms.values,) or kept.shape != (terms.groups.styles if terms.groups else 0,):
+    if total.shape != (terms.values,) or kept.shape != (terms.groups.count if terms.groups else 0,):
         raise FederationError("opening: not of the size that the terms say")
     return total, kept, _get(values, "line", bytes)
 

@@ -136,7 +136,7 @@ class Reply:
         Args:
             record: What came.
             shapes: What must be in it, by kind and tensor name. A kind that is optional is left out
-                of the check only if it is wholly absent (an artist without a card).
+                of the check only if it is wholly absent (an artist who publishes nothing).
             integers: Kinds that are made of integers.
 
         Raises:

@@ -47,7 +47,7 @@ class Opened:
 
     Attributes:
         total: int64 (values,).
-        kept: bool (styles,), those that enough artists contribute to; empty where there are none.
+        kept: bool (groups,), those that enough artists contribute to; empty where there are none.
         artists: In the sum.
     """
 

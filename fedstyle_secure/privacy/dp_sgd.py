@@ -321,7 +321,7 @@ def refuse_mixing(module: nn.Module, loss: PictureLoss, inputs: Tensor, targets:
     if gradient[1:].abs().max() > 0 or (alone - losses[0]).abs() > _ROUNDING * (1 + losses[0].abs()):
         raise PrivacyError(
             f"loss {loss.name!r} contrasts the pictures of a batch with each other, so a clip bounds "
-            "nothing; contrast against released prototypes and cards"
+            "nothing; contrast against what is public already"
         )
 
 

@@ -29,7 +29,7 @@ class Entry:
         run: The run that it was made for.
         request: What it answered; equal requests get the same release again at no cost.
         round: The round that it answered.
-        kind: `update`, `card`, `prototypes`, `metrics` or `sum`.
+        kind: Of the release: a name of the system's, `update` or `sum`.
         at: When, UTC, ISO 8601 to the second.
         mechanism: The mechanism's name.
         parameters: Its parameters; infinity as the text "inf".

@@ -36,7 +36,7 @@ class Pins:
     Attributes:
         opener: The opener's public key, 64 hexadecimal digits.
         k_min: Fewest artists that it lets itself be summed with, itself included.
-        threshold: Fewest contributors of a style that it lets be shown; 0 for vectors without styles.
+        threshold: Fewest contributors of a group that it lets be shown; 0 for vectors without groups.
     """
 
     opener: str

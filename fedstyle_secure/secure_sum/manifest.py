@@ -28,7 +28,7 @@ from fedstyle_secure.secure_sum.encoding import (
 from fedstyle_secure.secure_sum.identity import Identity, verified
 from fedstyle_secure.secure_sum.packing import Layout, plan
 
-VERSION = 2
+VERSION = 3
 UNBOUND = "0" * 64
 """Context of a sum whose artists were asked nothing in particular."""
 
@@ -42,30 +42,30 @@ _UNITS = ("artwork", "artist")
 
 @dataclass(frozen=True)
 class Groups:
-    """Where in the vector the styles are, and how many artists a style needs to be shown.
+    """Where in the vector the groups are, and how many artists a group needs to be shown.
 
-    The vector is: free values, then `styles` blocks of `width` values, then one contributor value a style.
-    An honest artist's contributor value is 1 where it has the style and 0 where it has not (plus noise,
-    where there is any), so that the sum counts artists.
+    The vector is: free values, then `count` blocks of `width` values, then one contributor value a group.
+    An honest artist's contributor value is 1 where it contributes to the group and 0 where it does not (plus
+    noise, where there is any), so that the sum counts artists.
 
     Attributes:
-        styles: K, at least 1.
-        width: Values in a style's block, at least 1.
-        threshold: A style whose contributor value in the sum is below this is not shown; at least 1.
+        count: K groups, at least 1.
+        width: Values in a group's block, at least 1.
+        threshold: A group whose contributor value in the sum is below this is not shown; at least 1.
     """
 
-    styles: int
+    count: int
     width: int
     threshold: int
 
     def __post_init__(self) -> None:
-        for name in ("styles", "width", "threshold"):
+        for name in ("count", "width", "threshold"):
             _at_least(1, getattr(self, name), f"groups.{name}")
 
     @property
     def values(self) -> int:
-        """Values that belong to styles, contributor values included."""
-        return self.styles * (self.width + 1)
+        """Values that belong to groups, contributor values included."""
+        return self.count * (self.width + 1)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Terms:
         k_min: Fewest artists that are ever summed, at least 2.
         n_max: Most artists; lanes and noise are planned for so many.
         quantiser: How values became integers.
-        groups: The styles in the vector; None where there are none (a model update).
+        groups: The groups in the vector; None where there are none (a model update).
         noise: The artists' noise; None where they add none.
     """
 
@@ -144,7 +144,7 @@ class Terms:
             raise SecureSumError(f"noise.n_min = {self.smallest_cohort} is more than n_max = {self.n_max}")
         if self.groups is not None and self.groups.values > self.values:
             raise SecureSumError(
-                f"values = {self.values} does not hold {self.groups.styles} styles of {self.groups.width} "
+                f"values = {self.values} does not hold {self.groups.count} groups of {self.groups.width} "
                 f"values and a contributor value each: at least {self.groups.values}"
             )
 
@@ -368,7 +368,7 @@ def _at_least(least: int, value: int, key: str) -> None:
 def _groups_to_json(groups: Groups | None) -> object:
     if groups is None:
         return "none"
-    return {"styles": groups.styles, "width": groups.width, "threshold": groups.threshold}
+    return {"count": groups.count, "width": groups.width, "threshold": groups.threshold}
 
 
 def _noise_to_json(noise: Noise | None) -> object:
@@ -422,8 +422,8 @@ def _roster_from_json(value: object) -> tuple[tuple[str, str], ...]:
 def _groups_from_json(value: object) -> Groups | None:
     if value == "none":
         return None
-    item = fields(value, ("styles", "width", "threshold"))
-    return Groups(integer(item["styles"]), integer(item["width"]), integer(item["threshold"]))
+    item = fields(value, ("count", "width", "threshold"))
+    return Groups(integer(item["count"]), integer(item["width"]), integer(item["threshold"]))
 
 
 def _noise_from_json(value: object) -> Noise | None:

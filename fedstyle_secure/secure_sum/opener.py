@@ -60,9 +60,9 @@ class Opening:
     """What leaves the opener.
 
     Attributes:
-        total: int64 (D,), the sum over the cohort, with zeros for styles that are not shown and for all
+        total: int64 (D,), the sum over the cohort, with zeros for groups that are not shown and for all
             contributor values.
-        kept: bool (K,), which styles are shown; empty where the vector has none.
+        kept: bool (K,), which groups are shown; empty where the vector has none.
         artists: Size of the cohort.
         line: The signed line for the run's transcript, with its newline.
     """
@@ -512,7 +512,7 @@ def _add(total: Accumulator, body: bytes) -> None:
 
 
 def _decrypted(secret: SecretKey, body: bytes, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
-    """The sum and the styles shown, or a refusal if honest uploads cannot have made it."""
+    """The sum and the groups shown, or a refusal if honest uploads cannot have made it."""
     layout, groups = manifest.layout, manifest.terms.groups
     try:
         slots, budget = open_total(secret, body, layout.blocks)

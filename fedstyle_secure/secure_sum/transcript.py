@@ -48,7 +48,7 @@ class Entry:
         signed: The manifest.
         receipts: One for each artist, sorted by artist.
         result: `result_digest` of what was released.
-        kept: Which styles were shown.
+        kept: Which groups were shown.
         previous: `line_digest` of the line before, or `start_digest` of the run.
     """
 
@@ -251,8 +251,8 @@ def _check_line(line: bytes, opener: str) -> tuple[Entry, Manifest, list[str]]:
         faults.append(
             f"{len(manifest.roster)} artists are not between {terms.smallest_cohort} and {terms.n_max}"
         )
-    if len(entry.kept) != (0 if terms.groups is None else terms.groups.styles):
-        faults.append("the styles shown do not fit the manifest")
+    if len(entry.kept) != (0 if terms.groups is None else terms.groups.count):
+        faults.append("the groups shown do not fit the manifest")
     return entry, manifest, faults
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fedstyle_secure.accounts import withdraw
 from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.catalogue import catalogue
 from fedstyle_secure.audit.limits import Limit
@@ -20,6 +21,7 @@ from fedstyle_secure.audit.views import views_of
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.privacy.accounting import merge
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.system import system_bound
 from fedstyle_secure.training import train
 
@@ -148,6 +150,16 @@ def test_the_limit_of_updates_covers_every_release_that_they_hold(guarded):
 @pytest.mark.usefixtures("few_attacks", "shared_scene")
 def test_pictures_are_kept_back_where_they_may_not_be_shown(guarded):
     found = audit(guarded, QUICK.model_copy(update={"show_pictures": False}), force=True)
+    assert not any(f.pictures for f in found.findings)
+    assert not list(found.folder.glob("pictures*"))
+
+
+@pytest.mark.usefixtures("few_attacks")
+def test_no_picture_is_shown_once_an_artist_has_withdrawn(guarded, tmp_path):
+    shutil.copytree(guarded.path.parent, tmp_path / "copy")
+    copy = RunFolder(tmp_path / "copy" / "run")
+    withdraw(copy, "mosaic-1")
+    found = audit(copy, QUICK, force=True)
     assert not any(f.pictures for f in found.findings)
     assert not list(found.folder.glob("pictures*"))
 

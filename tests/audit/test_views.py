@@ -21,7 +21,7 @@ def test_with_everything_on_nobody_holds_an_artists_sum():
     found = held()
     assert all(Item.OWN_SUMS not in items for items in found.values())
     assert found["opener"] == {Item.TOTAL_SUMS}
-    assert found["buyer"] == {Item.CARDS, Item.PROTOTYPES, Item.FINAL_MODEL}
+    assert found["buyer"] == {Item.NAMED, Item.MOVED, Item.FINAL_MODEL}
     assert Item.OWN_UPDATES in found["platform"]
     assert Item.OTHERS_SUMS in found["platform_artists"]
 
@@ -41,9 +41,9 @@ def test_a_missing_defence_gives_a_view_something(defence, view, item):
     assert item in held(without=(defence,))[view]
 
 
-OWN, MEAN, CARDS = Item.OWN_UPDATES, Item.MEAN_UPDATES, Item.CARDS
+OWN, MEAN, CARDS = Item.OWN_UPDATES, Item.MEAN_UPDATES, Item.NAMED
 OWN_SUMS, OTHERS, TOTAL = Item.OWN_SUMS, Item.OTHERS_SUMS, Item.TOTAL_SUMS
-PROTOTYPES, ONE, TWO = Item.PROTOTYPES, Item.SUM_OF_ONE, Item.TWO_OPENINGS
+PROTOTYPES, ONE, TWO = Item.MOVED, Item.SUM_OF_ONE, Item.TWO_OPENINGS
 MODEL, WEIGHTS, PLANTED = Item.FINAL_MODEL, Item.CHOSEN_WEIGHTS, Item.CANARIES
 PRODUCT = {CARDS, PROTOTYPES, MODEL}
 """What everybody gets."""
@@ -166,7 +166,7 @@ def test_a_row_that_was_not_run_never_says_that_a_view_lacks_what_it_holds():
     known = {k.card.key: k for k in catalogue(system_bound(config))}
     assert known["sum_styles"].item(views["buyer"]) is None
     assert "no sum itself" in known["sum_styles"].refusal(views["buyer"])
-    assert known["sum_membership"].item(views["buyer"]) is Item.PROTOTYPES
+    assert known["sum_membership"].item(views["buyer"]) is Item.MOVED
     assert known["sum_membership"].item(views["platform"]) is Item.TOTAL_SUMS
     for attack in known.values():
         for view in views.values():
@@ -185,7 +185,7 @@ def test_sealed_updates_and_the_unit_artist_keep_updates_from_the_platform():
     assert Item.OWN_UPDATES not in held(["secure_sum.updates=true"])["platform"]
     by_artist = held(["privacy.unit=artist"])
     assert Item.OWN_UPDATES not in by_artist["platform"]
-    assert all(Item.CARDS not in items for items in by_artist.values())
+    assert all(Item.NAMED not in items for items in by_artist.values())
     assert Item.MEAN_UPDATES in by_artist["platform"]
 
 

@@ -94,7 +94,7 @@ class World:
         vectors = {a: rng.integers(-half, half, self.terms.values, dtype=np.int64) for a in self.members}
         if self.terms.groups is not None:
             for vector in vectors.values():
-                vector[-self.terms.groups.styles :] = 1
+                vector[-self.terms.groups.count :] = 1
         return vectors
 
     def sealed(self, round: int = 0, attempt: int = 0, seed: int = 0) -> Attempt:
@@ -106,7 +106,7 @@ TERMS = Terms(
     k_min=3,
     n_max=12,
     quantiser=Quantisation(bound=1.0, bits=10, kind="float"),
-    groups=Groups(styles=4, width=5, threshold=3),
+    groups=Groups(count=4, width=5, threshold=3),
 )
 
 

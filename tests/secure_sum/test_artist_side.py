@@ -389,7 +389,7 @@ def test_uploads_have_one_size_whatever_styles_an_artist_has(world):
     groups = world.terms.groups
     one_style = np.zeros(world.terms.values, dtype=np.int64)
     one_style[3 : 3 + groups.width] = 100
-    one_style[-groups.styles] = 1
+    one_style[-groups.count] = 1
     values[world.artists[0]] = one_style
     values[world.artists[1]][:] = -512
     values[world.artists[2]][:] = 511

@@ -195,7 +195,7 @@ def test_a_manifest_that_makes_no_sense_cannot_be_made(change):
         (lambda: Quantisation(0.0, 10, "float"), "bound"),
         (lambda: Quantisation(1.0, 1, "float"), "bits"),
         (lambda: Quantisation(1.0, 10, "double"), "kind"),
-        (lambda: Groups(0, 1, 1), "styles"),
+        (lambda: Groups(0, 1, 1), "count"),
         (lambda: Groups(1, 1, 0), "threshold"),
         (lambda: Noise("person", 1.0, 1, 0.0), "unit"),
         (lambda: Noise("artist", -1.0, 1, 0.0), "deviation"),

@@ -588,11 +588,11 @@ def _with_contributors(world, contributors):
     values = {}
     for i, artist in enumerate(world.artists):
         vector = np.zeros(world.terms.values, dtype=np.int64)
-        blocks = vector[3 : 3 + groups.styles * groups.width].reshape(groups.styles, groups.width)
+        blocks = vector[3 : 3 + groups.count * groups.width].reshape(groups.count, groups.width)
         for j, count in enumerate(contributors):
             if i < count:
                 blocks[j] = 10 * (i + 1) + j
-                vector[-groups.styles + j] = 1
+                vector[-groups.count + j] = 1
         # A free value that adds up over all styles: what makes complementary cells dangerous.
         vector[0] = blocks[:, 0].sum()
         values[artist] = vector

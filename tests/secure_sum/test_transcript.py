@@ -220,7 +220,7 @@ def test_a_manifest_of_another_opener_is_found(world, forger, tmp_path):
 
 def test_styles_that_do_not_exist_are_found(world, forger, tmp_path):
     assert problems_of(world, tmp_path, forger.line(kept=(1, 1))) == [
-        "line 1: the styles shown do not fit the manifest"
+        "line 1: the groups shown do not fit the manifest"
     ]
 
 

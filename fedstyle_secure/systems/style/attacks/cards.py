@@ -68,7 +68,7 @@ GRAIN: Mapping[Item, str] = {
     Item.OWN_SUMS: "each artist's own sum",
     Item.OTHERS_SUMS: "the sum without the colluding artists' part",
     Item.TOTAL_SUMS: "the sum over all artists",
-    Item.PROTOTYPES: "the prototypes that the sum over all artists moved",
+    Item.MOVED: "the prototypes that the sum over all artists moved",
 }
 """What a view may see of prototype sums, the most telling first."""
 
@@ -354,7 +354,7 @@ class Sums:
         inside = self._inside(artist, grain)
         shares = self._shares(inside, grain)
         deviation = self.deviation * float(np.sqrt(shares))
-        together = grain in (Item.OTHERS_SUMS, Item.TOTAL_SUMS, Item.PROTOTYPES)
+        together = grain in (Item.OTHERS_SUMS, Item.TOTAL_SUMS, Item.MOVED)
         if not together and artist in self.came and "noise" not in self.scene.settings.without:
             return Seen(self.came[artist], deviation, False)
         total = np.sum([self.exact[name] for name in inside], axis=0)
@@ -371,13 +371,13 @@ class Sums:
             blocks[~kept] = 0.0
         else:
             kept = self._stands_out(total, deviation)
-        if grain is Item.PROTOTYPES:
+        if grain is Item.MOVED:
             return Seen(self._prototypes(total, deviation, kept), deviation, True)
         return Seen(total, deviation, len(inside) > 1)
 
     def _inside(self, artist: str, grain: Item) -> list[str]:
         """Artists whose pictures are in what a view sees."""
-        if grain in (Item.TOTAL_SUMS, Item.PROTOTYPES):
+        if grain in (Item.TOTAL_SUMS, Item.MOVED):
             return list(self.exact)
         if grain is Item.OTHERS_SUMS:
             others = [name for name in self.exact if name != artist]
@@ -386,7 +386,7 @@ class Sums:
 
     def _shares(self, inside: Sequence[str], grain: Item) -> int:
         """Artists whose noise is in it. Canary artists are the last to collude."""
-        if grain in (Item.TOTAL_SUMS, Item.PROTOTYPES):
+        if grain in (Item.TOTAL_SUMS, Item.MOVED):
             return len(inside) + self.silent
         if grain is Item.OTHERS_SUMS:
             told = self.scene.settings.colluders - (len(self.exact) - len(inside))

@@ -14,10 +14,10 @@ def catalogue() -> Sequence[Known]:
     sums = (Item.OWN_SUMS, Item.OTHERS_SUMS, Item.TOTAL_SUMS)
     return (
         Known(updates.STYLE, (Item.OWN_UPDATES,), of_updates(updates.style_of_one)),
-        Known(cards.CARD_MEMBERSHIP, (Item.CARDS,), of_scene(cards.card_membership)),
-        Known(cards.CARD_LINKAGE, (Item.CARDS,), of_scene(cards.card_linkage)),
-        Known(model.INVERSION, (Item.CARDS,), of_scene(model.inversion)),
-        Known(cards.SUM_MEMBERSHIP, (*sums, Item.PROTOTYPES), cards.sum_membership),
+        Known(cards.CARD_MEMBERSHIP, (Item.NAMED,), of_scene(cards.card_membership)),
+        Known(cards.CARD_LINKAGE, (Item.NAMED,), of_scene(cards.card_linkage)),
+        Known(model.INVERSION, (Item.NAMED,), of_scene(model.inversion)),
+        Known(cards.SUM_MEMBERSHIP, (*sums, Item.MOVED), cards.sum_membership),
         Known(cards.SUM_STYLES, sums, cards.sum_styles),
         Known(cards.SINGLED_OUT, (Item.SUM_OF_ONE,), of_scene(cards.singled_out)),
         Known(cards.TAKEN_APART, (Item.TWO_OPENINGS,), of_scene(cards.taken_apart)),

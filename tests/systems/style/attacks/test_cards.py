@@ -134,7 +134,7 @@ def test_colluders_take_their_own_part_out(scene, noiseless):
 
 def test_prototypes_hold_directions_and_no_counts(scene, noiseless):
     sums = Sums.of(scene(noiseless))
-    blocks = sums.seen(sums.audited[0], Item.PROTOTYPES).total.reshape(sums.styles, -1)
+    blocks = sums.seen(sums.audited[0], Item.MOVED).total.reshape(sums.styles, -1)
     assert len(set(blocks[:, -1])) == 1
     lengths = np.linalg.norm(blocks[:, :-1], axis=1)
     assert lengths == pytest.approx(lengths[0])
