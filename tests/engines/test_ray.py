@@ -39,7 +39,7 @@ def processes_below(folder):
 def largest_difference(a, b):
     x, y = read_arrays(a)[0], read_arrays(b)[0]
     assert set(x) == set(y)
-    return max(np.abs(x[name] - y[name]).max() for name in x)
+    return max(np.abs(x[name] - y[name]).max(initial=0.0) for name in x)
 
 
 def test_flwr_run_of_this_project_equals_the_local_engine(tiny, tmp_path, monkeypatch, request):
