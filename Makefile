@@ -13,8 +13,9 @@ demo: $(VENV)/.installed ## train on the embedded gallery, attack the run, write
 sweep: $(VENV)/.installed ## privacy against utility, 36 cells
 	$(BIN)/fedstyle sweep configs/tradeoff.toml
 
-test: $(VENV)/.installed-dev lint ## lint, types and tests
+test: $(VENV)/.installed-dev lint ## lint, types, tests and the examples in docstrings
 	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest --doctest-modules attacks fedstyle_secure/privacy
 
 test-slow: $(VENV)/.installed-dev ## the longer checks
 	$(BIN)/python -m pytest -n 2 -m slow

@@ -40,12 +40,22 @@ def nearest_public(truths: Tensor, public: Tensor) -> Tensor:
 
     Chosen by looking at the truth, so this is the most that the public set alone could explain, and a
     baseline that is hard to beat rather than a blind one. For evaluators only.
+
+    Example:
+        >>> public = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+        >>> nearest_public(torch.tensor([[0.9, 0.8]]), public)
+        tensor([[1., 1.]])
     """
     return public[torch.cdist(truths.flatten(1), public.flatten(1)).argmin(1)]
 
 
 def constant_colour(truths: Tensor) -> Tensor:
-    """Every truth's own mean colour (n, c, h, w): the best constant, again chosen by looking."""
+    """Every truth's own mean colour (n, c, h, w): the best constant, again chosen by looking.
+
+    Example:
+        >>> constant_colour(torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])).flatten().tolist()
+        [0.5, 0.5, 0.5, 0.5]
+    """
     return truths.mean((2, 3), keepdim=True).expand_as(truths).clone()
 
 

@@ -100,6 +100,10 @@ class Terms:
         adjacency: What the in and out worlds differ by; must be the accountant's.
         unit: What one canary stands for, such as `artwork` or `artist`; must be the accountant's.
         confidence: In (0, 1).
+
+    Example:
+        >>> Terms(delta=1e-5, adjacency="add-remove", unit="artwork", confidence=0.9).error
+        0.09999999999999998
     """
 
     delta: float

@@ -30,6 +30,14 @@ class DiracCanaries:
         coordinates: int64 (m,), all different, in [0, dimension).
         norm: Length of each, the clip norm C.
         dimension: Values in a gradient.
+
+    Example:
+        >>> canaries = DiracCanaries(np.array([1, 3]), norm=2.0, dimension=4)
+        >>> total = canaries.total(np.array([True, False]))
+        >>> total.tolist()
+        [0.0, 2.0, 0.0, 0.0]
+        >>> canaries.scores(total[None]).tolist()  # The first one is in.
+        [1.0, 0.0]
     """
 
     coordinates: np.ndarray
@@ -97,6 +105,11 @@ def random_directions(count: int, dimension: int, norm: float, rng: np.random.Ge
         dimension: >= 2.
         norm: > 0.
         rng: Draws.
+
+    Example:
+        >>> drawn = random_directions(3, 8, 2.0, np.random.default_rng(0))
+        >>> np.linalg.norm(drawn, axis=1).round(6).tolist()
+        [2.0, 2.0, 2.0]
     """
     whole("count", count, 1)
     whole("dimension", dimension, 2)
@@ -107,7 +120,12 @@ def random_directions(count: int, dimension: int, norm: float, rng: np.random.Ge
 
 
 def cosines(canaries: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Cosine (k,) of each canary (k, d) with the released change of the model (d,)."""
+    """Cosine (k,) of each canary (k, d) with the released change of the model (d,).
+
+    Example:
+        >>> cosines(np.eye(2), np.array([3.0, 4.0])).round(6).tolist()
+        [0.6, 0.8]
+    """
     canaries, change = np.asarray(canaries, np.float64), np.asarray(change, np.float64)
     if canaries.ndim != 2 or change.shape != canaries.shape[1:]:
         raise AttackError(
@@ -127,6 +145,10 @@ def mislabelled(targets: np.ndarray, classes: int, rng: np.random.Generator) -> 
         targets: int (n,) in [0, classes), n >= 1.
         classes: >= 2.
         rng: Draws.
+
+    Example:
+        >>> mislabelled(np.array([0, 0, 1]), 2, np.random.default_rng(0)).tolist()  # The other of two.
+        [1, 1, 0]
     """
     targets = np.asarray(targets)
     if targets.ndim != 1 or not len(targets):
@@ -143,6 +165,10 @@ def fair_coins(count: int, source: Bytes = os.urandom) -> np.ndarray:
     Args:
         count: >= 1.
         source: Random bytes; the operating system's unless a test replaces it.
+
+    Example:
+        >>> fair_coins(8, source=lambda n: bytes([0b10110001] * n)).astype(int).tolist()
+        [1, 0, 1, 1, 0, 0, 0, 1]
     """
     whole("coins: count", count, 1)
     drawn = np.frombuffer(source(-(-count // 8)), np.uint8)

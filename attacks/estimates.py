@@ -27,6 +27,14 @@ def one_shot_federated_estimate(cosines: np.ndarray, dimension: int, terms: Term
         cosines: float (k,), k >= 2, of the canaries that were in.
         dimension: Number of values in the release, >= 2.
         terms: Delta > 0, adjacency, unit.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> silent = rng.normal(0, 0.1, 50)  # What cosines are that say nothing, in 100 dimensions.
+        >>> terms = Terms(1e-5, "add-remove", "artist")
+        >>> bound = one_shot_federated_estimate(silent + 0.5, 100, terms)
+        >>> bound.kind, bound.epsilon > one_shot_federated_estimate(silent, 100, terms).epsilon
+        ('estimate', True)
     """
     cosines, _ = checked_scores(cosines, np.zeros(1))
     whole("dimension", dimension, 2)
@@ -69,6 +77,13 @@ def canife_estimate(
         rounds: For each round the scores <canary, noisy sum> (n_in,) with and (n_out,) without the canary.
         accountant: Maps noise multipliers, one a round that showed something, to epsilon at the terms' delta.
         terms: Delta > 0, adjacency, unit, confidence of each round's figure.
+
+    Example:
+        >>> rounds = [(np.ones(50), np.zeros(50))]
+        >>> terms = Terms(1e-5, "add-remove", "artist")
+        >>> bound = canife_estimate(rounds, lambda multipliers: 1 / multipliers[0], terms)
+        >>> bound.kind, bound.epsilon > 0
+        ('estimate', True)
     """
     if not rounds:
         raise AttackError("no round was observed")
@@ -103,6 +118,10 @@ def normals_epsilon(first: tuple[float, float], second: tuple[float, float], del
         first: Mean and deviation > 0.
         second: Mean and deviation > 0.
         delta: In (0, 1).
+
+    Example:
+        >>> round(normals_epsilon((0.0, 1.0), (1.0, 1.0), delta=1e-5), 3)
+        4.377
     """
     real("delta", delta, "(0, 1)")
     for mean, deviation in (first, second):

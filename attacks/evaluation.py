@@ -30,6 +30,13 @@ def reconstruction(evidence: Evidence, truth: Truth, blind: Mapping[str, Tensor]
         blind: What was guessed without looking, pictures (g, c, h, w) by name, as from
             `attacks.baselines.all_blind`. The baseline is the best median of these and of every truth's own
             mean colour, the best constant, and `method` says which that was.
+
+    Example:
+        >>> truth = Truth(torch.zeros(1, 3, 2, 2))
+        >>> found = Evidence("guess", 0.0, True, pictures=torch.full((1, 3, 2, 2), 0.1))
+        >>> result = reconstruction(found, truth)
+        >>> result.metric, round(result.value, 3), result.baseline  # Black's own mean colour is black.
+        ('median PSNR', 20.0, 100.0)
     """
     if truth.pictures is None:
         raise AttackError("reconstruction needs the true pictures")
@@ -62,6 +69,11 @@ def feature_agreement(evidence: Evidence, truth: Truth) -> Result:
     """Median cosine between true features and those of the evidence, matched by cosine.
 
     For n true features the first n guesses count. A feature that the attack gave no guess for counts as zero.
+
+    Example:
+        >>> found = Evidence("guess", 0.0, True, features=torch.tensor([[3.0, 4.0]]))
+        >>> round(feature_agreement(found, Truth(features=torch.tensor([[1.0, 0.0]]))).value, 6)
+        0.6
     """
     if truth.features is None:
         raise AttackError("feature agreement needs the true features")
@@ -84,6 +96,12 @@ def label_agreement(evidence: Evidence, truth: Truth) -> Result:
     """Share of the batch's classes that the inferred counts name, each as often as it occurs.
 
     The baseline is what equal counts share with the truth on average.
+
+    Example:
+        >>> counts = Evidence("labels", 0.0, True, features=torch.tensor([[2, 1, 0]]))
+        >>> result = label_agreement(counts, Truth(targets=torch.tensor([0, 1, 2])))
+        >>> round(result.value, 3), result.baseline
+        (0.667, 1.0)
     """
     if truth.targets is None or evidence.features is None or len(evidence.features) != 1:
         raise AttackError("label agreement needs the true targets (n,) and inferred counts (1, k)")

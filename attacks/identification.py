@@ -25,6 +25,12 @@ def rank_of_target(scores: Tensor, target: int) -> int:
     Args:
         scores: (n,), larger is more likely, finite.
         target: Index of the target.
+
+    Example:
+        >>> rank_of_target(torch.tensor([0.2, 0.9, 0.5]), target=2)
+        2
+        >>> rank_of_target(torch.zeros(5), target=0)  # A constant score never identifies anyone.
+        5
     """
     if scores.ndim != 1:
         raise AttackError(f"scores must be (n,), not {tuple(scores.shape)}")
@@ -45,6 +51,11 @@ def rank_by_distance(reconstruction: Tensor, candidates: Tensor, target: int, di
 
     Raises:
         AttackError: A double of the target is among the candidates, so that no rank is fair.
+
+    Example:
+        >>> candidates = torch.tensor([[0.0], [1.0], [2.0]])
+        >>> rank_by_distance(torch.tensor([1.2]), candidates, 1, lambda a, b: (a - b).square().sum(1))
+        1
     """
     same = (candidates == candidates[target]).flatten(1).all(1)
     if same.sum() > 1:
@@ -60,6 +71,11 @@ def identification_rate(attack: str, ranks: np.ndarray, candidates: int, confide
         ranks: int (n,), the rank of each target, 1 is best.
         candidates: How many candidates each target was among, >= 2.
         confidence: In (0, 1).
+
+    Example:
+        >>> result = identification_rate("mine", np.array([1, 1, 1, 7]), candidates=100)
+        >>> result.value, result.baseline, round(result.low, 3), round(result.high, 3)
+        (0.75, 0.01, 0.194, 0.994)
     """
     ranks = np.asarray(ranks)
     _check_ranks(ranks)
@@ -90,6 +106,11 @@ def advantage(attack: str, ranks: np.ndarray, prior_ranks: np.ndarray, confidenc
         ranks: int (n,), rank of each target, 1 is best.
         prior_ranks: int (n,), the same of the prior-only run on the same targets.
         confidence: In (0, 1).
+
+    Example:
+        >>> result = advantage("mine", np.array([1] * 9 + [5]), np.full(10, 50))
+        >>> result.value, round(result.low, 3), result.details["p_value"]
+        (0.9, 0.155, 0.001953125)
     """
     ranks, prior_ranks = np.asarray(ranks), np.asarray(prior_ranks)
     _check_ranks(ranks)
@@ -181,6 +202,11 @@ def leak_levels(trials: Mapping[Level, Trials], confidence: float = 0.95) -> lis
     Args:
         trials: For each level that was tried, the wins.
         confidence: Of the interval, and one minus the test's error rate; in (0, 1).
+
+    Example:
+        >>> wins = Trials("mine", np.ones(8, bool), np.zeros(8, bool), chance=0.01)
+        >>> [(found.level.name, found.verdict) for found in leak_levels({Level.WORK: wins})][4:]
+        [('WORK', 'leaks'), ('COPY', 'not run')]
     """
     found = []
     for level in Level:
@@ -220,6 +246,13 @@ def near_copy(pictures: Tensor, truths: Tensor, others: Tensor, limit: float = 0
 
     Raises:
         AttackError: A truth is among the others, so that nothing is nearer to it.
+
+    Example:
+        >>> truth = torch.zeros(1, 3, 4, 4)
+        >>> near_copy(truth + 0.01, truth, others=torch.ones(2, 3, 4, 4)).tolist()
+        [True]
+        >>> near_copy(truth + 0.01, truth, others=truth + 0.02).tolist()  # As near to another picture.
+        [False]
     """
     for name, given in (("pictures", pictures), ("truths", truths), ("others", others)):
         unit_pictures(name, given)

@@ -37,6 +37,12 @@ def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> tuple[float,
         hits: Successes, 0 to n.
         n: Trials, >= 1.
         confidence: In (0, 1).
+
+    Example:
+        >>> [round(end, 3) for end in clopper_pearson(0, 10)]
+        [0.0, 0.308]
+        >>> [round(end, 3) for end in clopper_pearson(10, 10, confidence=0.995)]
+        [0.549, 1.0]
     """
     real("confidence", confidence, "(0, 1)")
     whole("trials n", n, 1)
@@ -58,6 +64,11 @@ def paired_difference(attack: np.ndarray, rival: np.ndarray, confidence: float =
         attack: bool (n,), or 0 and 1, whether the attack won on each target.
         rival: The same of the rival, on the same targets.
         confidence: In (0, 1).
+
+    Example:
+        >>> found = paired_difference(np.ones(6, bool), np.zeros(6, bool))
+        >>> found.value, found.p_value
+        (1.0, 0.015625)
     """
     real("confidence", confidence, "(0, 1)")
     attack, rival = paired_outcomes(attack, rival)
@@ -79,6 +90,12 @@ def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float
     Args:
         values: (n,), n >= 1.
         confidence: In (0, 1).
+
+    Example:
+        >>> median_interval(np.arange(9.0))
+        (1.0, 7.0)
+        >>> median_interval(np.arange(3.0))  # Too few for any.
+        (-inf, inf)
     """
     real("confidence", confidence, "(0, 1)")
     ordered = np.sort(np.asarray(values, float))

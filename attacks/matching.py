@@ -28,6 +28,11 @@ def match(guesses: Tensor, truths: Tensor, cost: Cost) -> list[int | None]:
 
     Returns:
         For every truth the index of its guess, each at most once; None where there are too few guesses.
+
+    Example:
+        >>> guesses, truths = torch.tensor([[0.0], [5.0]]), torch.tensor([[4.0], [1.0], [9.0]])
+        >>> match(guesses, truths, lambda a, b: (a - b).square().sum(1))
+        [1, 0, None]
     """
     if not len(truths):
         raise AttackError("nothing to match: there are no truths")
@@ -45,7 +50,13 @@ def match(guesses: Tensor, truths: Tensor, cost: Cost) -> list[int | None]:
 
 
 def arranged(guesses: Tensor, truths: Tensor, cost: Cost, missing: float = 0.5) -> Tensor:
-    """The guesses in the truths' order, (n, ...); `missing` fills the place of a truth without a guess."""
+    """The guesses in the truths' order, (n, ...); `missing` fills the place of a truth without a guess.
+
+    Example:
+        >>> guesses, truths = torch.tensor([[0.0]]), torch.tensor([[1.0], [0.1]])
+        >>> arranged(guesses, truths, lambda a, b: (a - b).square().sum(1)).flatten().tolist()
+        [0.5, 0.0]
+    """
     rows = [truth.new_full(truth.shape, missing) for truth in truths]
     for row, column in enumerate(match(guesses, truths, cost)):
         if column is not None:

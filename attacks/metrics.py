@@ -28,6 +28,13 @@ def psnr(pictures: Tensor, truths: Tensor) -> Tensor:
     Args:
         pictures: (n, c, h, w) in [0, 1].
         truths: The same shape and range.
+
+    Example:
+        >>> black = torch.zeros(1, 3, 2, 2)
+        >>> round(psnr(black + 0.1, black).item(), 3)
+        20.0
+        >>> psnr(black, black).item()  # The cap.
+        100.0
     """
     error = mean_square(pictures, truths)
     return (-10 * torch.log10(error.clamp(min=10 ** (-PSNR_CAP / 10)))).clamp(max=PSNR_CAP)
@@ -39,6 +46,11 @@ def psnr_affine(pictures: Tensor, truths: Tensor) -> Tensor:
     Where norms hide gain and offset from an attack, this shows the structure it found. The fit looks at
     the truth, so it is no figure to rank by, and a constant picture already gets the truth's channel
     means for free: compare with baselines under the same fit.
+
+    Example:
+        >>> truth = torch.linspace(0, 1, 16).view(1, 1, 4, 4)
+        >>> psnr_affine(truth / 2 + 0.25, truth).item()  # Gain and offset apart, it is the truth.
+        100.0
     """
     _check(pictures, truths)
     x, y = pictures.double().flatten(2), truths.double().flatten(2)
@@ -51,7 +63,12 @@ def psnr_affine(pictures: Tensor, truths: Tensor) -> Tensor:
 
 
 def mean_square(pictures: Tensor, truths: Tensor) -> Tensor:
-    """Mean squared difference (n,)."""
+    """Mean squared difference (n,).
+
+    Example:
+        >>> mean_square(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)).tolist()
+        [0.25]
+    """
     _check(pictures, truths)
     return (pictures.double() - truths.double()).square().flatten(1).mean(1)
 
@@ -65,6 +82,11 @@ def ssim(pictures: Tensor, truths: Tensor) -> Tensor:
     Args:
         pictures: (n, c, h, w) in [0, 1], h and w at least 11.
         truths: The same shape and range.
+
+    Example:
+        >>> truth = torch.linspace(0, 1, 256).view(1, 1, 16, 16)
+        >>> round(ssim(truth, truth).item(), 6), ssim(1 - truth, truth).item() < 0
+        (1.0, True)
     """
     _check(pictures, truths)
     if min(truths.shape[2:]) < _WINDOW:
@@ -86,6 +108,11 @@ def gmsd(pictures: Tensor, truths: Tensor) -> Tensor:
     Args:
         pictures: (n, c, h, w) in [0, 1], h and w at least 6.
         truths: The same shape and range.
+
+    Example:
+        >>> truth = torch.linspace(0, 1, 256).view(1, 1, 16, 16)
+        >>> gmsd(truth, truth).item()
+        0.0
     """
     _check(pictures, truths)
     if min(truths.shape[2:]) < 6:

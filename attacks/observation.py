@@ -57,6 +57,11 @@ class ThreatModel:
         name: For example `platform`, `colluding artist`, `buyer`.
         capabilities: What it has, each with the reason why: the message, file or role that gives it.
         withheld: What it does not have and why not, for the refusal's text; optional.
+
+    Example:
+        >>> buyer = ThreatModel("buyer", {Capability.SEES_PROTOTYPE: "cards are published"})
+        >>> buyer.refusals([Capability.SEES_UPDATE])
+        {<Capability.SEES_UPDATE: 'sees the update of one client'>: 'the buyer is not given it'}
     """
 
     name: str
@@ -96,6 +101,11 @@ class LocalTraining:
             reduction, >= 0. DP-SGD with multiplier m and clip C has m * C / batch_size here.
         mode: Whether the model was in train or eval mode.
         views: Augmented views of a picture that its gradient is the mean of, >= 1.
+
+    Example:
+        >>> training = LocalTraining(learning_rate=0.1, steps=6, batch_size=4, epochs=3, momentum=0.5)
+        >>> training.pictures, training.batch(3)
+        (8, slice(4, 8, None))
     """
 
     learning_rate: float
@@ -154,6 +164,11 @@ class Normalisation:
     Attributes:
         mean: One value a channel.
         deviation: One value a channel, > 0.
+
+    Example:
+        >>> norm = Normalisation((0.5,), (0.25,))
+        >>> norm.normalise(torch.tensor([[[1.0]]])).item(), norm.denormalise(torch.tensor([[[2.0]]])).item()
+        (2.0, 1.0)
     """
 
     mean: tuple[float, ...]
@@ -206,6 +221,15 @@ class Observation:
         prototype_noise: Known deviation of the noise on each coordinate of a released vector, >= 0.
         embed: Maps pictures (b, *picture_shape) to what prototypes are means of, (b, d).
         public_pictures: Pictures (m, *picture_shape), in [0, 1] where they are pictures.
+
+    Example:
+        >>> torch.manual_seed(0) and None
+        >>> model, x, y = nn.Linear(3, 2), torch.rand(1, 3), torch.tensor([1])
+        >>> gradients = torch.autograd.grad(cross_entropy(model(x), y).mean(), list(model.parameters()))
+        >>> update = {"weight": -0.1 * gradients[0], "bias": -0.1 * gradients[1]}
+        >>> seen = Observation(model, model.state_dict(), (3,), (update,), LocalTraining(0.1), cross_entropy)
+        >>> Capability.SEES_UPDATE in seen.held(), Capability.KNOWS_LABELS in seen.held()
+        (True, False)
     """
 
     model: nn.Module
@@ -400,7 +424,12 @@ class Observation:
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Softmax cross-entropy (b,) of logits (b, k) with classes int64 (b,) or probabilities (b, k)."""
+    """Softmax cross-entropy (b,) of logits (b, k) with classes int64 (b,) or probabilities (b, k).
+
+    Example:
+        >>> cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))
+        tensor([1.3863, 1.3863])
+    """
     return F.cross_entropy(outputs, targets, reduction="none")
 
 
@@ -425,6 +454,10 @@ def difference(before: State, after: State) -> dict[str, Tensor]:
 
     Raises:
         AttackError: A tensor is not in `before` or has another shape there; names it.
+
+    Example:
+        >>> difference({"w": torch.tensor([1.0])}, {"w": torch.tensor([3.0])})
+        {'w': tensor([2.])}
     """
     found = {}
     for name, tensor in after.items():

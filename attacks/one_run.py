@@ -59,6 +59,15 @@ def one_run_epsilon(
         terms: Delta, adjacency, unit, confidence.
         strategy: Any.
         guesses: Whether the lowest scores are guessed out as well.
+
+    Example:
+        >>> terms = Terms(delta=0.0, adjacency="add-remove", unit="artwork")
+        >>> bound = one_run_epsilon(np.ones(100), np.zeros(100), terms, ExplicitRank(100))
+        >>> bound.kind, round(bound.epsilon, 2)
+        ('lower_bound', 3.49)
+        >>> same = np.arange(100.0)
+        >>> one_run_epsilon(same, same, terms, ExplicitRank(100)).epsilon  # Nothing shows.
+        0.0
     """
     run = _Run.of(scores_in, scores_out, guesses)
     error, m = terms.error, run.m
@@ -102,6 +111,12 @@ def one_run_gaussian_epsilon(
         strategy: `ExplicitRank`, `Bonferroni`, `Frontier`, or `Explicit` with guesses `both`: the theorem
             wants the number of guesses fixed.
         guesses: Whether the lowest scores are guessed out as well.
+
+    Example:
+        >>> terms = Terms(delta=1e-5, adjacency="add-remove", unit="artwork")
+        >>> bound = one_run_gaussian_epsilon(np.ones(50), np.zeros(50), terms, ExplicitRank(50))
+        >>> bound.epsilon > 1
+        True
     """
     run = _Run.of(scores_in, scores_out, guesses)
     if isinstance(strategy, ExplicitRank) or (isinstance(strategy, Explicit) and guesses == "both"):
@@ -133,6 +148,10 @@ def one_run_p_value(m: int, guesses: int, right: int, epsilon: float, delta: flo
         right: v, 0 to r.
         epsilon: >= 0; infinite allows everything.
         delta: In [0, 1].
+
+    Example:
+        >>> one_run_p_value(m=100, guesses=10, right=10, epsilon=0.0, delta=0.0) == 0.5**10
+        True
     """
     whole("canaries m", m, 1)
     whole("guesses", guesses, 1, m)

@@ -112,6 +112,13 @@ def above_limit(
         delta: In [0, 1].
         confidence: In (0, 1).
         points: Thresholds, >= 1.
+
+    Example:
+        >>> members, others = np.ones(200), np.zeros(200)
+        >>> above_limit(AttackScores(members, others), epsilon=1.0, delta=0.0).broken
+        True
+        >>> above_limit(AttackScores(others, others), epsilon=1.0, delta=0.0).broken
+        False
     """
     limit = partial(dp_limit, epsilon=epsilon, delta=delta)
     return check_limit(scores.members, scores.non_members, limit, confidence, points)

@@ -82,6 +82,18 @@ def replay(observation: Observation, pictures: Tensor, targets: Tensor, number: 
             the order that the client used.
         targets: Their targets (n, ...).
         number: The round.
+
+    Example:
+        >>> from attacks.observation import cross_entropy
+        >>> torch.manual_seed(0) and None
+        >>> model, x, y = torch.nn.Linear(3, 2), torch.rand(1, 3), torch.tensor([1])
+        >>> gradients = torch.autograd.grad(cross_entropy(model(x), y).mean(), list(model.parameters()))
+        >>> update = {"weight": -0.1 * gradients[0], "bias": -0.1 * gradients[1]}
+        >>> weights, right, wrong = model.state_dict(), LocalTraining(0.1), LocalTraining(0.2)
+        >>> replay(Observation(model, weights, (3,), (update,), right, cross_entropy), x, y).verdict
+        'holds'
+        >>> replay(Observation(model, weights, (3,), (update,), wrong, cross_entropy), x, y).verdict
+        'differs'
     """
     if observation.training is None or not observation.updates:
         raise AttackError("replay needs an observed update and a description of the training")

@@ -40,6 +40,16 @@ def simulate(
 
     Raises:
         AttackError: The pictures do not fit the description.
+
+    Example:
+        >>> from attacks.observation import cross_entropy
+        >>> torch.manual_seed(0) and None
+        >>> model, x, y = torch.nn.Linear(3, 2), torch.rand(1, 3), torch.tensor([1])
+        >>> gradients = torch.autograd.grad(cross_entropy(model(x), y).mean(), list(model.parameters()))
+        >>> update = {"weight": -0.1 * gradients[0], "bias": -0.1 * gradients[1]}
+        >>> seen = Observation(model, model.state_dict(), (3,), (update,), LocalTraining(0.1), cross_entropy)
+        >>> torch.allclose(simulate(seen, x, y)["weight"], update["weight"], atol=1e-6)
+        True
     """
     training = training or observation.training
     if training is None or observation.loss is None:

@@ -26,6 +26,10 @@ class Budget:
         restarts: Independent starts, >= 1; the best is chosen by the attack's own objective.
         seconds: Wall time after which it stops; None for no limit. With a limit, the same seed gives the
             same result only where the limit was not reached.
+
+    Example:
+        >>> Budget(steps=200, restarts=4)
+        Budget(steps=200, restarts=4, seconds=None)
     """
 
     steps: int = 1
@@ -153,6 +157,18 @@ def conduct(
     Raises:
         AttackError: The adversary lacks a capability that the attack needs, or the observation holds more
             than the adversary has; names it with the reason.
+
+    Example:
+        >>> class Idle:
+        ...     name, requires = "idle", frozenset({Capability.SEES_UPDATE})
+        >>> model = torch.nn.Linear(1, 1)
+        >>> seen = Observation(model, model.state_dict(), (1,), prototypes={"ann": torch.ones(1, 1)})
+        >>> published = {Capability.SEES_PROTOTYPE: "cards are published"}
+        >>> buyer = ThreatModel("buyer", published, {Capability.SEES_UPDATE: "it is encrypted"})
+        >>> conduct(Idle(), seen, buyer, Budget(), seed=0)
+        Traceback (most recent call last):
+            ...
+        attacks.errors.AttackError: idle needs SEES_UPDATE (sees the update of one client): it is encrypted
     """
     for capability, reason in threat.refusals(attack.requires).items():
         raise AttackError(f"{attack.name} needs {capability.name} ({capability.value}): {reason}")

@@ -110,6 +110,11 @@ def roc_curve(members: np.ndarray, non_members: np.ndarray) -> RocCurve:
     Args:
         members: Scores (n_in,), larger is more likely a member.
         non_members: Scores (n_out,).
+
+    Example:
+        >>> curve = roc_curve(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
+        >>> curve.at(np.array([0.0, 0.5])).tolist()
+        [0.5, 1.0]
     """
     members, non_members = checked_scores(members, non_members)
     thresholds = np.unique(np.concatenate([members, non_members]))[::-1]
@@ -121,7 +126,12 @@ def roc_curve(members: np.ndarray, non_members: np.ndarray) -> RocCurve:
 
 
 def auc(members: np.ndarray, non_members: np.ndarray) -> float:
-    """P[member above non-member] + P[tie] / 2: the Mann-Whitney statistic, and the curve's trapezoid area."""
+    """P[member above non-member] + P[tie] / 2: the Mann-Whitney statistic, and the curve's trapezoid area.
+
+    Example:
+        >>> auc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))  # A tie counts half.
+        0.875
+    """
     members, non_members = checked_scores(members, non_members)
     ranks = rankdata(np.concatenate([members, non_members]))[: len(members)]
     n_in, n_out = len(members), len(non_members)
@@ -135,6 +145,10 @@ def auc_interval(
 
     That variance is A (1 - A) / min(n_in, n_out) (Birnbaum and Klose 1957; for large n). Wider than needed,
     but not a point at AUC 1, where DeLong's and the bootstrap's intervals are.
+
+    Example:
+        >>> [round(end, 3) for end in auc_interval(np.arange(1.0, 41), np.arange(40.0))]
+        [0.375, 0.67]
     """
     area, n = auc(members, non_members), min(len(members), len(non_members))
     z2 = _normal_quantile(confidence) ** 2 / n
@@ -151,6 +165,10 @@ def newcombe_interval(
     lie z deviations away. That variance is too small where the fewer scores scatter more; so it is multiplied
     by DeLong's (1988) over itself at the AUC found, where that is above 1. Narrower than `auc_interval`, and
     like it no point at AUC 1.
+
+    Example:
+        >>> [round(end, 3) for end in newcombe_interval(np.arange(1.0, 41), np.arange(40.0))]
+        [0.4, 0.646]
     """
     members, non_members = checked_scores(members, non_members)
     area, n_in, n_out = auc(members, non_members), len(members), len(non_members)
@@ -212,6 +230,12 @@ def bootstrap_interval(
         rng: Draws the samples.
         confidence: In (0, 1).
         repeats: Samples, >= 100.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> low, high = bootstrap_interval(auc, rng.normal(1, 1, 30), rng.normal(0, 1, 30), rng, repeats=100)
+        >>> low < high
+        True
     """
     members, non_members = checked_scores(members, non_members)
     _normal_quantile(confidence)
@@ -233,6 +257,11 @@ def tpr_at_fpr(
 
     Raises:
         AttackError: Fewer than 1 / fpr non-members: the rate asked for lies below one of them.
+
+    Example:
+        >>> point = tpr_at_fpr(np.arange(100.0) + 50, np.arange(100.0), fpr=0.05)
+        >>> point.value, point.fpr, point.reliable
+        (0.55, 0.05, False)
     """
     members, non_members = checked_scores(members, non_members)
     n_in, n_out = len(members), len(non_members)

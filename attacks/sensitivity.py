@@ -88,6 +88,16 @@ def probe_sensitivity(
     Raises:
         AttackError: The pool is too small, the bound is none, the adjacency unknown, or there is nothing to
             try.
+
+    Example:
+        >>> def clipped(batch):
+        ...     lengths = np.linalg.norm(batch, axis=1, keepdims=True)
+        ...     return (batch / np.maximum(lengths, 1)).sum(0)
+        >>> pool, rng = np.random.default_rng(0).normal(size=(20, 4)), np.random.default_rng(1)
+        >>> probe_sensitivity(clipped, pool, 1.0, "add-remove", rng, trials=30).holds
+        True
+        >>> probe_sensitivity(lambda batch: batch.sum(0), pool, 1.0, "add-remove", rng, trials=30).holds
+        False
     """
     whole("batch_size", batch_size, 2)
     if len(pool) <= batch_size:

@@ -42,6 +42,12 @@ def contact_sheet(
 
     Raises:
         AttackError: Shapes, numbers or ranges that do not fit.
+
+    Example:
+        >>> truth = torch.zeros(2, 3, 8, 8)
+        >>> sheet = contact_sheet(truth, {"guess": truth + 0.5}, "Guesses", cell=32)
+        >>> sheet.mode, sheet.width > 64
+        ('RGB', True)
     """
     if truths.ndim != 4 or truths.shape[1] not in (1, 3) or not 1 <= len(truths) <= _MOST:
         raise AttackError(f"a sheet shows 1 to {_MOST} truths (n, 1 or 3, h, w), not {tuple(truths.shape)}")

@@ -54,6 +54,13 @@ def style_distance(pictures: Tensor, truths: Tensor, reference: Tensor) -> Tenso
         pictures: (n, 3, h, w) in [0, 1].
         truths: The same shape.
         reference: (m, 3, h, w) in [0, 1], m >= 2, what differences are measured against.
+
+    Example:
+        >>> torch.manual_seed(0) and None
+        >>> pictures = torch.rand(4, 3, 16, 16)
+        >>> distance = style_distance(pictures, pictures, reference=pictures)
+        >>> distance.tolist()
+        [0.0, 0.0, 0.0, 0.0]
     """
     if len(reference) < 2:
         raise AttackError("a style distance needs at least two reference pictures")

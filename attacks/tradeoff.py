@@ -48,6 +48,10 @@ def dp_limit(fpr: np.ndarray, epsilon: float, delta: float) -> np.ndarray:
         fpr: In [0, 1], any shape.
         epsilon: >= 0; infinite is no guarantee, and allows everything.
         delta: In [0, 1].
+
+    Example:
+        >>> dp_limit(np.array([0.01, 0.5]), epsilon=1.0, delta=0.0).round(3).tolist()
+        [0.027, 0.816]
     """
     fpr = _rates(fpr)
     real("epsilon", epsilon, "[0, inf)", infinite=True)
@@ -67,6 +71,10 @@ def gaussian_limit(fpr: np.ndarray, mu: float) -> np.ndarray:
         fpr: In [0, 1], any shape.
         mu: Sensitivity over standard deviation of the noise, >= 0; sqrt(T) times that after T rounds;
             infinite without noise.
+
+    Example:
+        >>> gaussian_limit(np.array([0.01, 0.5]), mu=1.0).round(3).tolist()
+        [0.092, 0.841]
     """
     real("mu", mu, "[0, inf)", infinite=True)
     if np.isinf(mu):
@@ -79,6 +87,10 @@ def gaussian_delta(epsilon: float, mu: float) -> float:
     """Exact delta of the Gaussian mechanism at epsilon (Balle and Wang 2018, theorem 8).
 
     Phi(mu / 2 - eps / mu) - e^eps Phi(-mu / 2 - eps / mu), from logarithms, so that far tails stay exact.
+
+    Example:
+        >>> round(gaussian_delta(1.0, 1.0), 4)
+        0.1269
     """
     real("epsilon", epsilon, "[0, inf)", infinite=True)
     real("mu", mu, "[0, inf)", infinite=True)
@@ -97,6 +109,10 @@ def gaussian_epsilon_of(mu: float, delta: float) -> float:
     Args:
         mu: >= 0.
         delta: In (0, 1).
+
+    Example:
+        >>> round(gaussian_epsilon_of(mu=1.0, delta=1e-5), 3)
+        4.377
     """
     real("mu", mu, "[0, inf)", infinite=True)
     real("delta", delta, "(0, 1)")
@@ -111,7 +127,12 @@ def gaussian_epsilon_of(mu: float, delta: float) -> float:
 
 
 def gaussian_mu_of(epsilon: float, delta: float) -> float:
-    """Largest mu whose Gaussian mechanism is (epsilon, delta)-DP; the inverse of `gaussian_epsilon_of`."""
+    """Largest mu whose Gaussian mechanism is (epsilon, delta)-DP; the inverse of `gaussian_epsilon_of`.
+
+    Example:
+        >>> round(gaussian_mu_of(gaussian_epsilon_of(0.7, 1e-5), 1e-5), 6)
+        0.7
+    """
     real("delta", delta, "(0, 1)")
     real("epsilon", epsilon, "[0, inf)")
     high = 1.0
@@ -141,6 +162,14 @@ def check_limit(
 
     Raises:
         AttackError: The limit gives something that is no rate: nothing would lie above it.
+
+    Example:
+        >>> from functools import partial
+        >>> allowed = partial(dp_limit, epsilon=1.0, delta=0.0)
+        >>> check_limit(np.ones(200), np.zeros(200), allowed).broken
+        True
+        >>> check_limit(np.ones(200), np.ones(200), allowed).broken
+        False
     """
     real("confidence", confidence, "(0, 1)")
     ranks = rank_ladder(len(non_members), points)

@@ -48,6 +48,12 @@ def clopper_pearson_epsilon(
         scores_out: Scores (n_out,) of canaries that were out.
         terms: Delta, adjacency, unit, confidence.
         strategy: `Explicit`, `ExplicitRank`, `Split` or `Bonferroni`.
+
+    Example:
+        >>> terms = Terms(delta=1e-5, adjacency="add-remove", unit="artwork")
+        >>> bound = clopper_pearson_epsilon(np.ones(500), np.zeros(500), terms, ExplicitRank(1))
+        >>> bound.kind, round(bound.epsilon, 2)
+        ('lower_bound', 4.91)
     """
     epsilon = _two_worlds(scores_in, scores_out, terms, strategy, epsilon_from_rates)
     return bound_of("Clopper-Pearson", epsilon, terms, strategy, scores_in, scores_out, _APART)
@@ -70,6 +76,13 @@ def gaussian_epsilon(
         scores_out: Scores (n_out,) of canaries that were out.
         terms: Delta > 0, adjacency, unit, confidence.
         strategy: `Explicit`, `ExplicitRank`, `Split` or `Bonferroni`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> terms = Terms(delta=1e-5, adjacency="add-remove", unit="artwork")
+        >>> bound = gaussian_epsilon(rng.normal(1, 1, 500), rng.normal(0, 1, 500), terms, Bonferroni(25))
+        >>> 0 < bound.epsilon < 4.38  # What noise of the sensitivity's size costs in truth.
+        True
     """
     if isinstance(strategy, ExplicitRank | Bonferroni):
         members, non_members = checked_scores(scores_in, scores_out)

@@ -95,6 +95,10 @@ def vet_architecture(model: nn.Module, agreed: Mapping[str, Sequence[int]]) -> l
     Args:
         model: What the platform wants trained.
         agreed: Shape of every tensor of the `state_dict`, from a source other than this message.
+
+    Example:
+        >>> [str(o.reason) for o in vet_architecture(nn.Linear(2, 3), {"weight": (3, 2), "bias": (4,)})]
+        ['is (3,), not (4,)']
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = []
@@ -148,6 +152,10 @@ def vet_weights(weights: State, limits: VettingLimits | None = None) -> list[Obj
     Returns:
         Objections, at most one a tensor; empty where nothing was found, which proves nothing: rows that are
         not parallel can copy as well (Boenisch et al. 2023).
+
+    Example:
+        >>> [o.reason for o in vet_weights({"bias": torch.tensor([float("nan")])})]
+        ['is not finite']
     """
     limits = limits or VettingLimits()
     found = []

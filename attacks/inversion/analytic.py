@@ -135,6 +135,12 @@ def single_input(weight: Tensor, bias: Tensor | None) -> Tensor:
     Args:
         weight: Update (m, d).
         bias: Update (m,), or None.
+
+    Example:
+        >>> x, slope = torch.tensor([0.2, 0.7]), torch.tensor([1.0, -2.0, 0.5])
+        >>> update = torch.outer(slope, x)  # Of one picture's gradient; the bias' is the slope.
+        >>> single_input(update, slope).float()
+        tensor([0.2000, 0.7000])
     """
     row = leading_row(weight, bias)[0]
     if bias is None:
@@ -243,6 +249,11 @@ def row_space(weight: Tensor, rank: int) -> Tensor:
     Args:
         weight: Update (m, d).
         rank: Number of pictures.
+
+    Example:
+        >>> rows = row_space(torch.outer(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])), rank=1)
+        >>> rows.abs().round(decimals=4).tolist()
+        [[0.6, 0.8]]
     """
     left, roots = _left_vectors(weight.double())
     kept = min(rank, int((roots > 1e-6 * roots[0]).sum()))
@@ -263,6 +274,18 @@ class AnalyticInversion:
 
     Attributes:
         layer: Name of the linear layer; None for the one that sees the picture, else the last one.
+
+    Example:
+        >>> from torch import nn
+        >>> from attacks.observation import LocalTraining, cross_entropy
+        >>> torch.manual_seed(0) and None
+        >>> model, x, y = nn.Linear(3, 2), torch.rand(1, 3), torch.tensor([1])
+        >>> gradients = torch.autograd.grad(cross_entropy(model(x), y).mean(), list(model.parameters()))
+        >>> update = {"weight": -0.1 * gradients[0], "bias": -0.1 * gradients[1]}
+        >>> seen = Observation(model, model.state_dict(), (3,), (update,), LocalTraining(0.1), cross_entropy)
+        >>> found = AnalyticInversion().run(seen, Budget(), seed=0)
+        >>> torch.allclose(found.features.float(), x, atol=1e-4)
+        True
     """
 
     layer: str | None = None

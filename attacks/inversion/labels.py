@@ -144,6 +144,10 @@ def whole_counts(estimate: Tensor, total: int) -> Tensor:
 
     One picture after the other goes to the class whose estimate is furthest above what it has got; that
     is the exact minimiser of the squared distance.
+
+    Example:
+        >>> whole_counts(torch.tensor([1.7, 0.4, 0.9]), total=3)
+        tensor([2, 0, 1])
     """
     counts = torch.zeros(len(estimate), dtype=torch.int64)
     for _ in range(total):

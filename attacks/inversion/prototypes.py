@@ -303,6 +303,13 @@ def candidate_scores(
         noise: Deviation of the noise on each coordinate, >= 0.
         population: Embeddings (m, d) that give mu and S; None for the candidates.
         common: c, in [0, 1).
+
+    Example:
+        >>> torch.manual_seed(0) and None
+        >>> works = torch.randn(8, 16)
+        >>> scores = candidate_scores(works[:2].mean(0), works, n=2, noise=0.0, population=None)
+        >>> sorted(scores.topk(2).indices.tolist())
+        [0, 1]
     """
     if len(candidates) < 2 or candidates.shape[1:] != prototype.shape:
         raise AttackError(

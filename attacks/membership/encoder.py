@@ -16,6 +16,11 @@ def prototype_similarity(embeddings: np.ndarray, prototypes: np.ndarray, own: np
         embeddings: float (n, d).
         prototypes: Public prototypes or cards, float (p, d).
         own: int (n,), which prototype a candidate belongs to.
+
+    Example:
+        >>> embeddings = np.array([[1.0, 0.0], [0.6, 0.8]])
+        >>> prototype_similarity(embeddings, np.eye(2), np.array([0, 0])).values.round(3).tolist()
+        [1.0, 0.6]
     """
     embeddings, prototypes = _unit("embeddings", embeddings), _unit("prototypes", prototypes)
     own = np.asarray(own)
@@ -32,6 +37,11 @@ def view_agreement(views: np.ndarray) -> MembershipScores:
 
     Args:
         views: float (n, v, d), v >= 2 views of each candidate, made as the training made them.
+
+    Example:
+        >>> one, two = [1.0, 0.0], [0.0, 1.0]
+        >>> view_agreement(np.array([[one, one], [one, two]])).values.round(3).tolist()
+        [1.0, 0.0]
     """
     views = np.asarray(views)
     if views.ndim != 3 or views.shape[1] < 2:
@@ -58,6 +68,13 @@ def prototype_tracing(
         elsewhere: Embeddings (m, d) of pictures like the candidates that are not in it.
         shrinkage: In (0, 1].
         noise_variance: Of the release on a coordinate, times the number of its pictures, >= 0.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> works, elsewhere = rng.normal(size=(6, 8)), rng.normal(size=(60, 8))
+        >>> scores = prototype_tracing(works, works[:3].mean(0), elsewhere).values
+        >>> bool(scores[:3].min() > scores[3:].max())
+        True
     """
     values = traced(embeddings, released, elsewhere, shrinkage, noise_variance)
     return MembershipScores.of("tracing a prototype", values)

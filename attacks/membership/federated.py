@@ -47,6 +47,11 @@ def alignment(
 
     Returns:
         float (n,).
+
+    Example:
+        >>> gradients, update = torch.eye(2), torch.tensor([-0.3, 0.4])
+        >>> alignment(gradients, update, "cosine")  # The update went against the first.
+        tensor([ 0.6000, -0.8000])
     """
     if gradients.ndim != 2 or update.shape != gradients.shape[1:]:
         raise AttackError(
@@ -188,6 +193,12 @@ def combined_rounds(alignments: np.ndarray, elsewhere: np.ndarray, took_part: np
 
     Returns:
         Scores; candidates whose artist took part in no usable round are dropped and counted.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> rounds, elsewhere = rng.normal(size=(5, 3)) + np.array([4.0, 0, 0]), rng.normal(size=(5, 50))
+        >>> int(combined_rounds(rounds, elsewhere, np.ones(5, bool)).values.argmax())
+        0
     """
     alignments, elsewhere = np.asarray(alignments, np.float64), np.asarray(elsewhere, np.float64)
     took_part = np.asarray(took_part)

@@ -47,6 +47,15 @@ def lira(
 
     Raises:
         AttackError: Shapes differ, no candidate can be judged, or no variance can be had.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> inside = rng.random((40, 16)) < 0.5
+        >>> references = References(rng.normal(3.0 * inside), inside)
+        >>> victim = rng.normal(3.0 * (np.arange(40) < 20))  # It trained on the first half.
+        >>> scores = lira(victim, references, "online").values
+        >>> bool(scores[:20].mean() > 0 > scores[20:].mean())
+        True
     """
     victim = checked_signals(victim, len(references.signals))
     if mode not in ("online", "offline"):

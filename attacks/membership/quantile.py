@@ -59,6 +59,14 @@ def fit_quantile(
         features: What tells their hardness without the victim's training set, float (n, d).
         fpr: In (0, 1); needs at least 1 / fpr pictures in each half.
         rng: Splits the pictures into those that fit and those that calibrate.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> hardness = rng.normal(size=(200, 1))
+        >>> threshold = fit_quantile(rng.normal(hardness[:, 0]), hardness, 0.1, rng)
+        >>> easy, hard = threshold.at(np.array([[-2.0], [2.0]]))
+        >>> bool(easy < hard)
+        True
     """
     signals = checked_signals(signals)
     features = _features(features)
@@ -91,6 +99,10 @@ def pinball_regression(features: np.ndarray, targets: np.ndarray, level: float) 
 
     Returns:
         Weights (d + 1,), the intercept last.
+
+    Example:
+        >>> pinball_regression(np.zeros((5, 1)), np.arange(5.0), 0.5)[-1].item()  # The median.
+        2.0
     """
     features, targets = _features(features), checked_signals(targets, len(features))
     real("level", level, "(0, 1)")

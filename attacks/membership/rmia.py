@@ -45,6 +45,16 @@ def rmia(
 
     Returns:
         Scores in [0, 1]; candidates without a model on a side that is needed are dropped and counted.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> inside = rng.random((60, 16)) < 0.5
+        >>> own = References(np.where(inside, 0.9, 0.4) + rng.uniform(0, 0.1, (60, 16)), inside)
+        >>> others = References(rng.uniform(0.4, 0.5, (30, 16)), np.zeros((30, 16), bool))
+        >>> victim = np.r_[np.full(30, 0.95), np.full(30, 0.45)]  # It trained on the first half.
+        >>> scores = rmia(victim, own, rng.uniform(0.4, 0.5, 30), others, "online").values
+        >>> bool(scores[:30].mean() > scores[30:].mean())
+        True
     """
     victim = checked_signals(victim, len(references.signals))
     victim_elsewhere = checked_signals(victim_elsewhere, len(references_elsewhere.signals))
@@ -103,6 +113,14 @@ def tune_offline_a(
         references_elsewhere: The same models on pictures that none of them trained on.
         grid: Values to try, in [0, 1].
         gamma: As for `rmia`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> inside = rng.random((40, 8)) < 0.5
+        >>> own = References(np.where(inside, 0.9, 0.4) + rng.uniform(0, 0.1, (40, 8)), inside)
+        >>> others = References(rng.uniform(0.4, 0.5, (30, 8)), np.zeros((30, 8), bool))
+        >>> 0 <= tune_offline_a(own, others) <= 1
+        True
     """
     models = references.signals.shape[1]
     if models < 3:

@@ -28,6 +28,11 @@ class References:
         signals: float64 (n, k), one row a candidate, one column a reference model; at most 1e100
             in absolute value.
         trained_on: bool (n, k), whether that model trained on that candidate.
+
+    Example:
+        >>> references = References(np.array([[1.0, 5.0]]), np.array([[True, False]]))
+        >>> references.mean(inside=True).tolist(), references.count(inside=False).tolist()
+        ([1.0], [1])
     """
 
     signals: np.ndarray
@@ -136,6 +141,12 @@ def evaluate_membership(
     Raises:
         AttackError: Shapes differ, a rate asks for more non-members, or how many reference models trained on
             a candidate tells its membership: then the references know the answer.
+
+    Example:
+        >>> scores = MembershipScores.of("mine", np.array([3.0, 2.0, 1.0, 0.0]))
+        >>> (area, *_) = evaluate_membership(scores, np.array([True, True, False, False]), rates=())
+        >>> area.value, area.n
+        (1.0, 4)
     """
     if blind is not None:
         real("blind", blind, "[0, 1]")

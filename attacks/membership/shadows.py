@@ -81,6 +81,11 @@ def balanced_sets(n: int, models: int, set_size: int, rng: np.random.Generator) 
 
     Raises:
         AttackError: Some candidate would have no model without it, or none with it.
+
+    Example:
+        >>> sets = balanced_sets(n=6, models=4, set_size=3, rng=np.random.default_rng(0))
+        >>> sets.sum(0).tolist(), sets.sum(1).tolist()
+        ([3, 3, 3, 3], [2, 2, 2, 2, 2, 2])
     """
     whole("candidates n", n, 2)
     whole("models", models, 2)

@@ -13,7 +13,12 @@ from attacks.errors import AttackError
 
 
 def loss_score(losses: np.ndarray) -> np.ndarray:
-    """Minus the loss (n,): members have small losses."""
+    """Minus the loss (n,): members have small losses.
+
+    Example:
+        >>> loss_score(np.array([0.1, 2.0])).tolist()
+        [-0.1, -2.0]
+    """
     losses = np.asarray(losses, np.float64)
     if losses.ndim != 1 or not np.isfinite(losses).all():
         raise AttackError(f"losses must be finite (n,), not {losses.shape}")
@@ -21,14 +26,24 @@ def loss_score(losses: np.ndarray) -> np.ndarray:
 
 
 def confidence_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """log p(label) (n,) from logits (n, c); minus the cross-entropy loss."""
+    """log p(label) (n,) from logits (n, c); minus the cross-entropy loss.
+
+    Example:
+        >>> confidence_score(np.zeros((1, 4)), np.array([2])).round(4).tolist()
+        [-1.3863]
+    """
     logits, labels = checked_logits(logits, labels)
     scores: np.ndarray = log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
     return scores
 
 
 def entropy_score(logits: np.ndarray) -> np.ndarray:
-    """Minus the entropy (n,) of the prediction; needs no label."""
+    """Minus the entropy (n,) of the prediction; needs no label.
+
+    Example:
+        >>> entropy_score(np.array([[0.0, 0.0], [9.0, 0.0]])).round(3).tolist()
+        [-0.693, -0.001]
+    """
     logits, _ = checked_logits(logits, np.zeros(len(logits), np.int64))
     log_p = log_softmax(logits, axis=1)
     scores: np.ndarray = (np.exp(log_p) * log_p).sum(1)
@@ -39,6 +54,11 @@ def modified_entropy_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray
     """Minus the modified entropy (n,), which is 0 only for a sure and right prediction.
 
     (1 - p_y) log p_y + sum over the others of p log(1 - p) (Song and Mittal 2021, eq. 8).
+
+    Example:
+        >>> sure = np.array([[9.0, 0.0], [9.0, 0.0]])  # Once rightly, once wrongly.
+        >>> modified_entropy_score(sure, np.array([0, 1])).round(2).tolist()
+        [-0.0, -18.0]
     """
     logits, labels = checked_logits(logits, labels)
     rows = np.arange(len(labels))
@@ -54,6 +74,10 @@ def logit_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """log(p_y / (1 - p_y)) (n,), near normal over models (Carlini et al. 2022): what LiRA takes.
 
     As logit_y - logsumexp(the others), so that a sure prediction does not become infinite.
+
+    Example:
+        >>> logit_score(np.array([[3.0, 1.0]]), np.array([0])).tolist()
+        [2.0]
     """
     logits, labels = checked_logits(logits, labels)
     rows = np.arange(len(labels))

@@ -31,6 +31,13 @@ def traced(
 
     Returns:
         float64 (n,), larger is more likely in the mean.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> pictures, elsewhere = rng.normal(size=(6, 8)), rng.normal(size=(60, 8))
+        >>> scores = traced(pictures, pictures[:3].mean(0), elsewhere)  # The mean of the first three.
+        >>> bool(scores[:3].min() > scores[3:].max())
+        True
     """
     candidates, elsewhere = checked_vectors("candidates", candidates), checked_vectors("elsewhere", elsewhere)
     mean = checked_vectors("mean", np.asarray(mean)[None])[0]

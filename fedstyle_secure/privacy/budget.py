@@ -23,6 +23,12 @@ class Budget:
         epsilon: Limit on the composed epsilon, > 0; infinite: none.
         delta: At which delta, in (0, 1).
         unit: For which unit.
+
+    Example:
+        >>> from fedstyle_secure.privacy.events import SampledGaussian
+        >>> budget = Budget(epsilon=1.0, delta=1e-5, unit="artwork")
+        >>> budget.covers([SampledGaussian(4.0, 1.0, 1)]), budget.covers([SampledGaussian(4.0, 1.0, 2)])
+        (True, False)
     """
 
     epsilon: float

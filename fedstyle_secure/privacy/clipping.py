@@ -33,6 +33,10 @@ def to_grid(row: np.ndarray, clip_norm: float) -> npt.NDArray[np.int64]:
 
     Returns:
         int64 (d,). The sum of its squares is at most GRID^2, in integer arithmetic.
+
+    Example:
+        >>> to_grid(np.array([3.0, 4.0]), clip_norm=1.0) / GRID  # Cut to length 1.
+        array([0.6, 0.8])
     """
     values = np.asarray(row, dtype=np.float64)
     largest = float(np.abs(values).max(initial=0.0))
@@ -49,7 +53,15 @@ def to_grid(row: np.ndarray, clip_norm: float) -> npt.NDArray[np.int64]:
 
 
 class ClippedSum:
-    """Adds up rows, each clipped; without a clip norm it is a plain float64 sum, which bounds nothing."""
+    """Adds up rows, each clipped; without a clip norm it is a plain float64 sum, which bounds nothing.
+
+    Example:
+        >>> total = ClippedSum(2, clip_norm=1.0)
+        >>> for row in np.array([[3.0, 4.0], [0.5, 0.0]]):
+        ...     total.add(row)
+        >>> total.released(noise_multiplier=0.0).round(6).tolist()
+        [1.1, 0.8]
+    """
 
     def __init__(self, size: int, clip_norm: float) -> None:
         """Begin with zeros.

@@ -23,6 +23,11 @@ def discrete_laplace(size: int, parameter: float, read: ByteSource = os.urandom)
 
     Returns:
         int64, shape (size,).
+
+    Example:
+        >>> noise = discrete_laplace(3, 0.5)
+        >>> noise.dtype, noise.shape
+        (dtype('int64'), (3,))
     """
     if not parameter > 0:
         raise ValueError(f"parameter must be > 0, not {parameter}")

@@ -287,6 +287,10 @@ def hadamard(values: np.ndarray) -> np.ndarray:
 
     Args:
         values: float64 (n,), n a power of two.
+
+    Example:
+        >>> hadamard(np.array([1.0, 0.0, 0.0, 0.0])).tolist()
+        [0.5, 0.5, 0.5, 0.5]
     """
     result = np.array(values, dtype=np.float64)
     step = 1

@@ -11,5 +11,9 @@ def rounded_up(epsilon: float, places: int = 2) -> str:
     Args:
         epsilon: Finite.
         places: Decimals, >= 0.
+
+    Example:
+        >>> rounded_up(7.9901), rounded_up(8.0)  # Never less than it is.
+        ('8.00', '8.00')
     """
     return str(Decimal(repr(float(epsilon))).quantize(Decimal(1).scaleb(-places), ROUND_CEILING))

@@ -61,6 +61,11 @@ def discrete_gaussian(shape: tuple[int, ...], sigma: float, read: ByteSource = o
 
     Raises:
         PrivacyError: `sigma` is out of range, or `read` returned too few bytes.
+
+    Example:
+        >>> noise = discrete_gaussian((4,), 3.0)
+        >>> noise.dtype, noise.shape
+        (dtype('int64'), (4,))
     """
     return _sample(shape, "gaussian", sigma, sigma * sigma, read)
 
@@ -81,6 +86,10 @@ def skellam(shape: tuple[int, ...], variance: float, read: ByteSource = os.urand
 
     Raises:
         PrivacyError: `variance` is out of range, or `read` returned too few bytes.
+
+    Example:
+        >>> skellam((2, 3), 9.0).shape
+        (2, 3)
     """
     deviation = math.sqrt(variance) if variance >= 0 else math.nan
     return _sample(shape, "skellam", deviation, variance, read)
@@ -98,6 +107,10 @@ def stochastic_round(values: np.ndarray, read: ByteSource = os.urandom) -> np.nd
 
     Raises:
         PrivacyError: A value is not finite or too large.
+
+    Example:
+        >>> set(stochastic_round(np.full(64, 0.25)).tolist()) <= {0, 1}
+        True
     """
     values = np.asarray(values, dtype=np.float64)
     size = np.abs(values)

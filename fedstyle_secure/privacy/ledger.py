@@ -198,7 +198,12 @@ class Ledger:
 
 
 def costs(entries: Iterable[Entry], unit: Unit) -> tuple[Event, ...] | None:
-    """What releases cost a unit together; None where one of them gives it no guarantee."""
+    """What releases cost a unit together; None where one of them gives it no guarantee.
+
+    Example:
+        >>> costs([], "artwork")
+        ()
+    """
     events = [entry.cost(unit) for entry in entries]
     known = tuple(event for event in events if event is not None)
     return known if len(known) == len(events) else None

@@ -54,6 +54,13 @@ class DpSgd:
         sampling_rate: Poisson sampling rate of a step.
         steps: Steps of this release, >= 1.
         expected_batch_size: Public divisor of the noisy sum, > 0. Never the size of the drawn batch.
+
+    Example:
+        >>> plan = DpSgd(1.0, 2.0, sampling_rate=0.1, steps=4, expected_batch_size=5.0)
+        >>> plan.event("artwork")
+        SampledGaussian(noise_multiplier=2.0, sampling_rate=0.1, steps=4)
+        >>> plan.sensitivity("replace"), plan.deviation
+        (2.0, 2.0)
     """
 
     clip_norm: float
@@ -105,6 +112,15 @@ class GaussianSum:
     Attributes:
         clip_norm: L2 bound on a row, > 0; infinite switches clipping off.
         noise_multiplier: Deviation of the noise on the sum, in units of the clip norm.
+
+    Example:
+        >>> card = GaussianSum(clip_norm=1.0, noise_multiplier=0.0)
+        >>> card.apply(np.array([[3.0, 4.0], [0.0, 0.5]])).round(6).tolist()
+        [0.6, 1.3]
+        >>> GaussianSum(1.0, 2.0).event("artwork")
+        SampledGaussian(noise_multiplier=2.0, sampling_rate=1.0, steps=1)
+        >>> GaussianSum(1.0, 2.0).event("artist") is None  # No bound covers a whole portfolio.
+        True
     """
 
     clip_norm: float
@@ -155,6 +171,11 @@ class NoisyCounts:
     Attributes:
         parameter: Of the noise on each count, > 0; infinite: no noise.
         counts: How many counts one release holds. A picture moves each of them by at most 1.
+
+    Example:
+        >>> counts = NoisyCounts(parameter=float("inf"), counts=2)
+        >>> counts.apply(np.array([[True, False], [True, True]])).tolist()
+        [2, 1]
     """
 
     parameter: float

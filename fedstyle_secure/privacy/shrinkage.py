@@ -17,6 +17,10 @@ def signal_share(noisy: np.ndarray, noise_std: float) -> np.ndarray:
 
     Returns:
         float64 in [0, 1], shape (...).
+
+    Example:
+        >>> signal_share(np.array([[3.0, 4.0], [0.1, 0.1]]), noise_std=1.0).round(2).tolist()
+        [0.92, 0.0]
     """
     energy = np.square(np.asarray(noisy, dtype=np.float64)).sum(axis=-1)
     expected = noisy.shape[-1] * noise_std**2

@@ -35,6 +35,10 @@ class Accountant:
     """Epsilon of histories at one delta, each distinct history worked out once.
 
     Artists of a run mostly have the same history, so that a thousand of them cost as much as one.
+
+    Example:
+        >>> Accountant(delta=1e-5).spent([], "artwork")
+        0.0
     """
 
     def __init__(self, delta: float) -> None:
