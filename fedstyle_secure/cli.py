@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fedstyle_secure.training import Engine, Run
 
 app = typer.Typer(
-    help="Train a style-search model over artists who never share their pictures.",
+    help="Train a shared model over artists who never share their pictures.",
     epilog="Exit codes: 0 done, 1 failed, 2 setting or usage, 3 gallery, 4 run, 5 privacy, 6 federation, "
     "7 encrypted sum, 8 audit or report, 9 policy not met, 130 interrupted.",
     no_args_is_help=True,
@@ -58,7 +58,7 @@ def version_option(
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
     ] = False,
 ) -> None:
-    """Train a style-search model over artists who never share their pictures."""
+    """Train a shared model over artists who never share their pictures."""
     if version:
         from fedstyle_secure.version import __version__
 

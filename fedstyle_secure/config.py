@@ -296,7 +296,10 @@ class Config(Section):
             self._refuse_unknown(self._nest([(key, text)], f"-s {setting}"), f"-s {setting}")
             flat[key] = self._parse(key, text.strip())
         if flat["run.system"] != self.run.system:
-            raise ConfigError(f"run.system = {self.run.system!r} is named in the configuration file only")
+            raise ConfigError(
+                f"-s run.system={flat['run.system']}: is named in the configuration file only, as other "
+                f"settings go with it: [run] system = {flat['run.system']!r}"
+            )
         return self.from_flat(flat, "-s")
 
     @classmethod

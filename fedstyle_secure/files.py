@@ -217,15 +217,25 @@ def read_json(path: Path, kind: type[_T], failure: type[FedStyleError] = RunErro
         failure: The error that is raised.
 
     Raises:
-        FedStyleError: `failure`: the file is missing, damaged or holds something else; names it.
+        FedStyleError: `failure`: the file is missing, damaged, has a key twice or holds something else; names
+            it.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
+    except (OSError, ValueError, RecursionError) as error:
         raise failure(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, kind):
         raise failure(f"{path}: cannot be read: holds a {type(value).__name__}, not a {kind.__name__}")
     return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different: of two equal ones, readers disagree which counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"has the key {next(n for n in names if names.count(n) > 1)!r} twice")
+    return found
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import RunError
+from fedstyle_secure.errors import FederationError, RunError
 from fedstyle_secure.files import arrays_digest, read_arrays, write_arrays
 from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.privacy.kinds import Kind
@@ -104,10 +104,11 @@ class State:
                 parts[part][name] = array
             texts = {name: tuple(map(str, values)) for name, values in told["texts"].items()}
             never = parts["fixed"] if fixed is None else fixed
-            state = cls(int(told["round"]), never, parts["trained"], parts["public"], texts)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            number, digest = int(told["round"]), told["fixed"]
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise RunError(f"{path}: is no state of a run: {error!r}") from None
-        if state.fixed_digest != told["fixed"]:
+        state = cls(number, never, parts["trained"], parts["public"], texts)
+        if state.fixed_digest != digest:
             raise RunError(f"{path}: belongs to another fixed part than the one that it came with")
         return state
 
@@ -121,6 +122,23 @@ def split_arrays(model: nn.Module) -> tuple[dict[str, np.ndarray], dict[str, np.
         {name: array for name, array in arrays.items() if name not in trained},
         {name: array for name, array in arrays.items() if name in trained},
     )
+
+
+def require_parts(model: nn.Module, state: State) -> None:
+    """Check that a state's parts are what they are called: what trains, and nothing else, is in `trained`.
+
+    A tensor of the fixed part that came among the trained ones would change from round to round, although
+    the digest of the fixed part stays.
+
+    Raises:
+        FederationError: Names a tensor that is in the wrong part.
+    """
+    wanted = {name for name, p in model.named_parameters() if p.requires_grad}
+    odd = sorted(wanted ^ set(state.trained)) or sorted(set(state.fixed) & set(state.trained))
+    if odd:
+        raise FederationError(
+            f"instruction: tensor {odd[0]!r} is in the wrong part: trained is what trains by the settings"
+        )
 
 
 @dataclass(frozen=True)
@@ -258,8 +276,8 @@ class System(ABC, Generic[SettingsT, ModelT, RecordsT]):
         """What artists train on, one value a record."""
 
     def publishes(self, kind: Kind, artist: str) -> bool:
-        """Whether an artist agreed to what leaves under its name."""
-        return True
+        """Whether an artist agreed to what leaves under its name: nobody did, unless the system says so."""
+        return False
 
     @abstractmethod
     def rows(self, kind: Kind, model: ModelT, state: State, artist: str, records: RecordsT) -> Rows | None:

@@ -230,7 +230,14 @@ def test_a_folder_that_is_a_link_or_somebody_elses_is_refused(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"{", "Expecting"), (b"\xff", "utf-8"), (b"[]", "holds a list"), (None, "No such")]
+    ("content", "said"),
+    [
+        (b"{", "Expecting"),
+        (b'{"a": {"b": 1, "b": 2}}', "the key 'b' twice"),
+        (b"\xff", "utf-8"),
+        (b"[]", "holds a list"),
+        (None, "No such"),
+    ],
 )
 def test_json_that_is_not_what_is_asked_for_is_refused_by_the_files_name(tmp_path, content, said):
     path = tmp_path / "a.json"

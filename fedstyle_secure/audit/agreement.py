@@ -13,7 +13,9 @@ from typing import Any
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, FedStyleError
+from fedstyle_secure.federation.record import read_rounds, record_file
 from fedstyle_secure.federation.releases import Layouts
+from fedstyle_secure.files import arrays_digest, read_arrays
 from fedstyle_secure.galleries.canaries import canary_artists
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.gate import told
@@ -139,6 +141,38 @@ def require_terms(run: RunFolder, layouts: Layouts, manifests: Sequence[Manifest
                 f"{where}: the opener signed {key} = {_short(signed)}, and config.toml makes it "
                 f"{_short(made)}"
             )
+
+
+def require_recorded(run: RunFolder, plan: Plan, histories: Mapping[str, Sequence[Entry] | None]) -> None:
+    """Check that what never changes is the product's, that there is a line of metrics a round, and that each
+    release that was recorded in clear is the one of which the artist's ledger has the digest.
+
+    Raises:
+        RunError: A file is damaged.
+        AuditError: It is another one; names file, round and artist.
+    """
+    fixed, _ = read_arrays(run.fixed_file)
+    if arrays_digest(fixed) != State.load(run.product_file).fixed_digest:
+        raise AuditError(f"{run.fixed_file}: is not the fixed part of {run.product_file.name}")
+    numbers = [line["round"] for line in run.metrics()]
+    if numbers != list(range(plan.rounds)):
+        raise AuditError(f"{run.metrics_file}: has lines of the rounds {_short(numbers)}, not one a round")
+    if run.config().audit.record == ("none",):
+        return
+    for number, recorded in zip(numbers, read_rounds(run), strict=True):
+        if recorded.sent.round != number:
+            raise AuditError(f"{record_file(run.record_folder, number)}: holds another round's record")
+        for artist, reply in recorded.replies.items():
+            history = histories.get(artist)
+            if history is None:
+                continue
+            stated = {e.kind: e.digest for e in history if (e.run, e.round) == (run.identity, number)}
+            for kind, arrays in reply.arrays.items():
+                if stated.get(kind) != arrays_digest(arrays):
+                    raise AuditError(
+                        f"{record_file(run.record_folder, number)}: artist {artist!r}: {kind} is not what "
+                        "ledger.json has the digest of"
+                    )
 
 
 def require_summary(run: RunFolder, expected: Mapping[str, Any], summary: Mapping[str, Any]) -> None:

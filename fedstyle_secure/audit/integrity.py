@@ -21,6 +21,7 @@ from fedstyle_secure.audit.agreement import (
     layouts_of,
     private_artists,
     require_planned,
+    require_recorded,
     require_summary,
     require_terms,
     stated_plan,
@@ -161,6 +162,7 @@ def check_finished(run: RunFolder, opener: str | None = None, studios: Path | No
             if entries is not None:
                 require_planned(run, layouts, artist, entries)
                 _require_received(run, artist, entries, manifests)
+        require_recorded(run, plan, histories)
         own = _check_own(run, config, histories, studios)
         withdrawn = {row["artist"]: row["withdrawn"] for row in summary["privacy"]["per_artist"]}
         note = CanaryNote.of(config, len(artists))

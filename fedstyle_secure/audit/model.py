@@ -21,8 +21,8 @@ _STEPS_OF_IMAGES = 100
 """Of the control's training: heads are cheap, whole encoders are not."""
 
 GRADIENT = AttackCard(
-    "model_gradient", "Gradient length at the final encoder",
-    "Asks whether the final encoder has less left to learn from pictures that trained.",
+    "model_gradient", "Gradient length at the final model",
+    "Asks whether the final model has less left to learn from pictures that trained.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
 )  # fmt: skip
 

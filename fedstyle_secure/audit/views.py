@@ -305,7 +305,7 @@ class _Facts:
     def _chosen_weights(self, key: str) -> tuple[bool, str]:
         if key != "malicious_platform":
             return False, "takes a platform that departs from the protocol"
-        return True, "it sends the weights and anchors that artists train on; the architecture is their own"
+        return True, "it sends the weights that artists train on; the architecture is their own"
 
     def _canaries(self, key: str, reads: bool) -> tuple[bool, str]:
         """What `audit.canaries.audit_canaries` reads, and who has all of it."""

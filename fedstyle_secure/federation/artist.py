@@ -41,7 +41,7 @@ from fedstyle_secure.secure_sum.artist_side import Member, Pins
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.messages import Upload
 from fedstyle_secure.studios import IDENTITY, OPENER
-from fedstyle_secure.system import AnySystem, State
+from fedstyle_secure.system import AnySystem, State, require_parts
 from fedstyle_secure.threads import one_thread
 
 
@@ -117,6 +117,7 @@ class Studio:
             raise FederationError(f"round {state.round} is not in the plan's {self._plan.rounds}")
         self._system.admit(state, self._artists)
         model = self._system.model(state)
+        require_parts(model, state)
         self._fixed.settle(state)
         request = hashlib.sha256(f"{self.artist}\n{state.digest}".encode()).hexdigest()
         return self._gate.send(request, state.round, lambda: self._releases(state, model))

@@ -9,10 +9,10 @@ from fedstyle_secure.federation.protocol import Instruction
 from fedstyle_secure.files import (
     PRIVATE,
     arrays_digest,
+    create,
     private_folder,
     read_arrays,
     write_arrays,
-    write_text,
 )
 from fedstyle_secure.system import State
 
@@ -26,7 +26,7 @@ class FixedPartMissing(FederationError):
 
 class FixedParts:
     """The fixed part of one run on an artist's own disk. Another run's is never used: whether an artist has
-    that would tell whether it took part there."""
+    that would tell whether it took part there. That it began many runs since shows in its asking again."""
 
     def __init__(self, home: Path, run: str) -> None:
         """Args: home: The artist's own folder. run: Identity of the run."""
@@ -60,8 +60,7 @@ class FixedParts:
             FederationError: It is another one than that of the run's first state.
         """
         private_folder(self._folder)
-        if not self._pin.exists():
-            write_text(self._pin, state.fixed_digest, mode=PRIVATE)
+        create(self._pin, state.fixed_digest.encode())
         if self._pin.read_text(encoding="ascii") != state.fixed_digest:
             raise FederationError("the fixed part is not the one that the run began with")
         if self._last is None and not self._kept(state):

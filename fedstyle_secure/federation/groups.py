@@ -7,22 +7,28 @@ post-processing of noisy values, so it costs nothing.
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
+
+_BY_CHANCE = 0.01
+"""How often, in a sum and a group, some artist without any record of it may be taken for a contributor."""
 
 
-def contributes(release: np.ndarray, groups: int, count: float, deviation: float) -> np.ndarray:
-    """Which groups an artist contributes to: its count stands out of the noise by two deviations.
+def contributes(release: np.ndarray, groups: int, count: float, deviation: float, artists: int) -> np.ndarray:
+    """Which groups an artist contributes to: its count stands out of the noise, so far that among all artists
+    together one that has none of a group passes by chance once in a hundred sums.
 
     Args:
         release: float (groups * length,), of one artist.
         groups: Number of groups.
         count: What one record adds to the last value of its block, > 0.
         deviation: Of the noise in each value; 0 where there is none.
+        artists: Who may release one, >= 1.
 
     Returns:
         bool (groups,).
     """
     counts = np.asarray(release, np.float64).reshape(groups, -1)[:, -1] / count
-    return counts > max(0.5, 2 * deviation / count)
+    return counts > max(0.5, float(ndtri(1 - _BY_CHANCE / artists)) * deviation / count)
 
 
 def weight_stands_out(

@@ -6,12 +6,13 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
 from torch import nn
 
+from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.vectors import flatten, mean_row, size_of
 from fedstyle_secure.galleries.canaries import coordinates
@@ -77,7 +78,7 @@ def releases(
     """
     # Rows first: what is trained below is no longer the model that was sent.
     kinds = layouts.plan.of_round(state.round)
-    rows = {kind.name: _rows(system, kind, model, state, artist, records) for kind in kinds}
+    rows = {k.name: _rows(system, layouts, k, model, state, artist, records) for k in kinds}
     update = {}
     if UPDATE in rows:
         rng = batch_rng(layouts, artist, state.round)
@@ -143,14 +144,45 @@ def averaged(sgd: DpSgd) -> DpSgd:
     return replace(sgd, noise_multiplier=0.0, sampling_rate=1.0, expected_batch_size=batch)
 
 
+class _OneARecord:
+    """A system's rows, held to what they must be: at most one a record, all of the kind's length."""
+
+    def __init__(self, rows: Rows, kind: str, records: int, size: int) -> None:
+        self._rows, self._kind = rows, kind
+        self.shape = (int(rows.shape[0]), size)
+        if tuple(rows.shape)[1:] != (size,) or self.shape[0] > records:
+            raise PrivacyError(
+                f"{kind}: the system gives rows of shape {tuple(rows.shape)} for {records} records; valid "
+                f"are as many at most, of {size} values each"
+            )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for given, row in enumerate(self._rows, start=1):
+            if given > self.shape[0]:
+                raise PrivacyError(f"{self._kind}: the system gives more rows than it says")
+            yield row
+
+
 def _rows(
-    system: AnySystem, kind: Kind, model: nn.Module, state: State, artist: str, records: Records
+    system: AnySystem,
+    layouts: Layouts,
+    kind: Kind,
+    model: nn.Module,
+    state: State,
+    artist: str,
+    records: Records,
 ) -> Rows | None:
     if isinstance(kind.mechanism, DpSgd):
         return None
     if kind.leaves == "named" and not system.publishes(kind, artist):
         return None
-    return system.rows(kind, model, state, artist, records)
+    rows = system.rows(kind, model, state, artist, records)
+    if rows is None:
+        if not kind.optional:
+            raise PrivacyError(f"{kind.name}: the system gives no rows, and this kind is not optional")
+        return None
+    size = size_of(tuple(layouts.forms[kind.name].tensors.items()))
+    return _OneARecord(rows, kind.name, len(records), size)
 
 
 def _shared(

@@ -217,4 +217,8 @@ def _parse(array: Array, name: str) -> np.ndarray:
     start = header.getvalue()
     if not array.data.startswith(start) or len(array.data) != len(start) + dtype.itemsize * math.prod(shape):
         raise FederationError(f"tensor {name!r} has bytes that do not fit its shape {shape}")
-    return np.frombuffer(array.data, dtype, offset=len(start)).reshape(shape)
+    try:
+        # A copy: whoever writes into it writes into nobody else's message.
+        return np.frombuffer(array.data, dtype, offset=len(start)).reshape(shape).copy()
+    except ValueError:
+        raise FederationError(f"tensor {name!r} has a shape that no array can have") from None

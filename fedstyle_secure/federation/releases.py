@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedstyle_secure.config import Config
+from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.federation.sums import RoundSum, is_summed, round_sum
-from fedstyle_secure.federation.vectors import VectorLayout, VectorPart
+from fedstyle_secure.federation.vectors import VectorLayout, VectorPart, size_of
 from fedstyle_secure.privacy.kinds import SUM, UPDATE, Kind
 from fedstyle_secure.privacy.mechanisms import ArtistSum, Mechanism
 from fedstyle_secure.privacy.plan import Plan
@@ -29,6 +30,16 @@ class Layouts:
     plan: Plan
     forms: Mapping[str, Form]
     artists: int
+
+    def __post_init__(self) -> None:
+        for kind in self.plan.kinds.values():
+            form = self.forms.get(kind.name)
+            size = 0 if form is None else size_of(tuple(form.tensors.items()))
+            if form is None or (form.groups > 0) != (kind.count > 0) or (form.groups and size % form.groups):
+                raise PrivacyError(
+                    f"kind {kind.name!r} of the system: its form has {form and form.groups} groups in {size} "
+                    "values, which do not go with its count"
+                )
 
     def released(self, number: int) -> dict[str, Shapes]:
         """What an artist may release in a round: shapes by kind and tensor."""

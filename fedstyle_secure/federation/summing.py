@@ -236,7 +236,7 @@ class Counter:
         found = [
             reply.metadata.src_node_id
             for reply in replies
-            if not reply.has_error() and reply.content.config_records["hello"].get("role") == "opener"
+            if not reply.has_error() and _role(reply.content) == "opener"
         ]
         if not found and len(replies) < len(nodes):
             raise FederationError(
@@ -261,3 +261,8 @@ class Counter:
         if replies[0].has_error():
             raise NotOpened(f"{when}: the opener refuses: {decline_text(replies[0].error.code)}")
         return replies[0].content
+
+
+def _role(record: RecordDict) -> object:
+    said = record.config_records.get("hello")
+    return None if said is None else said.get("role")

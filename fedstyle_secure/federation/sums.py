@@ -108,7 +108,7 @@ class RoundSum:
         last = self.parts[-1]
         if last.groups:
             release = flatten(last.tensors, releases[last.kind])
-            there = contributes(release, last.groups, last.count, last.noise_std)
+            there = contributes(release, last.groups, last.count, last.noise_std, self.terms.n_max)
             encoded.append(there.astype(np.int64))
         return np.concatenate(encoded)
 

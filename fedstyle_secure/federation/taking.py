@@ -105,7 +105,9 @@ def _enough(layouts: Layouts, kind: Kind, given: Sequence[Arrays]) -> np.ndarray
     if not form.groups:
         return np.zeros(0, bool)
     tensors, deviation = tuple(sorted(form.tensors.items())), layouts.plan.deviation(kind.name)
-    crowd = [contributes(flatten(tensors, g), form.groups, kind.count, deviation) for g in given]
+    crowd = [
+        contributes(flatten(tensors, g), form.groups, kind.count, deviation, layouts.artists) for g in given
+    ]
     return np.asarray(np.sum(crowd, axis=0) >= kind.least)
 
 

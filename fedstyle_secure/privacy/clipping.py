@@ -13,6 +13,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 
+from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.privacy.noise import ByteSource, gaussian
 
 GRID = 2**30
@@ -75,7 +76,13 @@ class ClippedSum:
         self._total = np.zeros(size, np.int64 if self._clipped else np.float64)
 
     def add(self, row: np.ndarray) -> None:
-        """Add a row, float (size,); one with NaN or infinity counts as zeros."""
+        """Add a row, float (size,); one with NaN or infinity counts as zeros.
+
+        Raises:
+            PrivacyError: It is of another shape: a shorter one would be broadcast, past its clip.
+        """
+        if row.shape != self._total.shape:
+            raise PrivacyError(f"a row must be of shape {self._total.shape}, not {row.shape}")
         if self._clipped:
             self._total += to_grid(row, self._clip_norm)
         elif np.isfinite(row).all():

@@ -160,14 +160,27 @@ class DPTrainer:
         for _ in range(self._plan.steps):
             drawn = rng.random(len(inputs) + len(canaries.coordinates)) < self._plan.sampling_rate
             pictures = torch.from_numpy(drawn[: len(inputs)])
+            first = None
             for row in record_rows(self._module, self._loss, inputs[pictures], targets[pictures]):
+                first = row if first is None else first
                 optimizer.add(row)
+            if first is not None:
+                self._require_no_memory(first, inputs[pictures][:1], targets[pictures][:1])
             for place in np.array(canaries.coordinates, np.int64)[drawn[len(inputs) :]]:
                 row = np.zeros(size)
                 row[place] = canaries.norm
                 optimizer.add(row)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+
+    def _require_no_memory(self, first: np.ndarray, inputs: Tensor, targets: Tensor) -> None:
+        """Compute a step's first row again after its others: what remembers records gives another one."""
+        (again,) = record_rows(self._module, self._loss, inputs, targets)
+        if not np.array_equal(first, again, equal_nan=True):
+            raise PrivacyError(
+                f"module {type(self._module).__name__} or loss {self._loss.name!r} remembers records: one "
+                "gave another gradient after others"
+            )
 
 
 def record_rows(

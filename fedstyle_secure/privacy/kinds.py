@@ -6,12 +6,13 @@ What a system releases is a list of kinds; whatever must know them all is a loop
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.errors import ConfigError, PrivacyError
 from fedstyle_secure.privacy.mechanisms import DpSgd, GaussianSum, NoisyCounts
 
 UPDATE = "update"
@@ -19,6 +20,9 @@ UPDATE = "update"
 
 SUM = "sum"
 """What leaves where the unit is the artist: everything of a round in one vector, in a sum of all artists'."""
+
+_TAKEN = (SUM, "reply", "upload", "round", "offer", "fixed", "trained", "public", "opened")
+"""Names of records that travel or are kept beside releases."""
 
 Leaves = Literal["named", "summed", "clear"]
 
@@ -54,6 +58,21 @@ class Kind:
     largest: float = 1.0
     optional: bool = False
     ages: bool = False
+
+    def __post_init__(self) -> None:
+        update = isinstance(self.mechanism, DpSgd)
+        for wrong, why in (
+            (not re.fullmatch(r"[a-z][a-z0-9_]*", self.name), "must have a name of small letters"),
+            (self.name in _TAKEN, "has a name of another use"),
+            (update != (self.name == UPDATE), "must be updates exactly if DP-SGD makes it"),
+            (not 0 < self.share < math.inf, "must have a share > 0"),
+            (self.least < 2 or self.count < 0, "must need two artists at least, and count from 0"),
+            (not 0 < self.largest < math.inf, "must have a largest value > 0"),
+            (self.integer and self.leaves == "summed", "is of integers, and those are not summed so"),
+            (min(self.rounds, default=0) < 0, "must have rounds from 0"),
+        ):
+            if wrong:
+                raise PrivacyError(f"kind {self.name!r} of the system {why}")
 
     @property
     def integer(self) -> bool:

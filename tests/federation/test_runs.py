@@ -364,7 +364,7 @@ def test_an_artist_refuses_what_its_settings_do_not_say(tiny, tmp_path):
     studio, state = opening_for(tiny, tmp_path)
     prototypes, cards = state.public["prototypes"], state.public["cards"]
     one_more = {"prototypes": np.concatenate([prototypes, prototypes[:1]]), "cards": cards}
-    head = state.trained["head.weight"]
+    head, bias = state.trained["head.weight"], state.fixed["projection.bias"] * 2
     for changes, text in [
         ({"public": {"prototypes": prototypes[:, :-1], "cards": cards[:, :-1]}}, "not as wide"),
         ({"public": {"prototypes": prototypes, "cards": cards[:, :-1]}}, "as wide as tensor 'prototypes'"),
@@ -377,7 +377,9 @@ def test_an_artist_refuses_what_its_settings_do_not_say(tiny, tmp_path):
         ),
         ({"trained": {"head.weight": np.zeros((2, 2), np.float32)}}, "'head.weight'"),
         ({"trained": {}}, "'head.weight' is missing or foreign"),
-        ({"trained": {}, "fixed": state.fixed | {"head.weight": head}}, "'head.weight' trains or stays"),
+        ({"trained": {}, "fixed": state.fixed | {"head.weight": head}}, "'head.weight' is in the wrong part"),
+        # Else a fixed tensor could change from round to round under the same digest.
+        ({"trained": state.trained | {"projection.bias": bias}}, "'projection.bias' is in the wrong part"),
     ]:
         with pytest.raises(FederationError, match=text):
             studio.answer(replace(state, **changes))
@@ -462,8 +464,10 @@ def test_labels_outside_the_public_set_do_not_make_an_artist_decline(tiny, tmp_p
 def test_noisy_runs_of_one_seed_draw_their_batches_independently(tiny, tmp_path):
     """The ledger composes draws as independent; the same draws in each run would cost far more."""
 
+    state = State(0, {}, {}, {"prototypes": np.zeros((3, 8), np.float32)}, {})
+
     def draws(config):
-        layouts = Layouts(config, plan_of(config, 4), {}, 4)
+        layouts = Layouts(config, plan_of(config, 4), StyleSystem(config).forms(state), 4)
         return [batch_rng(layouts, "impasto-1", 1).random(9).tolist() for _ in range(2)]
 
     first, second = draws(tiny)

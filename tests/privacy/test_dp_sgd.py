@@ -1,6 +1,7 @@
 """DP-SGD: clipped sums against one picture at a time, the noise, and the refusal of what mixes pictures."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from fedstyle_secure.privacy.dp_sgd import (
     picture_gradients,
 )
 from fedstyle_secure.privacy.mechanisms import DpSgd
+from fedstyle_secure.privacy.picture_loss import PictureLoss
 from fedstyle_secure.systems.style.cnn import CnnEncoder
 from fedstyle_secure.systems.style.losses import InBatchContrast, PrototypeContrast
 
@@ -373,6 +375,26 @@ def test_a_record_whose_gradient_is_not_its_own_is_refused_by_the_parameter(modu
     inputs, targets = torch.randn(6, 1, 6), torch.tensor([[0, -1]] * 6)
     with pytest.raises(PrivacyError, match=r"mixes|gradient of 'head.weight' for one record"):
         DPTrainer(module, prototype_loss(), PLAN, 0.1).fit(inputs, targets, np.random.default_rng(0))
+
+
+class Hoarding(PictureLoss):
+    """Remembers from the second record on, which a try of two records does not see."""
+
+    name = "hoarding"
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, embeddings, targets):
+        self.seen.append(embeddings.detach().sum())
+        return embeddings.sum(dim=1) * (sum(self.seen) if len(self.seen) > 60 else 1.0)
+
+
+def test_a_loss_that_remembers_records_is_refused_at_the_end_of_the_step():
+    inputs, targets = torch.randn(40, 1, 6), torch.tensor([[0, -1]] * 40)
+    plan = replace(PLAN, steps=4, sampling_rate=1.0)
+    with pytest.raises(PrivacyError, match="'hoarding' remembers records"):
+        DPTrainer(Plain(), Hoarding(), plan, 0.1).fit(inputs, targets, np.random.default_rng(0))
 
 
 class Bent(nn.Module):

@@ -9,8 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError
-from fedstyle_secure.privacy.kinds import spread
+from fedstyle_secure.errors import ConfigError, PrivacyError
+from fedstyle_secure.privacy.kinds import Kind, spread
+from fedstyle_secure.privacy.mechanisms import DpSgd, GaussianSum, NoisyCounts
 from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.system import system_bound
 
@@ -121,3 +122,26 @@ def test_releases_are_spread_from_the_first_round_to_the_last(releases, last):
     assert releases == 1 or found[-1] == last
     gaps = [b - a for a, b in itertools.pairwise(found)]
     assert max(gaps, default=0) - min(gaps, default=0) <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": "sum"}, "has a name of another use"),
+        ({"name": "Palette!"}, "small letters"),
+        ({"name": "update"}, "exactly if DP-SGD makes it"),
+        ({"mechanism": DpSgd(1.0, 1.0, 0.5, 3, 4.0)}, "exactly if DP-SGD makes it"),
+        ({"share": 0.0}, "a share > 0"),
+        ({"share": math.nan}, "a share > 0"),
+        ({"least": 1}, "two artists at least"),
+        ({"largest": math.inf}, "a largest value > 0"),
+        ({"mechanism": NoisyCounts(1.0, 9)}, "of integers"),
+        ({"rounds": frozenset({-1, 2})}, "rounds from 0"),
+    ],
+)
+def test_a_kind_that_no_mechanism_or_message_can_take_is_refused_by_name(changes, says):
+    given = {"name": "palette", "rounds": frozenset({1}), "mechanism": GaussianSum(1.0, 0.0), "share": 0.5}
+    given |= {"setting": "share.palette", "leaves": "summed"}
+    assert Kind(**given).name == "palette"
+    with pytest.raises(PrivacyError, match=says):
+        Kind(**given | changes)

@@ -206,7 +206,7 @@ def trained(finished) -> Path:
 def trained_in_clear(tiny, tmp_path_factory) -> Path:
     """The same without an encrypted sum, and so without an opener who signs anything."""
     root = tmp_path_factory.mktemp("clear") / "runs"
-    fedstyle_secure.train(tiny.override(["secure_sum.enabled=false"]), root / "clear")
+    fedstyle_secure.train(tiny.override(["secure_sum.enabled=false", "audit.record=all"]), root / "clear")
     return root
 
 

@@ -7,6 +7,7 @@ import math
 import shutil
 import tomllib
 
+import numpy as np
 import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,8 @@ from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.cli import main
 from fedstyle_secure.errors import AuditError, ConfigError, RunError
 from fedstyle_secure.federation.probe import Cost
+from fedstyle_secure.federation.record import record_file
+from fedstyle_secure.files import arrays_digest, read_arrays, write_arrays
 from fedstyle_secure.policy.checks import check, checks
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.ledger import entry_from_dict
@@ -451,3 +454,33 @@ def test_studios_inside_a_run_are_the_runs_own_word(bare):
 def test_a_run_does_not_begin_with_studios_inside_it(tmp_path):
     with pytest.raises(RunError, match="lies inside the run's own folder"):
         claim(tmp_path / "run" / "studios", RunFolder(tmp_path / "run"))
+
+
+def test_what_was_recorded_in_clear_is_what_the_ledgers_have_the_digest_of(clear, hashed):
+    """A record, a fixed part and metrics that were edited with their own checksums made anew, passed."""
+    check_finished(clear)
+    file = record_file(clear.record_folder, 1)
+    arrays, told = read_arrays(file)
+    name = next(name for name in arrays if name.startswith("reply/0/update/"))
+    moved = arrays | {name: arrays[name] + np.float32(0.01)}
+    write_arrays(file, moved, told | {"sha256": arrays_digest(moved, told["record"])})
+    hashed(clear)
+    with pytest.raises(AuditError, match=r"round_00001.*update is not what ledger.json has the digest of"):
+        check_finished(clear)
+    shutil.copy(record_file(clear.record_folder, 0), file)
+    hashed(clear)
+    with pytest.raises(AuditError, match="holds another round's record"):
+        check_finished(clear)
+    write_arrays(file, arrays, told)
+    lines = clear.metrics_file.read_text().splitlines(keepends=True)
+    clear.metrics_file.write_text("".join(lines[:-1]))
+    hashed(clear)
+    with pytest.raises(AuditError, match=r"rounds \[0, 1\], not one a round"):
+        check_finished(clear)
+    clear.metrics_file.write_text("".join(lines))
+    fixed, _ = read_arrays(clear.fixed_file)
+    name = next(name for name, array in fixed.items() if array.dtype == np.float32 and array.size)
+    write_arrays(clear.fixed_file, fixed | {name: fixed[name] + np.float32(0.01)}, {})
+    hashed(clear)
+    with pytest.raises((AuditError, RunError), match="fixed"):
+        check_finished(clear)

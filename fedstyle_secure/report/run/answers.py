@@ -42,7 +42,7 @@ def asked(facts: Facts) -> list[Block]:
     )
     private = " ".join(f"manifest.json#/gallery/artists/{i}/artist" for i, _ in facts.artists)
     line = facts.say(
-        "A style-search model was trained over {private:whole count} artists who keep their pictures, {how}, "
+        "A shared model was trained over {private:whole count} artists who keep their pictures, {how}, "
         "{sealed}. ",
         private=private,
         how=how,

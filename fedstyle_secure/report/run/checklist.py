@@ -170,7 +170,7 @@ def _withdrawals(facts: Facts) -> list[Block]:
     undone = (
         "A withdrawal stops every further release and takes the card down: a run that goes on drops it, and "
         "no search lists it where the artist's own ledger lies. What was released before cannot be called "
-        "back. The encoder and the prototypes keep what they learned, within the stated epsilon where there "
+        "back. What was learned keeps it, within the stated epsilon where there "
         "is one; product.safetensors and the record of a run that had ended keep card and releases, as do "
         "copies that others hold. To train anew without the artist costs all others again."
     )
@@ -247,8 +247,7 @@ def _covered(facts: Facts) -> list[Block]:
     items = (
         f"Covered for the unit artwork: {', '.join(sorted(kinds)) or 'nothing'}.",
         f"Released without a guarantee for an artwork: {', '.join(sorted(bare)) or 'nothing'}.",
-        "Not covered: participation, timing, declining, consent to a card, utility figures of the "
-        "experimenter.",
+        "Not covered: participation, timing, declining, consent, utility figures of the experimenter.",
     )
     return [Bullets([[item] for item in items])]
 
@@ -356,7 +355,7 @@ def _empirical(facts: Facts) -> list[Block]:
 
 def _ratio(facts: Facts) -> list[Block]:
     rows = facts.cells(
-        "values in the encoder's file, fixed ones included | {report.json#/encoder_values:whole}",
+        "values in the product's file, fixed ones included | {report.json#/encoder_values:whole}",
         "training works | {works:whole sum}",
         works=_private_works(facts),
     )

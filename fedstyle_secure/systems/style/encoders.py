@@ -119,7 +119,7 @@ def prepare_views(encoder: StyleEncoder, pictures: np.ndarray, views: int, purpo
     versions = [pictures]
     for view in range(1, views):
         made = [augment(picture[None], _own_rng(picture, f"{purpose}\n{view}")) for picture in pictures]
-        versions.append(np.concatenate(made))
+        versions.append(np.concatenate(made) if made else pictures)
     return torch.stack([encoder.prepare(version) for version in versions], dim=1)
 
 

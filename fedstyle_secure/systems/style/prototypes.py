@@ -132,22 +132,6 @@ def picture_rows(vectors: np.ndarray, assigned: np.ndarray, styles: int) -> np.n
     return np.array(list(rows)).reshape(rows.shape)
 
 
-def contributes(sums: np.ndarray, styles: int, noise_std: float) -> np.ndarray:
-    """Which styles an artist contributes to, seen from what it releases: its count stands out of the noise by
-    two deviations. Post-processing of a release, so it costs nothing.
-
-    Args:
-        sums: float (k * (d + 1),), an artist's released sum.
-        styles: Number of styles k.
-        noise_std: Deviation of the noise in each value of it; 0 where there is none.
-
-    Returns:
-        bool (k,).
-    """
-    counts = np.asarray(sums, np.float64).reshape(styles, -1)[:, -1] / COUNT_SCALE
-    return counts > max(0.5, 2 * noise_std / COUNT_SCALE)
-
-
 def refresh(styles: Styles, total: np.ndarray, noise_std: float, kept: np.ndarray) -> Styles:
     """Move prototypes toward the sum over artists, as far as the noise allows (`signal_share`).
 
@@ -162,24 +146,6 @@ def refresh(styles: Styles, total: np.ndarray, noise_std: float, kept: np.ndarra
     share = np.where(kept, signal_share(vectors, noise_std), 0.0)[:, None]
     moved = (1 - share) * styles.prototypes + share * unit(vectors)
     return Styles(styles.names, unit(moved), styles.by_label)
-
-
-def weight_stands_out(total: np.ndarray, styles: int, noise_std: float, least: int) -> np.ndarray:
-    """Which styles have a summed weight of at least `least` artists, beyond two deviations of the noise.
-
-    An artist's weights over all styles add up to 1, so a weight of `least` takes at least that many artists.
-
-    Args:
-        total: float (k * (d + 1),), sum over artists of the mean row of each.
-        styles: Number of styles k.
-        noise_std: Deviation of the noise in each value of it.
-        least: Artists that a style needs.
-
-    Returns:
-        bool (k,).
-    """
-    weights = np.asarray(total, np.float64).reshape(styles, -1)[:, -1] / COUNT_SCALE
-    return weights - 2 * noise_std / COUNT_SCALE >= least - 1e-6
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.audit.runner import audit
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.policy.checks import checks
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.registry import system_named
@@ -109,6 +109,37 @@ def test_the_unit_artist_takes_it_as_it_is(tmp_path, unit):
     check_finished(made.folder)
 
 
+class Claims:
+    """Rows of which their shape says something else."""
+
+    def __init__(self, shape, rows):
+        self.shape, self.rows = shape, rows
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (np.zeros((13, 8)), "rows of shape (13, 8) for 9 records; valid are as many at most"),
+        (np.zeros((2, 1)), "of 8 values each"),
+        (Claims((2, 8), np.zeros((3, 8))), "more rows than it says"),
+        (Claims((2, 8), np.zeros((2, 1))), "a row must be of shape (8,)"),
+        (None, "gives no rows, and this kind is not optional"),
+    ],
+)
+def test_rows_that_the_guarantee_does_not_hold_for_are_refused(tmp_path, monkeypatch, rows, says):
+    import colours
+
+    values = SETTINGS | {"run": {"system": "colours", "rounds": 1}}
+    monkeypatch.setattr(colours.Colours, "rows", lambda *args: rows)
+    with pytest.raises(FederationError, match="answering would break the artist's guarantee"):
+        fedstyle_secure.train(Config.from_dict(values), tmp_path / "run")
+    (log, *_) = (tmp_path / "studios").rglob("artist.log")
+    assert says in log.read_text()
+
+
 KILLED = """
     import os, signal, sys
     from pathlib import Path
@@ -155,7 +186,7 @@ def test_its_updates_and_its_product_are_attacked(audited):
     _, found = audited
     assert not found.alarms
     ran = {f.attack for f in found.findings if f.verdict != "not run"}
-    assert {"Gradient alignment with the encoder's changes", "Gradient length at the final encoder"} <= ran
+    assert {"Gradient alignment with the encoder's changes", "Gradient length at the final model"} <= ran
     assert not [f for f in found.findings if "card" in f.attack or "rototype" in f.attack]
     told = json.dumps(found.about["views"])
     assert "palette sum" in told

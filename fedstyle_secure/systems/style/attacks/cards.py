@@ -396,11 +396,9 @@ class Sums:
     def _kept(self, counts: np.ndarray) -> np.ndarray:
         """Styles that enough artists contribute to, bool (k,), from each artist's noisy counts (n, k)."""
         least = self.scene.plan.kinds[PROTOTYPES].least
-        crowd = np.sum(
-            [contributes(row, self.styles, COUNT_SCALE, self.deviation) for row in counts],
-            axis=0,
-            dtype=np.int64,
-        )
+        among = self.scene.roster_length
+        there = [contributes(row, self.styles, COUNT_SCALE, self.deviation, among) for row in counts]
+        crowd = np.sum(there, axis=0, dtype=np.int64)
         if not self.scene.config.secure_sum.enabled:
             return np.asarray(crowd >= least)
         groups = Groups(self.styles, 1, least)
