@@ -337,11 +337,14 @@ def withdraw(
 
 
 @app.command()
-def settings(as_json: AsJson = False) -> None:
+def settings(
+    system: Annotated[str | None, typer.Option(help="Of this system in place of the default one.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """List every setting with its default and what it may be."""
     from fedstyle_secure.config import Config
 
-    rows = Config.describe()
+    rows = (Config if system is None else Config.of_system(system)).describe()
     if as_json:
         print_json(rows)
         return

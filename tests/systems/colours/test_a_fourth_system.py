@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import fedstyle_secure
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.audit.runner import audit
 from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.cli import app
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.policy.checks import checks
@@ -67,6 +69,12 @@ def test_the_system_is_found_by_its_name_and_brings_its_settings():
     assert type(config).__name__ == "ColourConfig"
     assert config.palette.releases == 1
     assert system_named("colours").name == "colours"
+    shown = CliRunner().invoke(app, ["settings", "--system", "colours", "--json"])
+    keys = {row["key"] for row in json.loads(shown.stdout)}
+    assert {"palette.releases", "share.palette", "run.rounds"} <= keys
+    assert not any(key.startswith("cards.") for key in keys)
+    with pytest.raises(ConfigError, match=r"-s run\.system=style: .*\[run\] system = 'style'"):
+        config.override(["run.system=style"])
     with pytest.raises(ConfigError, match=r"unknown section 'cards'"):
         Config.from_dict(SETTINGS | {"cards": {}})
     with pytest.raises(ConfigError, match=r"run\.system = 'colour' is no system; did you mean 'colours'"):
