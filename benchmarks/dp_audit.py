@@ -355,6 +355,7 @@ def a_batch_at_once() -> Iterator[None]:
         mock.patch.object(dp_sgd, "record_rows", hooked_rows),
         mock.patch.object(dp_sgd, "refuse_mixing", return_value=None),
         mock.patch.object(dp_sgd, "require_own_rows", return_value=None),
+        mock.patch.object(dp_sgd.DPTrainer, "_require_no_memory", return_value=None),
     ):
         yield
 

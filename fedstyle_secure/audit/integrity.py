@@ -162,8 +162,8 @@ def check_finished(run: RunFolder, opener: str | None = None, studios: Path | No
             if entries is not None:
                 require_planned(run, layouts, artist, entries)
                 _require_received(run, artist, entries, manifests)
-        require_recorded(run, plan, histories)
         own = _check_own(run, config, histories, studios)
+        require_recorded(run, plan, histories)
         withdrawn = {row["artist"]: row["withdrawn"] for row in summary["privacy"]["per_artist"]}
         note = CanaryNote.of(config, len(artists))
         if set(withdrawn) != set(artists):

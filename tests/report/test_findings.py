@@ -25,6 +25,10 @@ def test_the_matrix_holds_the_worst_verdict_of_every_attack_and_view(run, audite
         lambda rows, make: [
             make(),
             make(target="ann", verdict="inconclusive", reason="few"),
+            make(attack="Nearest card", target="ann", verdict="inconclusive", reason="few"),
+            make(attack="Nearest card", target="bo"),
+            make(attack="Nearest card", view="buyer"),
+            make(attack="Nearest card", view="buyer", target="ann", verdict="leaks", low=0.6),
             make(view="buyer"),
             make(view="buyer", verdict="leaks", low=0.6),
             make(view="opener"),
@@ -35,7 +39,10 @@ def test_the_matrix_holds_the_worst_verdict_of_every_attack_and_view(run, audite
     table = matrix(read_facts(run.path))[0]
     assert isinstance(table, Table)
     assert cells(table)["Gradient alignment"] == [
-        "not run", "inconclusive", *["not in this audit"] * 3, "alarm", "leaks",
+        "not run", "not broken by this attack", *["not in this audit"] * 3, "alarm", "leaks",
+    ]  # fmt: skip
+    assert cells(table)["Nearest card"] == [
+        "not in this audit", "inconclusive", *["not in this audit"] * 3, "not in this audit", "leaks",
     ]  # fmt: skip
 
 

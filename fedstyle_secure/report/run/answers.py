@@ -28,6 +28,22 @@ def worst(findings: Iterable[Finding]) -> Sign:
     return next((verdict for verdict in ORDER if verdict in found), "not run")
 
 
+def weighty(facts: Facts, places: Iterable[int]) -> list[int]:
+    """Findings that speak for an attack in a view: those over all artists, and of single artists those that
+    leak, or all where there is none over all. So few pictures as one artist has are often inconclusive."""
+    places = list(places)
+    over = {
+        (f.attack, f.view) for i in places if (f := facts.findings[i]).target == "all" and f.value is not None
+    }
+    return [
+        i
+        for i in places
+        if (f := facts.findings[i]).target == "all"
+        or (f.attack, f.view) not in over
+        or worst([f]) in ("alarm", "leaks")
+    ]
+
+
 def asked(facts: Facts) -> list[Block]:
     """What was asked of which run, in a paragraph."""
     how = (

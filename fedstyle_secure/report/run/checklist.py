@@ -13,7 +13,7 @@ from fedstyle_secure.report.page.pieces import Badge, Blank, Block, Bullets, Ent
 from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.sources import escape
 from fedstyle_secure.report.page.words import LEVEL_WORDS
-from fedstyle_secure.report.run.answers import answer, each_once
+from fedstyle_secure.report.run.answers import answer, each_once, weighty
 from fedstyle_secure.report.run.facts import Facts
 
 Reply = Callable[[Facts], Sequence[Block]]
@@ -317,7 +317,9 @@ def _levels(facts: Facts) -> list[Block]:
 
 
 def _controls(facts: Facts) -> list[Block]:
-    lost = [i for i, f in enumerate(facts.findings) if f.verdict == "inconclusive"]
+    lost = [
+        i for i in weighty(facts, range(len(facts.findings))) if facts.findings[i].verdict == "inconclusive"
+    ]
     line = facts.say(
         "<Inconclusive, so without weight: {lost}.>", lost=listed(each_once(facts, lost, "attack"))
     )

@@ -20,7 +20,7 @@ from fedstyle_secure.report.page.pieces import (
 )
 from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.words import LEVEL_WORDS, MEANINGS, ORDER
-from fedstyle_secure.report.run.answers import each_once, view_name, view_span, worst
+from fedstyle_secure.report.run.answers import each_once, view_name, view_span, weighty, worst
 from fedstyle_secure.report.run.facts import Facts
 
 NO_AUDIT = Para(["No audit was run on this run: there are no findings. `fedstyle audit` makes them."], "note")
@@ -53,8 +53,8 @@ def matrix(facts: Facts) -> list[Block]:
         rows.append([_attack_name(facts, name), *cells])
     caption = facts.say(
         "A cell shows the worst verdict over all targets and metrics, the figure that has it, over all "
-        "artists where there is such a one, and its [confidence interval](interval) below it. A single "
-        "artist may fare worse than all together: see the table of artists."
+        "artists where there is such a one, and its [confidence interval](interval) below it. Of single "
+        "artists those count that fare worse than all together and leak: see the table of artists."
     )
     return [Table("matrix", caption, head, rows), legend()]
 
@@ -72,7 +72,8 @@ def _cell(facts: Facts, places: Sequence[int]) -> Line:
     if not places:
         return [Muted("not in this audit")]
     i = min(
-        places, key=lambda i: (ORDER.index(worst([facts.findings[i]])), facts.findings[i].target != "all")
+        weighty(facts, places),
+        key=lambda i: (ORDER.index(worst([facts.findings[i]])), facts.findings[i].target != "all"),
     )
     figure = interval(facts, i) if facts.findings[i].value is not None else []
     return facts.say("{verdict}<\n{figure}>", verdict=Badge(worst([facts.findings[i]])), figure=figure)
