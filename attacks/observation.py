@@ -223,7 +223,7 @@ class Observation:
         public_pictures: Pictures (m, *picture_shape), in [0, 1] where they are pictures.
 
     Example:
-        >>> torch.manual_seed(0) and None
+        >>> _ = torch.manual_seed(0)
         >>> model, x, y = nn.Linear(3, 2), torch.rand(1, 3), torch.tensor([1])
         >>> gradients = torch.autograd.grad(cross_entropy(model(x), y).mean(), list(model.parameters()))
         >>> update = {"weight": -0.1 * gradients[0], "bias": -0.1 * gradients[1]}

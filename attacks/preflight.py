@@ -85,7 +85,7 @@ def replay(observation: Observation, pictures: Tensor, targets: Tensor, number: 
 
     Example:
         >>> from attacks.observation import cross_entropy
-        >>> torch.manual_seed(0) and None
+        >>> _ = torch.manual_seed(0)
         >>> model, x, y = torch.nn.Linear(3, 2), torch.rand(1, 3), torch.tensor([1])
         >>> gradients = torch.autograd.grad(cross_entropy(model(x), y).mean(), list(model.parameters()))
         >>> update = {"weight": -0.1 * gradients[0], "bias": -0.1 * gradients[1]}

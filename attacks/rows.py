@@ -94,7 +94,7 @@ def probe_rows(
 
     Example:
         >>> from torch.nn import functional as F
-        >>> torch.manual_seed(0) and None
+        >>> _ = torch.manual_seed(0)
         >>> model, x, y = nn.Linear(3, 2), torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
         >>> def loss(outputs, targets):
         ...     return F.cross_entropy(outputs, targets, reduction="none")

@@ -56,7 +56,7 @@ def style_distance(pictures: Tensor, truths: Tensor, reference: Tensor) -> Tenso
         reference: (m, 3, h, w) in [0, 1], m >= 2, what differences are measured against.
 
     Example:
-        >>> torch.manual_seed(0) and None
+        >>> _ = torch.manual_seed(0)
         >>> pictures = torch.rand(4, 3, 16, 16)
         >>> distance = style_distance(pictures, pictures, reference=pictures)
         >>> distance.tolist()

@@ -306,7 +306,7 @@ class Config(Section):
     def _parse(cls, key: str, text: str) -> Any:
         """A value as TOML writes it; text without quotes is text, whatever it looks like."""
         section, _, name = key.partition(".")
-        kind = cls.model_fields[section].annotation.model_fields[name].annotation  # type: ignore[union-attr]
+        kind: Any = cls._sections()[section].model_fields[name].annotation
         if kind not in (str, Names):
             return _toml_value(text)
         value = _toml_value(text) if kind is str else text
@@ -343,9 +343,7 @@ class Config(Section):
                 "key": key,
                 "default": defaults[key],
                 "allowed": cls.allowed(key),
-                "help": cls.model_fields[key.split(".")[0]]
-                .annotation.model_fields[key.split(".")[1]]  # type: ignore[union-attr]
-                .description,
+                "help": cls._sections()[key.split(".")[0]].model_fields[key.split(".")[1]].description,
             }
             for key in cls._all_keys()
         ]
@@ -354,7 +352,7 @@ class Config(Section):
     def allowed(cls, key: str) -> str:
         """What a `section.key` may be, in words: type, range or choices."""
         section, _, name = key.partition(".")
-        schema = cls.model_fields[section].annotation.model_json_schema()["properties"][name]  # type: ignore[union-attr]
+        schema = cls._sections()[section].model_json_schema()["properties"][name]
         return " or ".join(_describe(option) for option in schema.get("anyOf", [schema]))
 
     @classmethod
@@ -368,12 +366,16 @@ class Config(Section):
         return nested
 
     @classmethod
-    def _all_keys(cls) -> list[str]:
-        return [
-            f"{name}.{key}"
+    def _sections(cls) -> dict[str, type[Section]]:
+        return {
+            name: field.annotation
             for name, field in cls.model_fields.items()
-            for key in field.annotation.model_fields  # type: ignore[union-attr]
-        ]
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        }
+
+    @classmethod
+    def _all_keys(cls) -> list[str]:
+        return [f"{name}.{key}" for name, section in cls._sections().items() for key in section.model_fields]
 
     @classmethod
     def _refuse_unknown(cls, values: Mapping[str, Any], origin: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -164,12 +165,15 @@ class RunFolder:
         """What artists know the run by: 32 hex digits that outlive moving the folder.
 
         Raises:
-            RunError: There is no run here.
+            RunError: There is no run here, or its mark is something else: artists name files by it.
         """
         try:
-            return (self.path / _MARK).read_text(encoding="utf-8")
+            mark = (self.path / _MARK).read_text(encoding="utf-8", errors="replace")
         except OSError:
             raise RunError(f"{self.path}: no run here; `fedstyle runs` lists them") from None
+        if not re.fullmatch("[0-9a-f]{32}", mark):
+            raise RunError(f"{self.path / _MARK}: is no identity of a run, which has 32 hex digits")
+        return mark
 
     def config(self) -> Config:
         """The settings that the run was started with, with the place where its pictures lie now.

@@ -6,8 +6,10 @@ import importlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -74,6 +76,50 @@ def train_run(tmp_path_factory) -> Callable[..., RunFolder]:
         with one_thread():
             config = Config().override([f"run.studios={folder / 'studios'}", *settings])
             return fedstyle_secure.train(config, folder / "run").folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def product_run(train_run) -> Callable[..., RunFolder]:
+    """`train_run` of six artists whose product has something to attack."""
+    return partial(
+        train_run,
+        "gallery.artists=6", "gallery.public_artists=5", "gallery.pictures=20", "gallery.size=32",
+        "style.dim=48", "style.practice_artists=0", "styles.count=3", "run.rounds=2",
+        "training.expected_pictures=15", "audit.record=all",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def noisy_product(product_run) -> RunFolder:
+    return product_run("privacy.noise_multiplier=6", "cards.releases=1")
+
+
+@pytest.fixture(scope="session")
+def exact_product(product_run) -> RunFolder:
+    """The same weights whenever it is trained, as nothing in it is drawn by chance."""
+    return product_run("privacy.dp=off", "cards.releases=1")
+
+
+@pytest.fixture
+def limit_of(monkeypatch) -> Callable[..., Any]:
+    """Events and hops of the one limit that an attack (of a module, on a scene) is held against."""
+    from fedstyle_secure.privacy.accounting import merge
+
+    def build(module, attack, scene):
+        seen = []
+
+        class Kept(module.Limit):
+            def __init__(self, events, hops=1):
+                events = list(events)
+                seen.append((merge(events), hops))
+                super().__init__(events, hops)
+
+        monkeypatch.setattr(module, "Limit", Kept)
+        attack(scene)
+        (found,) = seen
+        return found
 
     return build
 

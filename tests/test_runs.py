@@ -56,6 +56,17 @@ def test_a_run_is_known_by_the_same_name_wherever_it_lies(tmp_path):
     assert RunFolder(tmp_path / "moved").identity != name
 
 
+@pytest.mark.parametrize(
+    "mark", [b"", b"../../elsewhere", b"\xff" * 32, b"0" * 31, b"0" * 32 + b"\n", b"A" * 32]
+)
+def test_a_run_with_another_mark_is_refused_before_a_file_is_named_by_it(tmp_path, mark):
+    run = RunFolder(tmp_path / "run")
+    run.begin(Config(), resume=False, force=False)
+    (tmp_path / "run" / ".fedstyle-run").write_bytes(mark)
+    with pytest.raises(RunError, match=r"\.fedstyle-run: is no identity of a run"):
+        _ = run.identity
+
+
 @given(st.lists(st.text(max_size=120), min_size=2, max_size=2, unique=True))
 def test_different_artists_have_different_folders(names):
     assert folder_name(names[0]) != folder_name(names[1])

@@ -305,7 +305,7 @@ def candidate_scores(
         common: c, in [0, 1).
 
     Example:
-        >>> torch.manual_seed(0) and None
+        >>> _ = torch.manual_seed(0)
         >>> works = torch.randn(8, 16)
         >>> scores = candidate_scores(works[:2].mean(0), works, n=2, noise=0.0, population=None)
         >>> sorted(scores.topk(2).indices.tolist())

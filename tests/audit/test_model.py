@@ -14,33 +14,17 @@ from fedstyle_secure.privacy.accounting import merge
 from fedstyle_secure.runs import RunFolder
 
 SETTINGS = AuditSettings(targets=8, candidates=8, pictures=4, steps=5, rounds=2, processes=1, fpr=(0.1,))
-SMALL = (
-    "gallery.artists=6", "gallery.public_artists=5", "gallery.pictures=20", "gallery.size=32",
-    "style.dim=48", "style.practice_artists=0", "styles.count=3", "run.rounds=2",
-    "training.expected_pictures=15", "audit.record=all",
-)  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def noisy(train_run):
-    return train_run(*SMALL, "privacy.noise_multiplier=6", "cards.releases=1")
-
-
-@pytest.fixture(scope="module")
-def exact(train_run):
-    """The same weights whenever it is trained, as nothing in it is drawn by chance."""
-    return train_run(*SMALL, "privacy.dp=off", "cards.releases=1")
-
-
-def test_the_control_is_of_an_encoder_of_its_own(scene_of, exact):
+def test_the_control_is_of_an_encoder_of_its_own(scene_of, exact_product):
     """It is not the attack on the run once more."""
-    everyone = model.gradient_length(scene_of(exact, SETTINGS)).findings[0]
+    everyone = model.gradient_length(scene_of(exact_product, SETTINGS)).findings[0]
     assert everyone.control != everyone.value
     assert everyone.control > 0.52
 
 
-def test_the_controls_encoder_was_made_to_fit_the_pictures(scene_of, exact):
-    at = scene_of(exact, SETTINGS)
+def test_the_controls_encoder_was_made_to_fit_the_pictures(scene_of, exact_product):
+    at = scene_of(exact_product, SETTINGS)
 
     def lost(encoder):
         found, loss = [], at.system.loss(encoder, at.last)
@@ -53,9 +37,9 @@ def test_the_controls_encoder_was_made_to_fit_the_pictures(scene_of, exact):
     assert lost(model._overfitted(at)) < 0.5 * lost(at.model(at.last))
 
 
-def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy):
+def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy_product):
     """All are Gaussians over all pictures here, so that mu = 2 sqrt(sum of 1 / noise^2) exactly."""
-    at = scene_of(noisy, SETTINGS)
+    at = scene_of(noisy_product, SETTINGS)
     outcome = model.gradient_length(at)
     limit = outcome.roc[1]
     assert limit.events == merge(at.plan.events())
@@ -67,32 +51,36 @@ def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy):
 
 
 @pytest.mark.parametrize("missing", [("noise",), ("clip",), ("noise", "clip")])
-def test_what_needs_another_run_is_not_run(scene_of, noisy, missing):
+def test_what_needs_another_run_is_not_run(scene_of, noisy_product, missing):
     with pytest.raises(AuditError, match="needs the run trained anew without it"):
-        model.gradient_length(scene_of(noisy, SETTINGS.model_copy(update={"without": missing})))
+        model.gradient_length(scene_of(noisy_product, SETTINGS.model_copy(update={"without": missing})))
 
 
-def test_a_ledger_that_holds_more_than_the_plan_leaves_no_limit(scene_of, noisy, monkeypatch):
+def test_a_ledger_that_holds_more_than_the_plan_leaves_no_limit(
+    scene_of, noisy_product, monkeypatch, tmp_path
+):
     """Somebody's noise was smaller than the settings say: then nothing may be stated."""
-    ledgers = json.loads(noisy.ledger_file.read_text(encoding="utf-8"))
+    ledgers = json.loads(noisy_product.ledger_file.read_text(encoding="utf-8"))
     name = sorted(ledgers)[2]
     entry = next(e for e in ledgers[name] if e["kind"] == "card")
     entry["artwork_cost"]["noise_multiplier"] /= 2
-    edited = noisy.path / "edited.json"
+    edited = tmp_path / "edited.json"
     edited.write_text(json.dumps(ledgers), encoding="utf-8")
     monkeypatch.setattr(RunFolder, "ledger_file", property(lambda self: edited))
     with pytest.raises(AuditError, match=f"artist '{name}': its releases of kind 'card' cost"):
-        model.gradient_length(scene_of(noisy, SETTINGS))
-    assert scene_of(noisy, SETTINGS.model_copy(update={"without": ("noise",)})).noise is False
+        model.gradient_length(scene_of(noisy_product, SETTINGS))
+    assert scene_of(noisy_product, SETTINGS.model_copy(update={"without": ("noise",)})).noise is False
     entry["artwork_cost"] = None
     edited.write_text(json.dumps(ledgers), encoding="utf-8")
     with pytest.raises(AuditError, match="kind 'card'"):
-        scene_of(noisy, SETTINGS).costs()
+        scene_of(noisy_product, SETTINGS).costs()
 
 
-def test_without_any_defence_there_is_no_limit(scene_of, noisy):
-    assert scene_of(noisy, SETTINGS.model_copy(update={"without": ("noise",)})).costs() == [NO_GUARANTEE]
-    bare = scene_of(noisy, SETTINGS.model_copy(update={"without": ("clip",)}))
+def test_without_any_defence_there_is_no_limit(scene_of, noisy_product):
+    assert scene_of(noisy_product, SETTINGS.model_copy(update={"without": ("noise",)})).costs() == [
+        NO_GUARANTEE
+    ]
+    bare = scene_of(noisy_product, SETTINGS.model_copy(update={"without": ("clip",)}))
     assert bare.costs() == [NO_GUARANTEE]
     # Rows of cards have length 1 by themselves: without the clip they cost the same.
     assert bare.costs(("card",)) == [bare.plan.kinds["card"].mechanism.event("artwork")]

@@ -73,29 +73,15 @@ def test_attacks_win_where_nothing_is_defended(plain, attack, floor):
     assert found.control > floor - 0.1
 
 
-def _limit_of(attack, scene, monkeypatch):
-    """Events and hops of the limit that an attack is held against."""
-    seen = []
-
-    class Kept(updates.Limit):
-        def __init__(self, events, hops=1):
-            events = list(events)
-            seen.append((merge(events), hops))
-            super().__init__(events, hops)
-
-    monkeypatch.setattr(updates, "Limit", Kept)
-    attack(scene)
-    (found,) = seen
-    return found
-
-
 def _events(scene, **releases):
     """So many releases of each kind."""
     kinds = scene.plan.kinds
     return [e for name, n in releases.items() for e in [kinds[name].mechanism.event("artwork")] * n]
 
 
-def test_limits_cover_the_releases_that_an_attack_reads_and_what_those_were_made_at(noisy, monkeypatch):
+def test_limits_cover_the_releases_that_an_attack_reads_and_what_those_were_made_at(
+    noisy, monkeypatch, limit_of
+):
     """The opening round 0 has a card and a prototype sum, rounds 1 to 3 updates, the last round all of it."""
     plan, last = noisy.plan, max(noisy.plan.rounds_of("update"))
     assert min(plan.rounds_of("card") | plan.rounds_of("prototypes")) == 0
@@ -107,14 +93,14 @@ def test_limits_cover_the_releases_that_an_attack_reads_and_what_those_were_made
     monkeypatch.setattr(updates, "_changes", lambda scene: [(one, moved) for one in sent])
     monkeypatch.setattr(updates, "require_mean_remade", lambda *_: "")
     for attack in (updates.rounds_alignment, updates.mean_alignment):
-        assert _limit_of(attack, noisy, monkeypatch) == (everything, 2)
+        assert limit_of(updates, attack, noisy) == (everything, 2)
     opening = {"card": 1, "prototypes": int(0 in plan.rounds_of("prototypes"))}
     first = merge(_events(noisy, update=1, **opening))
-    assert _limit_of(updates.batch_match, noisy, monkeypatch) == (first, 2)
+    assert limit_of(updates, updates.batch_match, noisy) == (first, 2)
     # A batch of one was surely drawn, and its own round counts once.
     surely = SampledGaussian(plan.sgd.noise_multiplier, 1.0, plan.sgd.steps)
     one = merge([surely, *_events(noisy, **opening)])
-    assert _limit_of(updates.update_of_one, noisy, monkeypatch) == (one, 1)
+    assert limit_of(updates, updates.update_of_one, noisy) == (one, 1)
 
 
 @pytest.mark.parametrize("attack", [updates.update_of_one, updates.batch_match, updates.rounds_alignment])

@@ -13,43 +13,27 @@ from fedstyle_secure.systems.style.attacks import model
 from fedstyle_secure.systems.style.attacks.cards import CardSide
 
 SETTINGS = AuditSettings(targets=8, candidates=8, pictures=4, steps=5, rounds=2, processes=1, fpr=(0.1,))
-SMALL = (
-    "gallery.artists=6", "gallery.public_artists=5", "gallery.pictures=20", "gallery.size=32",
-    "style.dim=48", "style.practice_artists=0", "styles.count=3", "run.rounds=2",
-    "training.expected_pictures=15", "audit.record=all",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def noisy(train_run):
-    return train_run(*SMALL, "privacy.noise_multiplier=6", "cards.releases=1")
-
-
-@pytest.fixture(scope="module")
-def exact(train_run):
-    """The same weights whenever it is trained, as nothing in it is drawn by chance."""
-    return train_run(*SMALL, "privacy.dp=off", "cards.releases=1")
-
-
-@pytest.fixture(scope="module")
-def cnn(train_run):
-    return train_run(
-        *SMALL, "style.encoder=cnn", "style.train=all", "style.dim=8",
+def cnn(product_run):
+    return product_run(
+        "style.encoder=cnn", "style.train=all", "style.dim=8",
         "style.pretrain_steps=3", "gallery.artists=4", "gallery.public_artists=3", "gallery.pictures=8",
         "privacy.noise_multiplier=2", "training.expected_pictures=6", "cards.releases=2",
     )  # fmt: skip
 
 
-def test_the_control_is_of_an_encoder_of_its_own(scene_of, exact):
+def test_the_control_is_of_an_encoder_of_its_own(scene_of, exact_product):
     """It is not the attack on the run once more."""
-    everyone = model.similarity(scene_of(exact, SETTINGS)).findings[0]
+    everyone = model.similarity(scene_of(exact_product, SETTINGS)).findings[0]
     assert everyone.control != everyone.value
     assert everyone.control > 0.52
 
 
-def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy):
+def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy_product):
     """All are Gaussians over all pictures here, so that mu = 2 sqrt(sum of 1 / noise^2) exactly."""
-    at = scene_of(noisy, SETTINGS)
+    at = scene_of(noisy_product, SETTINGS)
     outcome = model.similarity(at)
     limit = outcome.roc[1]
     assert limit.events == merge(at.plan.events())
@@ -61,9 +45,9 @@ def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy):
 
 
 @pytest.mark.slow
-def test_where_the_unit_is_the_artist_the_limit_is_still_an_artworks(scene_of, train_run):
+def test_where_the_unit_is_the_artist_the_limit_is_still_an_artworks(scene_of, product_run):
     """An artwork that comes or goes changes a portfolio: two hops of the sum, where an artist is one."""
-    run = train_run(*SMALL, "privacy.unit=artist", "privacy.noise_multiplier=4")
+    run = product_run("privacy.unit=artist", "privacy.noise_multiplier=4")
     at = scene_of(run, SETTINGS)
     events = at.costs()
     assert events == [DistributedNoise(at.plan.shared.noise, 2, 6)] * 3
@@ -72,8 +56,8 @@ def test_where_the_unit_is_the_artist_the_limit_is_still_an_artworks(scene_of, t
 
 
 @pytest.mark.parametrize("missing", [("noise",), ("clip",), ("noise", "clip")])
-def test_what_needs_another_run_is_not_run(scene_of, noisy, cnn, missing):
-    for run, attack in ((noisy, model.similarity), (cnn, model.inversion)):
+def test_what_needs_another_run_is_not_run(scene_of, noisy_product, cnn, missing):
+    for run, attack in ((noisy_product, model.similarity), (cnn, model.inversion)):
         with pytest.raises(AuditError, match="needs the run trained anew without it"):
             attack(scene_of(run, SETTINGS.model_copy(update={"without": missing})))
 

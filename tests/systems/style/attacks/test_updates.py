@@ -29,23 +29,13 @@ def test_the_style_is_named_where_nothing_is_defended(noisy):
     assert updates.style_of_one(noisy).findings[0].control > 0.6
 
 
-def test_the_limit_covers_the_update_and_what_it_was_made_at(noisy, monkeypatch):
+def test_the_limit_covers_the_update_and_what_it_was_made_at(noisy, limit_of):
     """The opening round has a card and a prototype sum. A batch of one was surely drawn."""
-    seen = []
-
-    class Kept(updates.Limit):
-        def __init__(self, events, hops=1):
-            events = list(events)
-            seen.append((merge(events), hops))
-            super().__init__(events, hops)
-
-    monkeypatch.setattr(updates, "Limit", Kept)
-    updates.style_of_one(noisy)
     plan = noisy.plan
     assert {0} <= plan.rounds_of("card") & plan.rounds_of("prototypes")
     surely = SampledGaussian(plan.sgd.noise_multiplier, 1.0, plan.sgd.steps)
     opening = [plan.kinds[name].mechanism.event("artwork") for name in ("card", "prototypes")]
-    assert seen == [(merge([surely, *opening]), 1)]
+    assert limit_of(updates, updates.style_of_one, noisy) == (merge([surely, *opening]), 1)
 
 
 def test_style_is_held_against_what_the_attack_names_without_the_picture(noisy, monkeypatch):
