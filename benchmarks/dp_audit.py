@@ -47,13 +47,14 @@ from attacks.sensitivity import SensitivityReport, probe_sensitivity
 from fedstyle_secure.privacy import dp_sgd
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.budget import Budget
-from fedstyle_secure.privacy.clipping import ClippedSum
+from fedstyle_secure.privacy.clipping import GRID, ClippedSum
 from fedstyle_secure.privacy.dp_sgd import DPTrainer, clipped_gradient_sum
 from fedstyle_secure.privacy.events import Event
 from fedstyle_secure.privacy.gate import Gate, Release
+from fedstyle_secure.privacy.integers import integer_gaussian
 from fedstyle_secure.privacy.ledger import Entry, Ledger, costs
 from fedstyle_secure.privacy.mechanisms import DpSgd, GaussianSum
-from fedstyle_secure.privacy.noise import ByteSource, gaussian
+from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.picture_loss import PictureLoss
 from fedstyle_secure.systems.style.losses import InBatchContrast, PrototypeContrast
 from fedstyle_secure.systems.style.prototypes import ROW_NORM, picture_rows
@@ -318,7 +319,8 @@ class BatchClipped(ClippedSum):
         """Clipped now."""
         total, norm = super().released(0.0), self._norm * self.times()
         total *= min(1.0, norm / max(float(np.linalg.norm(total)), 1e-12))
-        return np.asarray(total + gaussian(total.shape, noise_multiplier * self._norm, read))
+        noise = integer_gaussian(total.shape, noise_multiplier * GRID, read)
+        return np.asarray(total + noise * (self._norm / GRID))
 
     def times(self) -> int:
         """How many clip norms long the sum may be."""

@@ -133,7 +133,7 @@ class SecureSumSection(Section):
         True, description="Encrypt what is only ever used as a sum (unit artist: everything)."
     )
     updates: bool = Field(False, description="Sum the updates under encryption too (unit artwork).")
-    bits: int = Field(16, ge=4, le=20, description="Bits of a value of the unit artwork's sums.")
+    bits: int = Field(16, ge=4, le=20, description="Bits of a value of sums with artists' own noise.")
 
 
 class TrainingSection(Section):
@@ -171,9 +171,14 @@ class PrivacySection(Section):
         "none", description="Most that an artist spends over all runs; a round beyond it is declined."
     )
     min_cohort: Annotated[int, Field(ge=2)] | Literal["auto"] = Field(
-        "auto", description="unit artist: artists that a sum needs; auto: nine tenths of the roster."
+        "auto", description="shared noise: artists that a sum needs; auto: nine tenths of the roster."
     )
-    colluders: int = Field(1, ge=0, description="unit artist: artists whose noise may be known to others.")
+    colluders: int = Field(1, ge=0, description="shared noise: artists whose noise may be known to others.")
+    noise: Literal["auto", "shared", "own"] = Field(
+        "auto",
+        description="unit artwork: an encrypted sum holds one noise of which each artist adds a share, or each "
+        "artist adds all of its own; auto: shared where sums are encrypted.",
+    )
     shares: Literal["gaussian", "skellam"] = Field(
         "gaussian", description="unit artist: distribution of the artists' integer noise."
     )
@@ -226,6 +231,13 @@ class Config(Section):
 
     idle: ClassVar[tuple[Idle, ...]] = ()
     """Rules of the system's own sections."""
+
+    @property
+    def shares_noise(self) -> bool:
+        """Whether encrypted sums of the unit artwork hold one noise, of which each artist adds a share."""
+        private = self.privacy.dp == "on" and self.privacy.noise_multiplier != 0
+        sums = self.secure_sum.enabled and self.privacy.unit == "artwork"
+        return private and sums and self.privacy.noise != "own"
 
     def __new__(cls, **values: Any) -> Self:
         """Of the named system's class, where the class asked for is of none."""

@@ -10,17 +10,30 @@ _RULES: tuple[Idle, ...] = (
     (
         'privacy.dp = "off"',
         lambda c: c.privacy.dp == "off",
-        ("privacy.target_epsilon", "privacy.noise_multiplier", "privacy.clip_norm", "share.sgd"),
+        (
+            *("privacy.target_epsilon", "privacy.noise_multiplier", "privacy.clip_norm", "share.sgd"),
+            "privacy.noise",
+        ),
     ),
     (
         'privacy.unit = "artwork"',
         lambda c: c.privacy.unit == "artwork",
-        ("privacy.min_cohort", "privacy.colluders", "privacy.shares"),
+        ("privacy.shares",),
+    ),
+    (
+        "no noise is shared",
+        lambda c: c.privacy.unit == "artwork" and not c.shares_noise,
+        ("privacy.min_cohort", "privacy.colluders"),
+    ),
+    (
+        "noise is shared",
+        lambda c: c.shares_noise,
+        ("secure_sum.bits",),
     ),
     (
         'privacy.unit = "artist"',
         lambda c: c.privacy.unit == "artist",
-        ("secure_sum.updates", "secure_sum.bits", "share.sgd"),
+        ("secure_sum.updates", "secure_sum.bits", "share.sgd", "privacy.noise"),
     ),
     (
         "secure_sum.enabled = false",

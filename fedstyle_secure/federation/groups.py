@@ -9,6 +9,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
+CROWD = 8
+"""Records of a group with which an artist counts as one whole contributor, where noise is shared: its count is
+held to so many before it is added up, so that the sum counts artists."""
+
 _BY_CHANCE = 0.01
 """How often, in a sum and a group, some artist without any record of it may be taken for a contributor."""
 
@@ -36,12 +40,12 @@ def weight_stands_out(
 ) -> np.ndarray:
     """Which groups have a summed weight of at least `least` artists, beyond two deviations of the noise.
 
-    An artist's weights over all groups add up to 1, so a weight of `least` takes at least that many artists.
+    No artist weighs more than 1 in a group, so a weight of `least` takes at least that many artists.
 
     Args:
-        total: float (groups * length,), sum over artists of the mean row of each.
+        total: float (groups * length,), summed over artists.
         groups: Number of groups.
-        count: What one record adds to the last value of its block, > 0.
+        count: What an artist of weight 1 adds to the last value of its block, > 0.
         deviation: Of the noise in each value.
         least: Artists that a group needs.
 
@@ -50,3 +54,26 @@ def weight_stands_out(
     """
     weights = np.asarray(total, np.float64).reshape(groups, -1)[:, -1] / count
     return weights - 2 * deviation / count >= least - 1e-6
+
+
+def held_counts(groups: int, size: int, count: int, most: int) -> np.ndarray:
+    """What the values of an artist's sum are held to where noise is shared, so that it weighs 1 at most in each
+    group.
+
+    Args:
+        groups: Number of groups; 0: nothing is counted.
+        size: Values in the sum.
+        count: Steps of the grid that one record adds to the last value of its block.
+        most: Bound on all other values.
+
+    Returns:
+        int64 (size,).
+
+    Example:
+        >>> held_counts(groups=2, size=6, count=10, most=1000).tolist()
+        [1000, 1000, 80, 1000, 1000, 80]
+    """
+    bounds = np.full(size, most, np.int64)
+    if groups:
+        bounds.reshape(groups, -1)[:, -1] = CROWD * count
+    return bounds

@@ -13,13 +13,15 @@ import numpy as np
 from torch import nn
 
 from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.federation.groups import held_counts
 from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.vectors import flatten, mean_row, size_of
 from fedstyle_secure.galleries.canaries import coordinates
+from fedstyle_secure.privacy.clipping import SHARED_GRID
 from fedstyle_secure.privacy.dp_sgd import NO_CANARIES, DPTrainer, GradientCanaries
 from fedstyle_secure.privacy.gate import Release
 from fedstyle_secure.privacy.kinds import SUM, UPDATE, Kind
-from fedstyle_secure.privacy.mechanisms import DpSgd, Rows
+from fedstyle_secure.privacy.mechanisms import DpSgd, GaussianSum, NoisyCounts, Rows
 from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.system import AnySystem, Records, State, split_arrays
 
@@ -80,7 +82,9 @@ def releases(
     kinds = layouts.plan.of_round(state.round)
     rows = {k.name: _rows(system, layouts, k, model, state, artist, records) for k in kinds}
     update = {}
-    if UPDATE in rows:
+    if UPDATE in rows and layouts.plan.kinds[UPDATE].shared is not None:
+        update = gradient_share(system, model, state, records, layouts.plan.sgd, canaries)
+    elif UPDATE in rows:
         rng = batch_rng(layouts, artist, state.round)
         update = train(system, model, state, records, layouts.plan.sgd, rng, canaries)
     if layouts.plan.shared is not None:
@@ -90,12 +94,56 @@ def releases(
         found = rows[kind.name]
         if isinstance(kind.mechanism, DpSgd):
             made.append(Release(kind.name, update, kind.mechanism))
+            continue
+        ((name, shape),) = layouts.forms[kind.name].tensors.items()
+        if isinstance(kind.mechanism, GaussianSum) and kind.shared is not None:
+            # Who has nothing to say adds noise all the same, as others count on it.
+            none = np.zeros((0, math.prod(shape)))
+            values = kind.mechanism.share(none if found is None else found, _held(layouts, kind))
+            made.append(Release(kind.name, {name: values.reshape(shape)}, kind.mechanism))
         elif found is not None:
-            ((name, shape),) = layouts.forms[kind.name].tensors.items()
             made.append(
                 Release(kind.name, {name: kind.mechanism.apply(found).reshape(shape)}, kind.mechanism)
             )
     return made
+
+
+def _held(layouts: Layouts, kind: Kind) -> np.ndarray:
+    """What the values of an artist's sum of a kind are held to, where noise is shared."""
+    assert kind.shared is not None and not isinstance(kind.mechanism, NoisyCounts)
+    form = layouts.forms[kind.name]
+    count = math.floor(kind.count / kind.mechanism.clip_norm * SHARED_GRID)
+    size, most = size_of(tuple(form.tensors.items())), kind.shared.records * SHARED_GRID
+    return held_counts(form.groups, size, count, most)
+
+
+def gradient_share(
+    system: AnySystem,
+    model: nn.Module,
+    state: State,
+    records: Records,
+    sgd: DpSgd,
+    canaries: GradientCanaries = NO_CANARIES,
+    read: ByteSource = os.urandom,
+) -> dict[str, np.ndarray]:
+    """An artist's update where noise is shared: the sum of its records' clipped gradients at the weights that
+    it was sent, with its share of the noise. The platform takes the step.
+
+    Args: as for `train`.
+
+    Returns:
+        int64 by name of the tensor, in steps of clip_norm / SHARED_GRID.
+    """
+    if sgd.shared is None:
+        raise PrivacyError("noise is not shared here")
+    trainer = DPTrainer(model, system.loss(model, state), sgd, system.config.training.learning_rate, read)
+    total = trainer.gradient_sum(records.inputs, records.targets, SHARED_GRID, canaries)
+    values = sgd.shared.share(total, sgd.noise_multiplier, read=read)
+    found, start = {}, 0
+    for name, array in split_arrays(model)[1].items():
+        found[name] = values[start : start + array.size].reshape(array.shape)
+        start += array.size
+    return found
 
 
 def share(layouts: Layouts, number: int, vector: np.ndarray) -> list[Release]:

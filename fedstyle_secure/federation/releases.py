@@ -80,7 +80,8 @@ class Layouts:
     @property
     def integers(self) -> frozenset[str]:
         """Kinds whose values are integers."""
-        return frozenset({SUM, *(kind.name for kind in self.plan.kinds.values() if kind.integer)})
+        kinds = self.plan.kinds.values()
+        return frozenset({SUM, *(kind.name for kind in kinds if kind.integer or kind.shared is not None)})
 
     def _part(self, kind: Kind) -> VectorPart:
         bound = kind.mechanism.sensitivity("add-remove")

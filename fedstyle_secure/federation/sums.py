@@ -16,19 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.errors import ConfigError, PrivacyError
 from fedstyle_secure.federation.groups import contributes
 from fedstyle_secure.federation.vectors import Tensors, flatten, size_of, unflatten
+from fedstyle_secure.privacy.clipping import SHARED_GRID
 from fedstyle_secure.privacy.kinds import SUM, Kind
-from fedstyle_secure.privacy.mechanisms import DpSgd
+from fedstyle_secure.privacy.mechanisms import DpSgd, NoisyCounts
 from fedstyle_secure.privacy.noise import ByteSource
-from fedstyle_secure.privacy.plan import Plan
+from fedstyle_secure.privacy.plan import PORTFOLIOS, Plan
 from fedstyle_secure.secure_sum.fixed_point import Quantiser
 from fedstyle_secure.secure_sum.manifest import Groups, Noise, Quantisation, Terms
 from fedstyle_secure.system import Form
-
-_PORTFOLIOS = 4
-"""An artist counts for at most so many portfolios of the expected size; a longer sum is scaled down."""
 
 _DEVIATIONS = 10
 """Deviations of noise that a value has room for beside its signal."""
@@ -46,6 +44,7 @@ class Part:
         tensors: Its tensors' names and shapes, by name.
         bound: Largest absolute value that is encoded; a release beyond it is scaled down as a whole.
         noise_std: Deviation of one artist's noise in each value.
+        unit: What one integer of a sum is worth; None: they stay integers.
         groups: Blocks that it falls into; 0: none.
         count: What one record adds to the last value of its block.
     """
@@ -54,6 +53,7 @@ class Part:
     tensors: Tensors
     bound: float
     noise_std: float
+    unit: float | None
     groups: int = 0
     count: float = 0.0
 
@@ -79,7 +79,7 @@ class RoundSum:
 
     @property
     def groups(self) -> int:
-        """Groups in it; 0 where there are none, or where noise mixes them."""
+        """Groups in it; 0 where there are none, or where artists do not say which they contribute to."""
         return self.parts[-1].groups
 
     def encode(
@@ -118,11 +118,10 @@ class RoundSum:
         Dropped groups are zeros.
         """
         found, start = {}, 0
-        step = Quantiser(1.0, self.terms.quantiser.bits).step
         for part in self.parts:
             values = total[start : start + part.size]
             start += part.size
-            found[part.kind] = unflatten(part.tensors, values if self.integer else values * step * part.bound)
+            found[part.kind] = unflatten(part.tensors, values if part.unit is None else values * part.unit)
         return found
 
 
@@ -147,6 +146,8 @@ def round_sum(
     if plan.shared is not None:
         size = sum(size_of(tuple(forms[kind.name].tensors.items())) for kind in kinds)
         return _shared_sum(config, plan, size, artists)
+    if config.shares_noise:
+        return _sum_with_one_noise(config, plan, kinds, forms, artists)
     parts = sorted(
         (_part(config, plan, kind, forms[kind.name]) for kind in kinds), key=lambda part: part.groups > 0
     )
@@ -198,19 +199,51 @@ def _shared_sum(config: Config, plan: Plan, size: int, artists: int) -> RoundSum
         if noise.share_deviation
         else None,
     )
-    part = Part(SUM, ((SUM, (size,)),), float(noise.range), noise.share_deviation)
+    part = Part(SUM, ((SUM, (size,)),), float(noise.range), noise.share_deviation, None)
     return RoundSum((part,), True, terms)
+
+
+def _sum_with_one_noise(
+    config: Config, plan: Plan, kinds: Sequence[Kind], forms: Mapping[str, Form], artists: int
+) -> RoundSum:
+    """Unit artwork, shared noise: every artist's share is integers already."""
+    parts, ranges, deviations, least = [], [], [], 2
+    for kind in kinds:
+        mechanism, shared = kind.mechanism, kind.shared
+        if shared is None or isinstance(mechanism, NoisyCounts):
+            raise PrivacyError(f"kind {kind.name!r} leaves in a sum with one noise and shares none")
+        unit = mechanism.clip_norm / SHARED_GRID
+        if isinstance(mechanism, DpSgd):
+            # A step down the gradient, as an artist with noise of its own takes it.
+            unit *= -config.training.learning_rate / mechanism.expected_batch_size
+        tensors = tuple(sorted(forms[kind.name].tensors.items()))
+        ranges.append(shared.range(mechanism.noise_multiplier))
+        deviations.append(shared.deviation(mechanism.noise_multiplier))
+        parts.append(Part(kind.name, tensors, float(ranges[-1]), plan.deviation(kind.name), unit))
+        least = max(least, kind.least, shared.cohort)
+    # One noise is stated for all: the smallest.
+    noise = Noise("artwork", min(deviations), least, config.privacy.delta)
+    terms = Terms(
+        values=sum(part.size for part in parts),
+        k_min=least,
+        n_max=artists,
+        quantiser=Quantisation(float(max(ranges)), (2 * max(ranges)).bit_length(), "integer"),
+        noise=noise,
+    )
+    return RoundSum(tuple(parts), True, terms)
 
 
 def _part(config: Config, plan: Plan, kind: Kind, form: Form) -> Part:
     training, mechanism = config.training, kind.mechanism
     tensors, noise = tuple(sorted(form.tensors.items())), plan.deviation(kind.name)
-    records = _PORTFOLIOS * training.expected_pictures
+    records = PORTFOLIOS * training.expected_pictures
     if not isinstance(mechanism, DpSgd):
         signal = float(records) * kind.largest
     elif math.isinf(mechanism.clip_norm):
         signal = _PLAIN_UPDATE
     else:
         step = training.learning_rate / mechanism.expected_batch_size
-        signal = step * mechanism.clip_norm * mechanism.steps * _PORTFOLIOS * training.expected_pictures
-    return Part(kind.name, tensors, signal + _DEVIATIONS * noise, noise, form.groups, kind.count)
+        signal = step * mechanism.clip_norm * mechanism.steps * PORTFOLIOS * training.expected_pictures
+    bound = signal + _DEVIATIONS * noise
+    unit = Quantiser(1.0, config.secure_sum.bits).step * bound
+    return Part(kind.name, tensors, bound, noise, unit, form.groups, kind.count)

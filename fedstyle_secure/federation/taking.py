@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fedstyle_secure.federation.groups import contributes, weight_stands_out
+from fedstyle_secure.federation.groups import CROWD, contributes, weight_stands_out
 from fedstyle_secure.federation.protocol import Reply
 from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.summing import Opened
@@ -81,6 +81,10 @@ def _sums(
         groups = layouts.forms[kind.name].groups
         if kind.name in inside and opened is not None:
             kept = opened.kept if groups else np.zeros(0, bool)
+            if groups and kind.shared is not None:
+                flat = flatten(tuple(sorted(layouts.forms[kind.name].tensors.items())), inside[kind.name])
+                noise = layouts.plan.deviation(kind.name) * math.sqrt(opened.artists)
+                kept = weight_stands_out(flat, groups, CROWD * kind.count, noise, kind.least)
             found[kind.name] = _summed(layouts, kind, inside[kind.name], opened.artists, kept)
             continue
         given = [reply.arrays[kind.name] for reply in replies if kind.name in reply.arrays]

@@ -108,10 +108,14 @@ def grid_epsilon(events: Iterable[Event], delta: float) -> float:
         return 0.0
     if any(event.noiseless for event in merged):
         return math.inf
+    # What composes to no more than this by RDP's bound needs no larger slack.
+    rest = delta - sum(event.slack(rdp_epsilon(merged, delta)) for event in merged)
+    if not rest > 0:
+        return math.inf
     gaussians = [event for event in merged if isinstance(event, SampledGaussian)]
     if len(gaussians) == len(merged):
-        return max(_prv_epsilon(gaussians, delta), 0.0)
-    return pld_epsilon(merged, delta)
+        return max(_prv_epsilon(gaussians, rest), 0.0)
+    return pld_epsilon(merged, rest)
 
 
 def pld_epsilon(events: Iterable[Event], delta: float) -> float:

@@ -11,7 +11,7 @@ import copy
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -148,30 +148,64 @@ class DPTrainer:
             PrivacyError: The loss or the module was seen to mix pictures, a record's gradient is not its own,
                 or a canary lies in no parameter.
         """
+        self._check(inputs, targets, canaries)
+        optimizer = _ExactOptimizer(_trainable(self._module), self._plan, self._rate, self._read)
+        for _ in range(self._plan.steps):
+            drawn = rng.random(len(inputs) + len(canaries.coordinates)) < self._plan.sampling_rate
+            pictures, planted = torch.from_numpy(drawn[: len(inputs)]), drawn[len(inputs) :]
+            inside = tuple(np.array(canaries.coordinates, np.int64)[planted].tolist())
+            for row in self._rows(inputs[pictures], targets[pictures], replace(canaries, coordinates=inside)):
+                optimizer.add(row)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def gradient_sum(
+        self, inputs: Tensor, targets: Tensor, grid: int, canaries: GradientCanaries = NO_CANARIES
+    ) -> np.ndarray:
+        """The sum of all records' clipped gradients at the module's weights, which stay as they are.
+
+        Args:
+            inputs: float32, shape (n, views, ...).
+            targets: int64, shape (n, ...).
+            grid: Integer steps to the clip norm.
+            canaries: More records, planted by an auditor.
+
+        Returns:
+            int64 (p,), without noise, in steps of clip_norm / grid: not to be released as it is.
+
+        Raises:
+            PrivacyError: As for `fit`.
+        """
+        self._check(inputs, targets, canaries)
+        total = ClippedSum(self._size, self._plan.clip_norm, grid)
+        for row in self._rows(inputs, targets, canaries):
+            total.add(row)
+        return total.integers
+
+    @property
+    def _size(self) -> int:
+        return sum(p.numel() for p in _trainable(self._module))
+
+    def _check(self, inputs: Tensor, targets: Tensor, canaries: GradientCanaries) -> None:
         self._module.train()
         if len(inputs):
             tried, wanted = stand_ins(inputs, targets, _CHECKED)
             refuse_mixing(self._module, self._loss, tried[:, 0], wanted)
             require_own_rows(self._module, self._loss, tried[:2], wanted[:2])
-        parameters = _trainable(self._module)
-        size = sum(p.numel() for p in parameters)
-        _check_canaries(size, canaries)
-        optimizer = _ExactOptimizer(parameters, self._plan, self._rate, self._read)
-        for _ in range(self._plan.steps):
-            drawn = rng.random(len(inputs) + len(canaries.coordinates)) < self._plan.sampling_rate
-            pictures = torch.from_numpy(drawn[: len(inputs)])
-            first = None
-            for row in record_rows(self._module, self._loss, inputs[pictures], targets[pictures]):
-                first = row if first is None else first
-                optimizer.add(row)
-            if first is not None:
-                self._require_no_memory(first, inputs[pictures][:1], targets[pictures][:1])
-            for place in np.array(canaries.coordinates, np.int64)[drawn[len(inputs) :]]:
-                row = np.zeros(size)
-                row[place] = canaries.norm
-                optimizer.add(row)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        _check_canaries(self._size, canaries)
+
+    def _rows(self, inputs: Tensor, targets: Tensor, canaries: GradientCanaries) -> Iterator[np.ndarray]:
+        """Rows of one step, each checked to be its record's own."""
+        first = None
+        for row in record_rows(self._module, self._loss, inputs, targets):
+            first = row if first is None else first
+            yield row
+        if first is not None:
+            self._require_no_memory(first, inputs[:1], targets[:1])
+        for place in canaries.coordinates:
+            row = np.zeros(self._size)
+            row[place] = canaries.norm
+            yield row
 
     def _require_no_memory(self, first: np.ndarray, inputs: Tensor, targets: Tensor) -> None:
         """Compute a step's first row again after its others: what remembers records gives another one."""

@@ -24,6 +24,13 @@ _MOST_NOISE = 1e4
 _LEAST_RATE = 1e-12
 """What more noise, or a lower rate, is charged as: it costs next to nothing, and squares overflow."""
 
+_SAMPLER = 2.0**28 * 2e-33
+"""Total variation distance of a release's integer noise from what it stands for: at most
+`integers.sampling_distance` a value, and no release has more values."""
+
+_MOST_SLACK = 30.0
+"""Epsilon from which on a sampler's distance is no longer weighed by more: nobody relies on such a figure."""
+
 _SMOOTH_NOISE = 30.0
 """Beyond it, series for fractional orders take long, and small losses have their best order elsewhere."""
 
@@ -87,8 +94,9 @@ class SampledGaussian:
         return replace(self, noise_multiplier=noise, sampling_rate=max(self.sampling_rate, _LEAST_RATE))
 
     def slack(self, epsilon: float) -> float:
-        """None: the sampler is continuous; SECURITY.md says what floating point leaves open."""
-        return 0.0
+        """Noise is integers, and post-processing of the Gaussian's (`integers.drawn_deviation`) but for the
+        sampler's distance."""
+        return self.steps * (1 + math.exp(min(epsilon, _MOST_SLACK))) * _SAMPLER
 
     def rdp(self, orders: Sequence[float]) -> np.ndarray:
         """By Opacus (Mironov, Talwar and Zhang 2019); infinite where there is no noise to speak of."""

@@ -25,7 +25,22 @@ from fedstyle_secure.privacy.noise import ByteSource
 Sampler = Literal["gaussian", "skellam"]
 
 MAX_DEVIATION = 1e5
-"""Largest deviation of integer noise; the table has about 27 thresholds for each unit of it."""
+"""Largest deviation of Skellam noise; the table has about 27 thresholds for each unit of it."""
+
+WIDEST = 2.0**55
+"""Largest deviation of discrete Gaussian noise: nothing as far out as it reaches overflows int64."""
+
+SMOOTH = 4.0
+"""Width, in steps of a lattice, from which on a Gaussian no longer feels the lattice: the sum of its values
+over a shifted lattice is that over the lattice itself, to 1 +- 2 exp(-2 pi^2 SMOOTH^2) = 1 +- 1e-136 (Poisson
+summation; Micciancio and Regev 2007)."""
+
+_TABLE_WIDEST = 8192.0
+_COARSE = 2048.0
+"""Wider Gaussians are made of two: one of about the second width, times a whole number, and a narrower one."""
+
+_UNSMOOTH = 1e-130
+"""More than what one such combination is off by, in total variation."""
 
 _PRECISION = 320
 """Bits of the fixed-point numbers that tables are computed with."""
@@ -51,9 +66,12 @@ def discrete_gaussian(shape: tuple[int, ...], sigma: float, read: ByteSource = o
     The deviation is at most `sigma`: 7.3 % less at 0.5, 0.03 % less at 0.75, 1e-7 less at 1 (Canonne, Kamath
     and Steinke 2020, "The Discrete Gaussian for Differential Privacy").
 
+    A wide one is k X + Y with two narrower ones (Micciancio and Walter 2017): with Y at least `SMOOTH` k wide
+    it is the stated one but for `sampling_distance`.
+
     Args:
         shape: Shape of the result.
-        sigma: Scale, in [0, MAX_DEVIATION] and above 0.1 if not zero. Zero gives zeros and reads no entropy.
+        sigma: Scale, in [0, WIDEST] and above 0.1 if not zero. Zero gives zeros and reads no entropy.
         read: Source of random bytes.
 
     Returns:
@@ -67,7 +85,66 @@ def discrete_gaussian(shape: tuple[int, ...], sigma: float, read: ByteSource = o
         >>> noise.dtype, noise.shape
         (dtype('int64'), (4,))
     """
-    return _sample(shape, "gaussian", sigma, sigma * sigma, read)
+    if not 0 <= sigma <= WIDEST:
+        raise PrivacyError(f"sigma of a discrete Gaussian must lie in [0, {WIDEST:g}], not {sigma}")
+    result = np.zeros(shape, np.int64)
+    for times, width in _parts(sigma):
+        result += times * _sample(shape, "gaussian", width, width * width, read)
+    return result
+
+
+def _parts(sigma: float) -> list[tuple[int, float]]:
+    """What a discrete Gaussian is made of: factors, and widths that a table is made for."""
+    parts, left = [], sigma
+    while left > _TABLE_WIDEST:
+        times = math.ceil(left / _COARSE)
+        fine = SMOOTH * times
+        # Rounded up: never less noise than is stated.
+        parts.append((times, math.sqrt(left * left - fine * fine) / times * (1 + 2.0**-50)))
+        left = fine
+    return [*parts, (1, left)]
+
+
+def drawn_deviation(std: float, shares: int = 1) -> float:
+    """Scale of the discrete Gaussian that each of some shares is drawn with, so that the sum of them on an
+    integer hides it at least as well as continuous Gaussian noise of deviation `std` does.
+
+    Round a continuous Gaussian of variance s^2 at random to an integer, by a discrete Gaussian of width
+    `SMOOTH` around it: that is a discrete Gaussian of variance s^2 + SMOOTH^2 (Peikert 2010, theorem 3.1),
+    and independent ones of at least that width add up to one. So integers with this noise are
+    post-processing of integers with the continuous noise, and cost what that costs, but for the samplers'
+    distance (`sampling_distance`).
+
+    Args:
+        std: > 0.
+        shares: How many are added up, >= 1.
+
+    Example:
+        >>> drawn_deviation(3.0)
+        5.0
+    """
+    return math.hypot(std, SMOOTH) / math.sqrt(shares)
+
+
+def integer_gaussian(shape: tuple[int, ...], std: float, read: ByteSource = os.urandom) -> np.ndarray:
+    """Integer noise for integers, which costs what Gaussian noise of deviation `std` costs.
+
+    Args:
+        shape: Shape of the result.
+        std: In [0, WIDEST). Zero gives exact zeros and reads no entropy.
+        read: Source of random bytes.
+
+    Returns:
+        int64 array of `shape`.
+
+    Example:
+        >>> integer_gaussian((2, 2), std=0.0).tolist()
+        [[0, 0], [0, 0]]
+        >>> noise = integer_gaussian((1000,), std=1000.0)  # From the system's entropy: no seed brings it back.
+        >>> bool(800 < noise.std() < 1200)
+        True
+    """
+    return discrete_gaussian(shape, drawn_deviation(std) if std else 0.0, read)
 
 
 def skellam(shape: tuple[int, ...], variance: float, read: ByteSource = os.urandom) -> np.ndarray:
@@ -135,6 +212,9 @@ def sampling_distance(sampler: Sampler, deviation: float) -> float:
     """
     if deviation == 0:
         return 0.0
+    if sampler == "gaussian" and deviation > _TABLE_WIDEST:
+        parts = _parts(deviation)
+        return sum(sampling_distance(sampler, width) for _, width in parts) + len(parts) * _UNSMOOTH
     # Each threshold is off by less than 2^-128 from rounding down and by far less from the arithmetic, so
     # that a probability is off by 2 * 2^-128 and the distance is at most half their sum. There are at most
     # 2 reach(...) thresholds, and what lies beyond the table, less than 2^-127, counts for its two ends.
@@ -210,7 +290,7 @@ def _words(count: int, read: ByteSource) -> np.ndarray:
     return np.frombuffer(data, dtype="<u8")
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _table(sampler: Sampler, deviation: float, variance: float) -> _Table:
     weights = _gaussian_weights(deviation) if sampler == "gaussian" else _skellam_weights(variance)
     # Sum from the tail inwards: upper[k] is proportional to P[Z >= k + 1].

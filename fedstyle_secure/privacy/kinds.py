@@ -14,6 +14,7 @@ from typing import Literal
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, PrivacyError
 from fedstyle_secure.privacy.mechanisms import DpSgd, GaussianSum, NoisyCounts
+from fedstyle_secure.privacy.shared_noise import SharedNoise
 
 UPDATE = "update"
 """The kind that local training makes, with DP-SGD: what all steps of a round changed in the weights."""
@@ -78,6 +79,11 @@ class Kind:
     def integer(self) -> bool:
         """Whether its values are integers, int64; else they are float32."""
         return isinstance(self.mechanism, NoisyCounts)
+
+    @property
+    def shared(self) -> SharedNoise | None:
+        """How artists share the noise of its sum; None: what leaves has all of its own."""
+        return None if isinstance(self.mechanism, NoisyCounts) else self.mechanism.shared
 
     def scaled(self, scale: float) -> Kind:
         """With as much noise as its share of the budget asks for at a noise scale; 0: none."""

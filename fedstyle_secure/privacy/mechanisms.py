@@ -15,11 +15,12 @@ from typing import Protocol
 import numpy as np
 
 from fedstyle_secure.errors import PrivacyError
-from fedstyle_secure.privacy.clipping import ClippedSum
+from fedstyle_secure.privacy.clipping import GRID, SHARED_GRID, ClippedSum
 from fedstyle_secure.privacy.counts import discrete_laplace
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DiscreteLaplace, DistributedNoise, Event, SampledGaussian
 from fedstyle_secure.privacy.noise import ByteSource
+from fedstyle_secure.privacy.shared_noise import SharedNoise
 from fedstyle_secure.privacy.units import Adjacency, Unit
 
 
@@ -54,6 +55,8 @@ class DpSgd:
         sampling_rate: Poisson sampling rate of a step.
         steps: Steps of this release, >= 1.
         expected_batch_size: Public divisor of the noisy sum, > 0. Never the size of the drawn batch.
+        shared: How artists share the noise of their sum; None: each adds all of its own. Shared, there is one
+            step of all records: a second one would start from weights that have a share of noise only.
 
     Example:
         >>> plan = DpSgd(1.0, 2.0, sampling_rate=0.1, steps=4, expected_batch_size=5.0)
@@ -68,17 +71,22 @@ class DpSgd:
     sampling_rate: float
     steps: int
     expected_batch_size: float
+    shared: SharedNoise | None = None
 
     def __post_init__(self) -> None:
         SampledGaussian(self.noise_multiplier, self.sampling_rate, self.steps)
         _check_bound(self.clip_norm, self.noise_multiplier)
+        if self.shared is not None and (self.steps, self.sampling_rate) != (1, 1.0):
+            raise PrivacyError(
+                f"shared noise takes one step of all records, not {self.steps} at a rate of {self.sampling_rate}"
+            )
         if not self.expected_batch_size > 0:
             raise PrivacyError(f"expected batch size must be > 0, not {self.expected_batch_size}")
 
     @property
     def deviation(self) -> float:
-        """Deviation of the noise in each value of one step's clipped sum; 0 where there is none."""
-        return _deviation(self.clip_norm, self.noise_multiplier)
+        """Deviation of an artist's noise in each value of one step's clipped sum; 0 where there is none."""
+        return _deviation(self.clip_norm, self.noise_multiplier, self.shared)
 
     def update_deviation(self, learning_rate: float) -> float:
         """Deviation of the noise in each value of what all steps change in the weights.
@@ -112,6 +120,7 @@ class GaussianSum:
     Attributes:
         clip_norm: L2 bound on a row, > 0; infinite switches clipping off.
         noise_multiplier: Deviation of the noise on the sum, in units of the clip norm.
+        shared: How artists share the noise of their sum; None: each adds all of its own.
 
     Example:
         >>> card = GaussianSum(clip_norm=1.0, noise_multiplier=0.0)
@@ -125,6 +134,7 @@ class GaussianSum:
 
     clip_norm: float
     noise_multiplier: float
+    shared: SharedNoise | None = None
 
     def __post_init__(self) -> None:
         SampledGaussian(self.noise_multiplier)
@@ -132,8 +142,8 @@ class GaussianSum:
 
     @property
     def deviation(self) -> float:
-        """Deviation of the noise in each value of the sum; 0 where there is none."""
-        return _deviation(self.clip_norm, self.noise_multiplier)
+        """Deviation of an artist's noise in each value of the sum; 0 where there is none."""
+        return _deviation(self.clip_norm, self.noise_multiplier, self.shared)
 
     def scaled(self, scale: float, releases: int, share: float) -> GaussianSum:
         """With the noise that makes `releases` of these spend a share of a budget; see `DpSgd.scaled`."""
@@ -152,13 +162,28 @@ class GaussianSum:
         return self._sum(rows).released(0.0)
 
     def apply(self, rows: Rows, read: ByteSource = os.urandom) -> np.ndarray:
-        """The release: float64 (d,) from (n, d)."""
+        """The release with noise of its own: float64 (d,) from (n, d)."""
+        if self.shared is not None:
+            raise PrivacyError("a share of a sum's noise protects nobody by itself: it is for `share`")
         return self._sum(rows).released(self.noise_multiplier, read)
 
-    def _sum(self, rows: Rows) -> ClippedSum:
+    def share(self, rows: Rows, most: np.ndarray | None = None, read: ByteSource = os.urandom) -> np.ndarray:
+        """What is added up unseen: int64 (d,) from (n, d), in steps of clip_norm / SHARED_GRID.
+
+        Args:
+            rows: One a record.
+            most: As for `SharedNoise.share`.
+            read: Source of random bytes.
+        """
+        if self.shared is None:
+            raise PrivacyError("noise is not shared here")
+        total = self._sum(rows, SHARED_GRID).integers
+        return self.shared.share(total, self.noise_multiplier, most, read)
+
+    def _sum(self, rows: Rows, grid: int = GRID) -> ClippedSum:
         if len(rows.shape) != 2:
             raise PrivacyError(f"a sum takes one row a picture, shape (n, d), not {rows.shape}")
-        total = ClippedSum(rows.shape[1], self.clip_norm)
+        total = ClippedSum(rows.shape[1], self.clip_norm, grid)
         for row in rows:
             total.add(row)
         return total
@@ -255,9 +280,13 @@ class ArtistSum:
         return replace(self, noise=replace(self.noise, size=size, scale=float(scale)))
 
 
-def _deviation(clip_norm: float, noise_multiplier: float) -> float:
+def _deviation(clip_norm: float, noise_multiplier: float, shared: SharedNoise | None) -> float:
     # Without noise the clip norm may be infinite.
-    return noise_multiplier * clip_norm if noise_multiplier else 0.0
+    if not noise_multiplier:
+        return 0.0
+    if shared is not None:
+        return shared.deviation(noise_multiplier) * clip_norm / SHARED_GRID
+    return noise_multiplier * clip_norm
 
 
 def _check_bound(clip_norm: float, noise_multiplier: float) -> None:

@@ -22,7 +22,8 @@ from fedstyle_secure.privacy.accounting import calibrate, rdp_epsilon
 from fedstyle_secure.privacy.distributed import DistributedSum
 from fedstyle_secure.privacy.events import DistributedNoise, Event
 from fedstyle_secure.privacy.kinds import UPDATE, Kind, rounds_of
-from fedstyle_secure.privacy.mechanisms import ArtistSum, DpSgd
+from fedstyle_secure.privacy.mechanisms import ArtistSum, DpSgd, NoisyCounts
+from fedstyle_secure.privacy.shared_noise import SharedNoise
 from fedstyle_secure.version import __version__
 
 _UNITS = 1024
@@ -34,6 +35,9 @@ _NOMINAL_SIZE = 1 << 17
 
 PLAUSIBLE = 1e6
 """No honest value of a release comes near this; larger ones would overflow what they are added to."""
+
+PORTFOLIOS = 4
+"""An artist's sum has room for so many portfolios of the expected size."""
 
 _FARTHEST_DEVIATIONS = 12
 """Noise lies farther out with a probability of 4e-33 a value."""
@@ -96,7 +100,8 @@ class Plan:
         )
 
     def deviation(self, name: str) -> float:
-        """Deviation of the noise in each value of one artist's release of a kind, as it is sent."""
+        """Deviation of the noise in each value of one artist's release of a kind, as it is sent: its share of
+        it, where noise is shared."""
         mechanism = self.kinds[name].mechanism
         if isinstance(mechanism, DpSgd):
             return mechanism.update_deviation(self.learning_rate)
@@ -136,6 +141,7 @@ def solve(
         PrivacyError: No noise reaches the target.
     """
     privacy = config.privacy
+    _require_shareable(config, kinds)
     if privacy.unit == "artist" and not any(kind.rounds for kind in kinds):
         raise ConfigError('privacy.unit = "artist": nothing to release; raise training.local_steps')
     if privacy.dp == "off":
@@ -161,6 +167,24 @@ def _scale(config: Config, kinds: Sequence[Kind], artists: int, kept: Path | Non
         if isinstance(mechanism, DpSgd) and kind.rounds:
             return privacy.noise_multiplier / mechanism.noise_multiplier
     raise ConfigError('privacy.noise_multiplier scales DP-SGD; without local steps use "auto"')
+
+
+def _require_shareable(config: Config, kinds: Sequence[Kind]) -> None:
+    """Raise ConfigError where noise is to be shared and cannot be."""
+    if config.privacy.noise == "shared" and config.privacy.dp == "on" and not config.secure_sum.enabled:
+        raise ConfigError(
+            'privacy.noise = "shared" needs secure_sum.enabled = true: a share that is seen by itself protects '
+            'nobody; set that, or privacy.noise = "own"'
+        )
+    training = config.training
+    for kind in kinds if config.shares_noise else ():
+        alone = training.local_steps == 1 and training.sampling_rate == 1
+        if kind.name == UPDATE and kind.leaves == "summed" and kind.rounds and not alone:
+            raise ConfigError(
+                f"training.local_steps = {training.local_steps} at training.sampling_rate = "
+                f"{training.sampling_rate:g}: updates with shared noise take one step of all records; set both "
+                'to 1, or privacy.noise = "own"'
+            )
 
 
 def _require_sense(config: Config, plan: Plan) -> None:
@@ -197,7 +221,7 @@ def _deviations(config: Config, plan: Plan) -> list[tuple[str, float]]:
 
 
 def cohort(config: Config, artists: int) -> int:
-    """How many artists a sum needs where the unit is the artist.
+    """How many artists a sum with shared noise needs.
 
     Raises:
         ConfigError: The roster is too short for it, or colluders leave nobody.
@@ -237,10 +261,26 @@ def _calibrated(config: Config, kinds: Sequence[Kind], artists: int, kept: Path 
 def _plan(config: Config, kinds: Sequence[Kind], scale: float, artists: int) -> Plan:
     by_artist = config.privacy.unit == "artist"
     noised = {kind.name: kind.scaled(0.0 if by_artist else scale) for kind in kinds}
+    if config.shares_noise and scale > 0:
+        noised = {name: _sharing(config, kind, artists) for name, kind in noised.items()}
     plan = Plan(scale, noised, rounds_of(kinds), config.training.learning_rate, None)
     if not by_artist:
         return plan
     return replace(plan, shared=_shared(config, scale * math.sqrt(max(1, len(plan.sums))), artists))
+
+
+def _sharing(config: Config, kind: Kind, artists: int) -> Kind:
+    """A kind whose sum holds one noise, where it leaves inside an encrypted sum."""
+    if kind.leaves != "summed" or not kind.rounds or isinstance(kind.mechanism, NoisyCounts):
+        return kind
+    needed = cohort(config, artists)
+    shared = SharedNoise(
+        honest=needed - config.privacy.colluders,
+        cohort=needed,
+        artists=artists,
+        records=PORTFOLIOS * config.training.expected_pictures,
+    )
+    return replace(kind, mechanism=replace(kind.mechanism, shared=shared))
 
 
 def _shared(config: Config, noise_multiplier: float, artists: int) -> ArtistSum:

@@ -36,7 +36,8 @@ def test_every_gaussian_has_a_cost(noise, rate, delta):
         warnings.simplefilter("error")
         spent = epsilon((SampledGaussian(noise, rate, 2),), delta)
     assert spent >= 0
-    assert math.isinf(spent) == (noise < 1e-6)
+    # No sampler is as exact as a delta of 5e-324 would have it.
+    assert math.isinf(spent) == (noise < 1e-6 or delta < 1e-300)
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ def test_the_ledger_says_what_each_release_cost(tmp_path):
     gate_of(tmp_path).send("r1", 1, lambda: [release()])
     (entry,) = json.loads((tmp_path / "ledger.jsonl").read_text())["entries"]
     assert entry["mechanism"] == "GaussianSum"
-    assert entry["parameters"] == {"clip_norm": 1.0, "noise_multiplier": 2.0}
+    assert entry["parameters"] == {"clip_norm": 1.0, "noise_multiplier": 2.0, "shared": None}
     assert entry["artwork_cost"] == {
         "type": "SampledGaussian",
         "noise_multiplier": 2.0,

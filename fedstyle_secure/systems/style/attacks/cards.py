@@ -21,10 +21,12 @@ from fedstyle_secure.errors import AuditError
 from fedstyle_secure.federation.groups import contributes, weight_stands_out
 from fedstyle_secure.federation.record import RecordedRound
 from fedstyle_secure.federation.vectors import VectorLayout, mean_row
+from fedstyle_secure.privacy.clipping import GRID
 from fedstyle_secure.privacy.events import Event
+from fedstyle_secure.privacy.integers import integer_gaussian
 from fedstyle_secure.privacy.kinds import SUM
 from fedstyle_secure.privacy.mechanisms import GaussianSum
-from fedstyle_secure.privacy.noise import gaussian
+from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.secure_sum.manifest import Groups
 from fedstyle_secure.secure_sum.suppression import suppress
 from fedstyle_secure.system import State
@@ -358,13 +360,13 @@ class Sums:
         if not together and artist in self.came and "noise" not in self.scene.settings.without:
             return Seen(self.came[artist], deviation, False)
         total = np.sum([self.exact[name] for name in inside], axis=0)
-        total = total + gaussian(total.shape, deviation, read)
+        total = total + _noise(total.shape, deviation, read)
         if not together:
             return Seen(total, deviation, False)
         blocks = total.reshape(self.styles, -1)
         if self.scene.plan.shared is None:
             own = np.stack([sums.reshape(self.styles, -1)[:, -1] for sums in self.exact.values()])
-            counts = own + gaussian(own.shape, self.deviation, read)
+            counts = own + _noise(own.shape, self.deviation, read)
             among = np.isin(list(self.exact), inside)
             blocks[:, -1] = counts[among].sum(axis=0)
             kept = self._kept(counts)
@@ -525,3 +527,8 @@ def _traced(
     )
     scaled: np.ndarray = found / max(strangers.std(), 1e-12)
     return scaled
+
+
+def _noise(shape: tuple[int, ...], deviation: float, read: ByteSource) -> np.ndarray:
+    """Noise as an artist draws it."""
+    return integer_gaussian(shape, deviation * GRID, read) / GRID
