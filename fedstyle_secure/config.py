@@ -176,8 +176,8 @@ class PrivacySection(Section):
     colluders: int = Field(1, ge=0, description="shared noise: artists whose noise may be known to others.")
     noise: Literal["auto", "shared", "own"] = Field(
         "auto",
-        description="unit artwork: an encrypted sum holds one noise of which each artist adds a share, or each "
-        "artist adds all of its own; auto: shared where sums are encrypted.",
+        description="unit artwork: artists add shares of one noise to an encrypted sum, or each all of its "
+        "own; auto: shared where sums are encrypted.",
     )
     shares: Literal["gaussian", "skellam"] = Field(
         "gaussian", description="unit artist: distribution of the artists' integer noise."

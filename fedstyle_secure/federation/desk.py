@@ -128,13 +128,18 @@ class Desk:
     def _check(self, terms: Terms) -> None:
         """Refuse terms that are weaker than the settings, whatever the platform asks for."""
         summed = [kind for kind in self._plan.kinds.values() if kind.leaves == "summed" and kind.rounds]
-        least, shared = max((kind.least for kind in summed), default=2), self._plan.shared
-        cohort = max(2, least) if shared is None else shared.cohort
+        least, by_artist = max((kind.least for kind in summed), default=2), self._plan.shared
+        cohorts = [kind.shared.cohort for kind in summed if kind.shared is not None]
+        noisy = bool(cohorts)
+        if by_artist is not None:
+            cohorts, noisy = [by_artist.cohort], by_artist.noise.noise_multiplier > 0
+        cohort = max([2, *cohorts, *([] if by_artist else [least])])
         weak = terms.k_min < cohort or terms.n_max > len(self._homes)
         weak |= terms.groups is not None and terms.groups.threshold < least
-        if shared is not None:
-            weak |= terms.noise is None and shared.noise.noise_multiplier > 0
-            weak |= terms.noise is not None and terms.noise.n_min < shared.cohort
+        if cohorts:
+            # A share is no noise to speak of: what counts is how many are sure to be there.
+            weak |= terms.noise is None and noisy
+            weak |= terms.noise is not None and terms.noise.n_min < max(cohorts)
         else:
             weak |= terms.groups is None and all(kind.count for kind in summed)
         if weak:

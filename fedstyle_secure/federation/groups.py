@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import ndtri
 
 CROWD = 8
-"""Records of a group with which an artist counts as one whole contributor, where noise is shared: its count is
-held to so many before it is added up, so that the sum counts artists."""
+"""Records of a group with which an artist counts as one whole contributor, where noise is shared: its count
+is held to so many before it is added up, so that the sum counts artists."""
 
 _BY_CHANCE = 0.01
 """How often, in a sum and a group, some artist without any record of it may be taken for a contributor."""
@@ -57,8 +57,8 @@ def weight_stands_out(
 
 
 def held_counts(groups: int, size: int, count: int, most: int) -> np.ndarray:
-    """What the values of an artist's sum are held to where noise is shared, so that it weighs 1 at most in each
-    group.
+    """What the values of an artist's sum are held to where noise is shared, so that it weighs 1 at most in
+    each group.
 
     Args:
         groups: Number of groups; 0: nothing is counted.

@@ -110,7 +110,8 @@ def releases(
 
 def _held(layouts: Layouts, kind: Kind) -> np.ndarray:
     """What the values of an artist's sum of a kind are held to, where noise is shared."""
-    assert kind.shared is not None and not isinstance(kind.mechanism, NoisyCounts)
+    assert kind.shared is not None
+    assert not isinstance(kind.mechanism, NoisyCounts)
     form = layouts.forms[kind.name]
     count = math.floor(kind.count / kind.mechanism.clip_norm * SHARED_GRID)
     size, most = size_of(tuple(form.tensors.items())), kind.shared.records * SHARED_GRID

@@ -21,8 +21,8 @@ GRID = 2**30
 """Integer steps to a clip norm. Sums of up to 2^23 rows are exact in float64, too."""
 
 SHARED_GRID = 2**16
-"""Integer steps to a clip norm where artists share a sum's noise: few enough for the lanes of an encrypted sum,
-and so many that to cut a row of 2^14 values toward zero takes less than a five hundredth of it."""
+"""Integer steps to a clip norm where artists share a sum's noise: few enough for the lanes of an encrypted
+sum, and so many that to cut a row of 2^14 values toward zero takes less than a five hundredth of it."""
 
 _SHRINK = 1 - 2.0**-40
 

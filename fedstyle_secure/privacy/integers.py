@@ -37,7 +37,8 @@ summation; Micciancio and Regev 2007)."""
 
 _TABLE_WIDEST = 8192.0
 _COARSE = 2048.0
-"""Wider Gaussians are made of two: one of about the second width, times a whole number, and a narrower one."""
+"""Wider Gaussians are made of two: one of about the second width, times a whole number, and a narrower
+one."""
 
 _UNSMOOTH = 1e-130
 """More than what one such combination is off by, in total variation."""
@@ -140,7 +141,7 @@ def integer_gaussian(shape: tuple[int, ...], std: float, read: ByteSource = os.u
     Example:
         >>> integer_gaussian((2, 2), std=0.0).tolist()
         [[0, 0], [0, 0]]
-        >>> noise = integer_gaussian((1000,), std=1000.0)  # From the system's entropy: no seed brings it back.
+        >>> noise = integer_gaussian((1000,), std=1000.0)  # From the system's entropy, of no seed.
         >>> bool(800 < noise.std() < 1200)
         True
     """

@@ -78,7 +78,8 @@ class DpSgd:
         _check_bound(self.clip_norm, self.noise_multiplier)
         if self.shared is not None and (self.steps, self.sampling_rate) != (1, 1.0):
             raise PrivacyError(
-                f"shared noise takes one step of all records, not {self.steps} at a rate of {self.sampling_rate}"
+                f"shared noise takes one step of all records, not {self.steps} at a rate of "
+                f"{self.sampling_rate}"
             )
         if not self.expected_batch_size > 0:
             raise PrivacyError(f"expected batch size must be > 0, not {self.expected_batch_size}")

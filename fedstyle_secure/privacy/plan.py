@@ -173,8 +173,8 @@ def _require_shareable(config: Config, kinds: Sequence[Kind]) -> None:
     """Raise ConfigError where noise is to be shared and cannot be."""
     if config.privacy.noise == "shared" and config.privacy.dp == "on" and not config.secure_sum.enabled:
         raise ConfigError(
-            'privacy.noise = "shared" needs secure_sum.enabled = true: a share that is seen by itself protects '
-            'nobody; set that, or privacy.noise = "own"'
+            'privacy.noise = "shared" needs secure_sum.enabled = true: a share that is seen by itself '
+            'protects nobody; set that, or privacy.noise = "own"'
         )
     training = config.training
     for kind in kinds if config.shares_noise else ():
@@ -182,8 +182,8 @@ def _require_shareable(config: Config, kinds: Sequence[Kind]) -> None:
         if kind.name == UPDATE and kind.leaves == "summed" and kind.rounds and not alone:
             raise ConfigError(
                 f"training.local_steps = {training.local_steps} at training.sampling_rate = "
-                f"{training.sampling_rate:g}: updates with shared noise take one step of all records; set both "
-                'to 1, or privacy.noise = "own"'
+                f"{training.sampling_rate:g}: updates with shared noise take one step of all records; set "
+                'both to 1, or privacy.noise = "own"'
             )
 
 

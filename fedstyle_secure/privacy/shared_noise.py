@@ -30,8 +30,8 @@ class SharedNoise:
         honest: Shares that are surely there and unknown to others, >= 1: the cohort less the colluders.
         cohort: The fewest artists whose shares are summed; a sum of fewer is not opened.
         artists: The most.
-        records: Rows that a share has room for, >= 1: a value of an artist's sum is held to what so many could
-            make of it. To hold two sums to the same bound never moves them apart.
+        records: Rows that a share has room for, >= 1: a value of an artist's sum is held to what so many
+            could make of it. To hold two sums to the same bound never moves them apart.
 
     Example:
         >>> shared = SharedNoise(honest=50, cohort=54, artists=60, records=180)
@@ -47,8 +47,8 @@ class SharedNoise:
     def __post_init__(self) -> None:
         if not (2 <= self.cohort <= self.artists and 1 <= self.honest <= self.cohort and self.records >= 1):
             raise PrivacyError(
-                f"a cohort of {self.cohort} of {self.artists} artists, {self.honest} of them honest, with room "
-                f"for {self.records} records, cannot be"
+                f"a cohort of {self.cohort} of {self.artists} artists, {self.honest} of them honest, with "
+                f"room for {self.records} records, cannot be"
             )
 
     def deviation(self, noise_multiplier: float) -> float:
@@ -64,7 +64,8 @@ class SharedNoise:
         # Any number of shares beside one more is a Gaussian of at least this over the square root of two.
         if found < SMOOTH * 2**0.5:
             raise PrivacyError(
-                f"noise multiplier {noise_multiplier:g} is too little to be shared among {self.honest} artists"
+                f"noise multiplier {noise_multiplier:g} is too little to be shared among {self.honest} "
+                "artists"
             )
         return found
 

@@ -24,7 +24,7 @@ def byte_source(seed):
 
 
 def test_the_opened_sum_has_the_noise_that_the_ledger_states():
-    """Chi-square of the sum of the honest shares against the pmf, at a false-alarm rate of 1e-5, seed fixed."""
+    """Chi-square of the honest shares' sum against the pmf, false alarms at 1e-5, seed fixed."""
     mechanism, read = GaussianSum(1.0, 1.5, AMONG), byte_source(1)
     rows = np.zeros((1, 200_000))
     total = sum(mechanism.share(rows, read=read) for _ in range(AMONG.honest))
