@@ -54,7 +54,7 @@ class RunSection(Section):
 
     system: str = Field("style", description="What is learned; another package may bring more systems.")
     seed: int = Field(0, ge=0, lt=2**31, description="Data order and public initialisation. Never noise.")
-    rounds: int = Field(16, ge=1, le=10_000, description="Federated rounds with local training.")
+    rounds: int = Field(4, ge=1, le=10_000, description="Federated rounds with local training.")
     folder: str = Field("", description="Where the run is written. Empty: runs/NAME, NAME from the config.")
     studios: str = Field(
         "", description="Folder that stands for the artists' own disks. Empty: `studios` beside the run."
@@ -132,7 +132,7 @@ class SecureSumSection(Section):
     enabled: bool = Field(
         True, description="Encrypt what is only ever used as a sum (unit artist: everything)."
     )
-    updates: bool = Field(False, description="Sum the updates under encryption too (unit artwork).")
+    updates: bool = Field(True, description="Sum the updates under encryption too (unit artwork).")
     bits: int = Field(16, ge=4, le=20, description="Bits of a value of sums with artists' own noise.")
 
 
@@ -144,7 +144,7 @@ class TrainingSection(Section):
     expected_pictures: int = Field(
         45, ge=1, le=10**9, description="Public guess of a portfolio's size; scales steps."
     )
-    learning_rate: float = Field(0.6, gt=0, le=100, description="Step size of an artist.")
+    learning_rate: float = Field(20.0, gt=0, le=1000, description="Step size of an artist.")
     realign_steps: int = Field(0, ge=0, le=1000, description="Public steps of the platform after a round.")
     realign_rate: float = Field(0.1, gt=0, le=100, description="Step size of those.")
 
@@ -187,7 +187,7 @@ class PrivacySection(Section):
 class ShareSection(Section):
     """How the budget is split over the kinds of release (relative weights)."""
 
-    sgd: Share = Field(0.25, description="Share of DP-SGD in the budget, relative to the others.")
+    sgd: Share = Field(0.12, description="Share of DP-SGD in the budget, relative to the others.")
 
 
 class AuditSection(Section):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from fedstyle_secure.privacy.alone import one_at_a_time
 from fedstyle_secure.systems.style.encoder import StyleEncoder
+from fedstyle_secure.systems.style.heads import head_of
 from fedstyle_secure.systems.style.losses import InBatchContrast
 
 _WIDTHS = (32, 64, 128, 192)
@@ -74,19 +75,19 @@ class CnnEncoder(StyleEncoder):
     The head begins as the identity: before any private training the embedding is the public one.
     """
 
-    def __init__(self, dim: int, train: Literal["head", "norms", "all"]) -> None:
+    def __init__(self, dim: int, train: Literal["none", "head", "norms", "all"], rank: int = 0) -> None:
         """Build with random weights.
 
         Args:
             dim: Dimensions d of an embedding.
-            train: What trains privately: the head; head and GroupNorms; or everything.
+            train: What trains privately: the head, if anything; head and GroupNorms; or everything.
+            rank: Directions that the head trains in where it trains alone; 0: as a whole.
         """
         super().__init__()
         self.trunk = CnnTrunk()
         self.projection = nn.Linear(CnnTrunk.width, dim)
-        self.head = nn.Linear(dim, dim, bias=False)
-        nn.init.eye_(self.head.weight)
-        self._only_head = train == "head"
+        self._only_head = train in ("none", "head")
+        self.head = head_of(dim, rank if self._only_head else 0)
         self.trunk.requires_grad_(train == "all")
         self.projection.requires_grad_(train == "all")
         if train == "norms":

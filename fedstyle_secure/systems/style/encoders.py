@@ -43,11 +43,11 @@ def learned(style: StyleSection, public: Sequence[Portfolio], seed: int) -> tupl
     _require(style, len(public))
     if style.encoder == "texture":
         whitening, features = _whiten(style, public, texture_features, group_widths())
-        texture = TextureEncoder(whitening)
+        texture = TextureEncoder(whitening, style.rank)
         return texture, texture.whitened(features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = CnnEncoder(style.dim, style.train)
+        encoder = CnnEncoder(style.dim, style.train, style.rank)
         pictures = [p.pictures for p in (*public, *practice_portfolios(style.practice_artists))]
         pretrain(encoder, pictures, style.pretrain_steps, style.temperature, seed)
     return encoder, encoder.prepare(np.concatenate([p.pictures for p in public]))
@@ -75,9 +75,9 @@ def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -
     """
     encoder: StyleEncoder
     if style.encoder == "texture":
-        encoder = TextureEncoder(_whitening(arrays, style.dim, group_widths()))
+        encoder = TextureEncoder(_whitening(arrays, style.dim, group_widths()), style.rank)
     else:
-        encoder = CnnEncoder(style.dim, style.train)
+        encoder = CnnEncoder(style.dim, style.train, style.rank)
     encoder.load(arrays)
     return encoder
 
@@ -115,7 +115,7 @@ def _require(style: StyleSection, public_artists: int) -> None:
             "gallery.public names nobody, and the encoder is learned from public pictures: name artists "
             "whose pictures the platform owns"
         )
-    if style.encoder == "texture" and style.train != "head":
+    if style.encoder == "texture" and style.train not in ("none", "head"):
         raise ConfigError(
             f"style.train = {style.train!r} needs style.encoder = 'cnn'; the texture encoder trains its head"
         )

@@ -15,9 +15,19 @@ class StyleSection(Section):
 
     encoder: Literal["texture", "cnn"] = Field("texture", description="Kind of encoder.")
     dim: int = Field(128, ge=4, le=1024, description="Dimensions of an embedding (texture: at most).")
-    train: Literal["head", "norms", "all"] = Field("head", description="Weights that train privately.")
-    temperature: float = Field(0.1, ge=1e-3, le=10, description="Temperature of the contrast.")
-    alignment: float = Field(0.1, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
+    train: Literal["none", "head", "norms", "all"] = Field(
+        "head", description="Weights that train privately; none: all of the budget goes to cards and sums."
+    )
+    rank: int = Field(
+        64, ge=0, le=1024, description="Public directions that the head moves in; 0: it trains as a whole."
+    )
+    scatter: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="One private sum of second moments sets the head before it trains; auto: where noise is "
+        "shared.",
+    )
+    temperature: float = Field(0.05, ge=1e-3, le=10, description="Temperature of the contrast.")
+    alignment: float = Field(0.3, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
     views: int = Field(1, ge=1, le=16, description="Augmented views of a picture; they count as one record.")
     practice_artists: int = Field(
         56, ge=0, le=1000, description="Procedural artists to practise on beside the public set; 0: none."
@@ -67,8 +77,9 @@ class MetricsSection(Section):
 class StyleShareSection(ShareSection):
     """How the budget is split over the kinds of release (relative weights)."""
 
-    cards: Share = Field(0.65, description="Share of the style cards.")
-    prototypes: Share = Field(0.1, description="Share of the prototype sums.")
+    cards: Share = Field(0.8, description="Share of the style cards.")
+    scatter: Share = Field(0.06, description="Share of the sum of second moments, where there is one.")
+    prototypes: Share = Field(0.02, description="Share of the prototype sums.")
     metrics: Share = Field(0.05, description="Share of the noisy counts, where they are released.")
 
 
@@ -82,11 +93,40 @@ class StyleConfig(Config):
     metrics: MetricsSection = MetricsSection()
     share: StyleShareSection = StyleShareSection()
 
+    @property
+    def trains(self) -> bool:
+        """Whether weights train privately, step by step."""
+        return self.training.local_steps > 0 and self.style.train != "none"
+
+    @property
+    def scatters(self) -> bool:
+        """Whether artists release second moments of their pictures' residuals."""
+        return self.style.scatter == "on" or (self.style.scatter == "auto" and self.shares_noise)
+
     idle: ClassVar[tuple[Idle, ...]] = (
+        (
+            'style.train = "none"',
+            lambda c: c.style.train == "none",
+            (
+                *("style.rank", "style.views", "style.temperature", "style.alignment", "run.rounds"),
+                *("training.local_steps", "training.sampling_rate", "training.learning_rate", "share.sgd"),
+                "secure_sum.updates",
+            ),
+        ),
+        (
+            f"style.train is not 'head'",
+            lambda c: c.style.train not in ("none", "head"),
+            ("style.rank",),
+        ),
+        (
+            "no second moments are released",
+            lambda c: not c.scatters,
+            ("share.scatter",),
+        ),
         (
             'privacy.dp = "off"',
             lambda c: c.privacy.dp == "off",
-            ("share.cards", "share.prototypes", "share.metrics"),
+            ("share.cards", "share.scatter", "share.prototypes", "share.metrics"),
         ),
         (
             'privacy.unit = "artist"',

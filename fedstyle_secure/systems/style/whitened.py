@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.systems.style.encoder import StyleEncoder
+from fedstyle_secure.systems.style.heads import head_of
 from fedstyle_secure.systems.style.whitening import Whitening
 
 Measure = Callable[[np.ndarray], np.ndarray]
@@ -21,19 +22,22 @@ _PARTS = ("mean", "scale", "limit", "projection")
 
 
 class WhitenedEncoder(StyleEncoder):
-    """Whitened statistics of a picture, then a square linear head that begins as the identity.
+    """Whitened statistics of a picture, then a linear head that begins as the identity.
 
     Before any private training the embedding is the whitened vector itself.
     """
 
-    def __init__(self, whitening: Whitening) -> None:
-        """Args: whitening: Learned from public pictures; the embedding has as many dimensions."""
+    def __init__(self, whitening: Whitening, rank: int = 0) -> None:
+        """
+        Args:
+            whitening: Learned from public pictures; the embedding has as many dimensions.
+            rank: Directions that the head trains in; 0: as a whole.
+        """
         super().__init__()
         for name in _PARTS:
             self.register_buffer(name, torch.tensor(getattr(whitening, name)))
         dim = len(whitening.projection)
-        self.head = nn.Linear(dim, dim, bias=False)
-        nn.init.eye_(self.head.weight)
+        self.head = head_of(dim, rank)
 
     @abstractmethod
     def measure(self, pictures: np.ndarray) -> np.ndarray:
