@@ -54,7 +54,7 @@ class RunSection(Section):
 
     system: str = Field("style", description="What is learned; another package may bring more systems.")
     seed: int = Field(0, ge=0, lt=2**31, description="Data order and public initialisation. Never noise.")
-    rounds: int = Field(4, ge=1, le=10_000, description="Federated rounds with local training.")
+    rounds: int = Field(16, ge=1, le=10_000, description="Federated rounds with local training.")
     folder: str = Field("", description="Where the run is written. Empty: runs/NAME, NAME from the config.")
     studios: str = Field(
         "", description="Folder that stands for the artists' own disks. Empty: `studios` beside the run."
@@ -144,7 +144,9 @@ class TrainingSection(Section):
     expected_pictures: int = Field(
         45, ge=1, le=10**9, description="Public guess of a portfolio's size; scales steps."
     )
-    learning_rate: float = Field(20.0, gt=0, le=1000, description="Step size of an artist.")
+    learning_rate: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = Field(
+        "auto", description="Step size of an artist; auto: as the system finds fit."
+    )
     realign_steps: int = Field(0, ge=0, le=1000, description="Public steps of the platform after a round.")
     realign_rate: float = Field(0.1, gt=0, le=100, description="Step size of those.")
 
@@ -231,6 +233,17 @@ class Config(Section):
 
     idle: ClassVar[tuple[Idle, ...]] = ()
     """Rules of the system's own sections."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size of an artist."""
+        given = self.training.learning_rate
+        return self.usual_rate if given == "auto" else given
+
+    @property
+    def usual_rate(self) -> float:
+        """Step size where the settings say `auto`; a system may know better."""
+        return 0.6
 
     @property
     def shares_noise(self) -> bool:

@@ -308,7 +308,7 @@ class _Look:
     def _gradient_sum(self, update: Mapping[str, np.ndarray]) -> np.ndarray:
         """The noisy clipped gradient sum of an update, or of its several steps together, float64 (p,)."""
         flat = np.concatenate([np.ravel(update[name]) for name in self.trained]).astype(np.float64)
-        rate = self.layouts.config.training.learning_rate
+        rate = self.layouts.config.learning_rate
         return -flat * self.layouts.plan.sgd.expected_batch_size / rate
 
     @property

@@ -132,7 +132,7 @@ class Fit:
             return cls(
                 apart <= _SAME * length + rounding, False, f"{share:.0%} of its length is something else"
             )
-        rate = scene.config.training.learning_rate
+        rate = scene.config.learning_rate
         one = rate / plan.expected_batch_size * plan.clip_norm / artists
         noise = plan.update_deviation(rate) / math.sqrt(artists)
         q, pictures = plan.sampling_rate, pictures + scene.config.audit.canaries

@@ -317,7 +317,7 @@ class Scene:
         clip = plan.clip_norm if np.isfinite(plan.clip_norm) else None
         # Our trainer divides by the expected number of pictures: a sum and a smaller step say the same.
         return LocalTraining(
-            learning_rate=self.config.training.learning_rate / plan.expected_batch_size,
+            learning_rate=self.config.learning_rate / plan.expected_batch_size,
             steps=plan.steps,
             batch_size=batch,
             epochs=plan.steps,

@@ -52,7 +52,7 @@ def train(
         float32 by name of the tensor.
     """
     _, before = split_arrays(model)
-    trainer = DPTrainer(model, system.loss(model, state), sgd, system.config.training.learning_rate, read)
+    trainer = DPTrainer(model, system.loss(model, state), sgd, system.config.learning_rate, read)
     trainer.fit(records.inputs, records.targets, rng, canaries)
     _, after = split_arrays(model)
     return {name: after[name] - array for name, array in before.items()}
@@ -137,7 +137,7 @@ def gradient_share(
     """
     if sgd.shared is None:
         raise PrivacyError("noise is not shared here")
-    trainer = DPTrainer(model, system.loss(model, state), sgd, system.config.training.learning_rate, read)
+    trainer = DPTrainer(model, system.loss(model, state), sgd, system.config.learning_rate, read)
     total = trainer.gradient_sum(records.inputs, records.targets, SHARED_GRID, canaries)
     values = sgd.shared.share(total, sgd.noise_multiplier, read=read)
     found, start = {}, 0

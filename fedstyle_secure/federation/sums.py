@@ -215,7 +215,7 @@ def _sum_with_one_noise(
         unit = mechanism.clip_norm / SHARED_GRID
         if isinstance(mechanism, DpSgd):
             # A step down the gradient, as an artist with noise of its own takes it.
-            unit *= -config.training.learning_rate / mechanism.expected_batch_size
+            unit *= -config.learning_rate / mechanism.expected_batch_size
         tensors = tuple(sorted(forms[kind.name].tensors.items()))
         ranges.append(shared.range(mechanism.noise_multiplier))
         deviations.append(shared.deviation(mechanism.noise_multiplier))
@@ -242,7 +242,7 @@ def _part(config: Config, plan: Plan, kind: Kind, form: Form) -> Part:
     elif math.isinf(mechanism.clip_norm):
         signal = _PLAIN_UPDATE
     else:
-        step = training.learning_rate / mechanism.expected_batch_size
+        step = config.learning_rate / mechanism.expected_batch_size
         signal = step * mechanism.clip_norm * mechanism.steps * PORTFOLIOS * training.expected_pictures
     bound = signal + _DEVIATIONS * noise
     unit = Quantiser(1.0, config.secure_sum.bits).step * bound

@@ -263,7 +263,7 @@ def _plan(config: Config, kinds: Sequence[Kind], scale: float, artists: int) -> 
     noised = {kind.name: kind.scaled(0.0 if by_artist else scale) for kind in kinds}
     if config.shares_noise and scale > 0:
         noised = {name: _sharing(config, kind, artists) for name, kind in noised.items()}
-    plan = Plan(scale, noised, rounds_of(kinds), config.training.learning_rate, None)
+    plan = Plan(scale, noised, rounds_of(kinds), config.learning_rate, None)
     if not by_artist:
         return plan
     return replace(plan, shared=_shared(config, scale * math.sqrt(max(1, len(plan.sums))), artists))

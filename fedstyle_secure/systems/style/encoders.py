@@ -24,18 +24,21 @@ from fedstyle_secure.systems.style.whitened import Measure, measured
 from fedstyle_secure.systems.style.whitening import Whitening, fit_whitening
 
 
-def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> StyleEncoder:
+def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int, rank: int = 0) -> StyleEncoder:
     """The encoder of `learned`."""
-    return learned(style, public, seed)[0]
+    return learned(style, public, seed, rank)[0]
 
 
-def learned(style: StyleSection, public: Sequence[Portfolio], seed: int) -> tuple[StyleEncoder, Tensor]:
+def learned(
+    style: StyleSection, public: Sequence[Portfolio], seed: int, rank: int = 0
+) -> tuple[StyleEncoder, Tensor]:
     """The encoder before any private training, learned from the public set alone, and that set prepared.
 
     Args:
         style: The encoder's settings.
         public: Public portfolios; all their pictures are used.
         seed: Of initial weights, batches and augmentation.
+        rank: Directions that the head trains in, where it trains alone; 0: as a whole.
 
     Raises:
         ConfigError: There are no public pictures, or the settings do not fit the encoder.
@@ -43,11 +46,11 @@ def learned(style: StyleSection, public: Sequence[Portfolio], seed: int) -> tupl
     _require(style, len(public))
     if style.encoder == "texture":
         whitening, features = _whiten(style, public, texture_features, group_widths())
-        texture = TextureEncoder(whitening, style.rank)
+        texture = TextureEncoder(whitening, rank)
         return texture, texture.whitened(features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = CnnEncoder(style.dim, style.train, style.rank)
+        encoder = CnnEncoder(style.dim, style.train, rank)
         pictures = [p.pictures for p in (*public, *practice_portfolios(style.practice_artists))]
         pretrain(encoder, pictures, style.pretrain_steps, style.temperature, seed)
     return encoder, encoder.prepare(np.concatenate([p.pictures for p in public]))
@@ -67,7 +70,7 @@ def _whiten(
     return fit_whitening(features, artists, more, owners, dims=style.dim, widths=widths), features
 
 
-def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -> StyleEncoder:
+def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray], rank: int = 0) -> StyleEncoder:
     """An encoder with these weights.
 
     Raises:
@@ -75,9 +78,9 @@ def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -
     """
     encoder: StyleEncoder
     if style.encoder == "texture":
-        encoder = TextureEncoder(_whitening(arrays, style.dim, group_widths()), style.rank)
+        encoder = TextureEncoder(_whitening(arrays, style.dim, group_widths()), rank)
     else:
-        encoder = CnnEncoder(style.dim, style.train, style.rank)
+        encoder = CnnEncoder(style.dim, style.train, rank)
     encoder.load(arrays)
     return encoder
 

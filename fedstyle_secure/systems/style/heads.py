@@ -1,7 +1,7 @@
 """The linear head of an encoder: what of it trains, and what a private sum of second moments makes of it.
 
-The fewer values train, the less of a noise of fixed size lands in them: a head that moves only inside K public
-directions has K (K + 1) / 2 of them.
+The fewer values train, the less of a noise of fixed size lands in them: a head that moves only inside K
+public directions has K (K + 1) / 2 of them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ HEAD_PUBLIC = ("head.base", "head.directions")
 """What a directed head has that does not train: public, and set anew once sums are out."""
 
 _RIDGE = 2.0
-"""Weight of the identity beside second moments of mean eigenvalue 1. Between 1 and 4 it made no difference on
-procedural artists."""
+"""Weight of the identity beside second moments of mean eigenvalue 1. Between 1 and 4 it made no difference
+on procedural artists."""
 
 
 class DirectedHead(nn.Module):
@@ -86,8 +86,8 @@ def directions_of(vectors: np.ndarray, base: np.ndarray, rank: int) -> np.ndarra
 
 
 def second_moment_row(vector: np.ndarray) -> np.ndarray:
-    """A vector's direction as one row of a sum of second moments: the upper triangle of u u', off the diagonal
-    times sqrt(2), which has length 1.
+    """A vector's direction as one row of a sum of second moments: the upper triangle of u u', off the
+    diagonal times sqrt(2), which has length 1.
 
     Args:
         vector: float (d,); zeros give zeros.
@@ -165,8 +165,8 @@ def denoised(moment: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def whitening_base(moment: np.ndarray) -> np.ndarray:
-    """The map that makes the directions in which pictures of one artist differ as short as those in which they
-    do not: the regularised inverse root of their second moment, of largest factor 1.
+    """The map that makes the directions in which pictures of one artist differ as short as those in which
+    they do not: the regularised inverse root of their second moment, of largest factor 1.
 
     Args:
         moment: float64 (d, d), symmetric, positive semidefinite.

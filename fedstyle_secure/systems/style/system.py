@@ -80,8 +80,8 @@ _PULL = 0.5
 public pictures (0.56); between the two it made no difference."""
 
 _MOST_NOISE = 0.03
-"""Largest deviation that the noise of all steps together may leave in a value of a directed head: longer steps
-are shortened to it. Without, few artists lose by training (procedural artists, 10 to 28: 0.03 to 0.09)."""
+"""Largest deviation that the noise of all steps together may leave in a value of a directed head: longer
+steps are shortened to it. Without, few artists lose by training (procedural ones, 10 to 28: 0.03 to 0.09)."""
 
 _LONGEST = 1.001
 """Prototypes and cards are unit vectors, but for rounding."""
@@ -94,7 +94,8 @@ class StyleRecords(Records):
     Attributes:
         vectors: What cards and prototypes are sums of, float32 (n, r).
         assigned: int64 (n,), style of each picture.
-        anchors: float32 (n, r), what each picture is held against: its artist's card, else its style's prototype.
+        anchors: float32 (n, r), what each picture is held against: its artist's card, else its style's
+            prototype.
         canaries: So many of the last pictures were planted, and count in no figure.
     """
 
@@ -150,19 +151,19 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
             return
         if config.privacy.unit == "artist" or (private and not config.shares_noise):
             raise ConfigError(
-                'style.scatter = "on" needs a sum with one noise of the unit artwork (secure_sum.enabled = true, '
-                'privacy.noise = "auto"), as N noises were measured to hurt; or "auto"'
+                'style.scatter = "on" needs a sum with one noise of the unit artwork (secure_sum.enabled = '
+                'true, privacy.noise = "auto"), as N noises were measured to hurt; or "auto"'
             )
         if config.style.train not in ("none", "head"):
             raise ConfigError(
-                f'style.scatter = "on" sets the head, and style.train = {config.style.train!r} moves what lies '
-                'before it; use style.train = "head", or "auto"'
+                f'style.scatter = "on" sets the head, and style.train = {config.style.train!r} moves what '
+                'lies before it; use style.train = "head", or "auto"'
             )
 
     # What is public.
 
     def learn(self, public: Sequence[Portfolio]) -> State:
-        encoder, prepared = learned(self.config.style, public, self.config.run.seed)
+        encoder, prepared = learned(self.config.style, public, self.config.run.seed, self.config.rank)
         vectors = encoder.released(prepared)
         if self.config.styles.source == "labels":
             styles = styles_from_labels(vectors, tuple(s for p in public for s in p.styles))
@@ -216,7 +217,9 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
 
     def model(self, state: State) -> StyleEncoder:
         head = {name: array for name, array in state.public.items() if name in HEAD_PUBLIC}
-        encoder = encoder_from_arrays(self.config.style, {**state.fixed, **state.trained, **head})
+        encoder = encoder_from_arrays(
+            self.config.style, {**state.fixed, **state.trained, **head}, self.config.rank
+        )
         if state.public["prototypes"].shape[1] != encoder.width:
             raise FederationError("the instruction's prototypes are not as wide as what the encoder gives")
         return encoder
@@ -378,7 +381,10 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
         """The directed head moved by the artists' mean update, shortened as far as its noise asks for."""
         noise = summed.deviation / summed.artists * math.sqrt(self.config.run.rounds)
         kept = min(1.0, _MOST_NOISE / noise) if noise else 1.0
-        core = state.trained["head.core"] + kept * summed.arrays["head.core"] / summed.artists
+        step = kept * summed.arrays["head.core"] / summed.artists
+        # All steps together move no direction by more than its length, so that the map stays one to one.
+        longest = float(np.linalg.norm((step + step.T) / 2, 2)) * self.config.run.rounds
+        core = state.trained["head.core"] + step / max(1.0, longest)
         return replace(state, trained={"head.core": core.astype(np.float32)}), {"update_kept": kept}
 
     def _refreshed(self, state: State, summed: Summed) -> State:
