@@ -101,6 +101,39 @@ def train(
 
 
 @app.command()
+def rehearse(
+    config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
+    settings: Settings = None,
+    draws: Annotated[int, typer.Option(min=1, help="Times that each plan is played.")] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Play a run on procedural artists before it begins: what private training would be worth."""
+    from dataclasses import asdict
+
+    from fedstyle_secure.config import Config
+    from fedstyle_secure.errors import ConfigError
+    from fedstyle_secure.galleries.opening import open_gallery
+    from fedstyle_secure.systems.style.rehearsal import rehearse as play
+    from fedstyle_secure.systems.style.settings import StyleConfig
+
+    loaded = Config.load(config, settings or [])
+    if not isinstance(loaded, StyleConfig):
+        raise ConfigError(f"run.system = {loaded.run.system!r} has no rehearsal; style has")
+    artists = len(open_gallery(loaded.gallery).artists)
+    found = play(loaded, artists, draws, lambda played: None if as_json else say(played.sentence))
+    if as_json:
+        told = {"plans": [asdict(played) for played in found.plans], "chosen": found.chosen.plan}
+        print_json(told | {"settings": found.settings, "artists": found.artists, "pictures": found.pictures})
+        return
+    table(
+        f"{found.artists} procedural artists of {found.pictures} pictures each, {draws} draws of noise",
+        ("plan", "own artist first", "gain over cards alone", "standard error"),
+        [(p.plan, f"{p.top1:.3f}", f"{p.gain:+.3f}", f"{p.error:.3f}") for p in found.plans],
+    )
+    say(f"In this run {found.verdict}")
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/demo"),
     force: Force = False,

@@ -54,6 +54,10 @@ class RunSection(Section):
 
     system: str = Field("style", description="What is learned; another package may bring more systems.")
     seed: int = Field(0, ge=0, lt=2**31, description="Data order and public initialisation. Never noise.")
+    plan: Literal["set", "auto"] = Field(
+        "set",
+        description="What trains: as set, or as a rehearsal on procedural pictures finds best before the run.",
+    )
     rounds: int = Field(16, ge=1, le=10_000, description="Federated rounds with local training.")
     folder: str = Field("", description="Where the run is written. Empty: runs/NAME, NAME from the config.")
     studios: str = Field(

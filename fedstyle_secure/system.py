@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import FederationError, RunError
+from fedstyle_secure.errors import ConfigError, FederationError, RunError
 from fedstyle_secure.files import arrays_digest, read_arrays, write_arrays
 from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.privacy.kinds import Kind
@@ -204,9 +204,27 @@ class System(ABC, Generic[SettingsT, ModelT, RecordsT]):
     """Attacks on what only this system releases, beside those on any: `package.module:function`, a function
     that gives `audit.catalogue.Known`s. As a text, since the audit stands above what a run needs."""
 
+    planned: ClassVar[tuple[str, ...]] = ()
+    """Settings that a rehearsal may choose, where `run.plan` is "auto"."""
+
     def __init__(self, config: SettingsT) -> None:
         """Args: config: Of the type `settings`."""
         self.config = config
+
+    def rehearsed(self, artists: int, tell: Callable[[str], None]) -> tuple[str, ...]:
+        """The plan that is worth most, by playing the run on pictures that are nobody's secret.
+
+        Args:
+            artists: Private artists of the run.
+            tell: Takes a sentence each time that something is known.
+
+        Returns:
+            Settings of `planned`, as for `-s`.
+
+        Raises:
+            ConfigError: This system, or a run of these settings, cannot be rehearsed.
+        """
+        raise ConfigError(f'run.plan = "auto": the system {self.name!r} has no rehearsal; use "set"')
 
     def require_learnable(self) -> None:
         """Check, from the settings alone, what `learn` needs, before any picture is read.

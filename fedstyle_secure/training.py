@@ -83,6 +83,7 @@ def train(
     system_bound(config).require_learnable()
     for sentence in idle(config):
         logging.getLogger("fedstyle_secure").warning(sentence)
+    config = _planned(config, folder, resume=resume)
     fresh = not resume
     with resumable(folder.path, "the run goes on with `fedstyle train --resume`"):
         folder.begin(config, resume=resume, force=force)
@@ -101,6 +102,20 @@ def train(
                 folder.remove()
             raise
     return Run.open(folder.path)
+
+
+def _planned(config: Config, folder: RunFolder, *, resume: bool) -> Config:
+    """With the plan that a rehearsal chooses, or chose when the run began."""
+    if config.run.plan == "set":
+        return config
+    system = system_bound(config)
+    if resume:
+        kept = folder.config().to_flat()
+        return config.from_flat(config.to_flat() | {key: kept[key] for key in system.planned})
+    from fedstyle_secure.galleries.opening import open_gallery
+
+    log = logging.getLogger("fedstyle_secure")
+    return config.override(system.rehearsed(len(open_gallery(config.gallery).artists), log.info))
 
 
 def _left_traces(config: Config, folder: RunFolder) -> bool:

@@ -22,8 +22,8 @@ on procedural artists."""
 
 
 class DirectedHead(nn.Module):
-    """x to x B (1 + P S P'), with a public square B, K public directions P, and a symmetric K x K matrix S that
-    trains and begins as zeros.
+    """x to x B (1 + P S P'), with a public square B, K public directions P, and a symmetric K x K matrix S
+    that trains and begins as zeros.
 
     Only the symmetric part of the weights counts, so that a gradient is symmetric by itself.
     """

@@ -1,4 +1,4 @@
-"""A whitening that makes features of pictures comparable, learned from public and procedural pictures only."""
+"""A whitening that makes features of pictures comparable, learned from pictures that are nobody's secret."""
 
 from __future__ import annotations
 
