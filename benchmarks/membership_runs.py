@@ -57,8 +57,9 @@ from fedstyle_secure.systems.style.augment import augment
 from fedstyle_secure.systems.style.cnn import CnnEncoder, image_tensor
 from fedstyle_secure.systems.style.losses import PrototypeContrast
 from fedstyle_secure.systems.style.practice import practice_features
-from fedstyle_secure.systems.style.texture import fit_whitening
+from fedstyle_secure.systems.style.texture import group_widths
 from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
+from fedstyle_secure.systems.style.whitening import fit_whitening
 
 Line = dict[str, object]
 
@@ -496,7 +497,9 @@ def real_runs(
     A member differs from a non-member by a replacement where sets have a fixed size, for which the limit is
     that of 2 epsilon; the check takes the stricter one of adding or removing a picture.
     """
-    world = make_world(portfolios, TextureEncoder(fit_whitening(*practice_features(28), dims=128)))
+    world = make_world(
+        portfolios, TextureEncoder(fit_whitening(*practice_features(28), dims=128, widths=group_widths()))
+    )
     n = len(world.features)
     rng = np.random.default_rng(0)
     size = min(members, n // 2)

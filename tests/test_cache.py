@@ -12,7 +12,8 @@ import torch
 from fedstyle_secure import cache
 from fedstyle_secure.files import arrays_digest, write_arrays
 from fedstyle_secure.systems.style import practice
-from fedstyle_secure.systems.style.texture_encoder import measured
+from fedstyle_secure.systems.style.texture import texture_features
+from fedstyle_secure.systems.style.whitened import measured
 
 MADE = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, -1])}
 
@@ -111,7 +112,7 @@ def test_a_key_is_another_with_other_sources_versions_or_parameters(tmp_path, mo
 
 def test_practice_features_are_to_the_bit_those_of_the_pictures_and_painted_once(tmp_path, monkeypatch):
     monkeypatch.setenv(cache.FOLDER, str(tmp_path))
-    features, artists = measured(practice.practice_portfolios(2))
+    features, artists = measured(practice.practice_portfolios(2), texture_features)
     with monkeypatch.context() as patch:
         patch.setenv(cache.FOLDER, str(tmp_path / "empty"))
         made = practice.practice_features(2)

@@ -17,8 +17,10 @@ from attacks.plots import above_limit
 from attacks.roc import auc, null_deviation, tpr_at_fpr
 from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.systems.style.losses import PrototypeContrast
-from fedstyle_secure.systems.style.texture import fit_whitening
-from fedstyle_secure.systems.style.texture_encoder import TextureEncoder, measured
+from fedstyle_secure.systems.style.texture import group_widths, texture_features
+from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
+from fedstyle_secure.systems.style.whitened import measured
+from fedstyle_secure.systems.style.whitening import fit_whitening
 
 MEMBERS = 120
 
@@ -41,7 +43,7 @@ def world(runs):
     public = [gallery.portfolio(name) for name in gallery.public_artists]
     return runs.make_world(
         [gallery.portfolio(name) for name in gallery.artists],
-        TextureEncoder(fit_whitening(*measured(public), dims=96)),
+        TextureEncoder(fit_whitening(*measured(public, texture_features), dims=96, widths=group_widths())),
     )
 
 

@@ -18,8 +18,10 @@ from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.losses import InBatchContrast
 from fedstyle_secure.systems.style.practice import practice_features, practice_portfolios
 from fedstyle_secure.systems.style.settings import StyleSection
-from fedstyle_secure.systems.style.texture import Whitening, feature_groups, fit_whitening
-from fedstyle_secure.systems.style.texture_encoder import TextureEncoder, measured
+from fedstyle_secure.systems.style.texture import group_widths, texture_features
+from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
+from fedstyle_secure.systems.style.whitened import Measure, measured
+from fedstyle_secure.systems.style.whitening import Whitening, fit_whitening
 
 
 def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int) -> StyleEncoder:
@@ -40,10 +42,8 @@ def learned(style: StyleSection, public: Sequence[Portfolio], seed: int) -> tupl
     """
     _require(style, len(public))
     if style.encoder == "texture":
-        features, artists = measured(public)
-        count = style.practice_artists
-        more, owners = practice_features(count) if count else (None, None)
-        texture = TextureEncoder(fit_whitening(features, artists, more, owners, dims=style.dim))
+        whitening, features = _whiten(style, public, texture_features, group_widths())
+        texture = TextureEncoder(whitening)
         return texture, texture.whitened(features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -51,6 +51,20 @@ def learned(style: StyleSection, public: Sequence[Portfolio], seed: int) -> tupl
         pictures = [p.pictures for p in (*public, *practice_portfolios(style.practice_artists))]
         pretrain(encoder, pictures, style.pretrain_steps, style.temperature, seed)
     return encoder, encoder.prepare(np.concatenate([p.pictures for p in public]))
+
+
+def _whiten(
+    style: StyleSection,
+    public: Sequence[Portfolio],
+    measure: Measure,
+    widths: Sequence[int],
+    *follows: str,
+) -> tuple[Whitening, np.ndarray]:
+    """A whitening of the public set's statistics, and these; what is practised on is kept by `follows`."""
+    features, artists = measured(public, measure)
+    count = style.practice_artists
+    more, owners = practice_features(count, measure, *follows) if count else (None, None)
+    return fit_whitening(features, artists, more, owners, dims=style.dim, widths=widths), features
 
 
 def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -> StyleEncoder:
@@ -61,16 +75,16 @@ def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray]) -
     """
     encoder: StyleEncoder
     if style.encoder == "texture":
-        encoder = TextureEncoder(_whitening(arrays, style.dim))
+        encoder = TextureEncoder(_whitening(arrays, style.dim, group_widths()))
     else:
         encoder = CnnEncoder(style.dim, style.train)
     encoder.load(arrays)
     return encoder
 
 
-def _whitening(arrays: Mapping[str, np.ndarray], dim: int) -> Whitening:
+def _whitening(arrays: Mapping[str, np.ndarray], dim: int, widths: Sequence[int]) -> Whitening:
     """The whitening among a peer's arrays, which also says how many dimensions there are, at most `dim`."""
-    width = sum(part.stop - part.start for part in feature_groups().values())
+    width = sum(widths)
     rows = len(arrays["projection"]) if arrays.get("projection", np.zeros(())).ndim == 2 else 0
     if not 1 <= rows <= dim:
         raise FederationError(f"encoder: tensor 'projection' is missing or has not 1 to {dim} rows")

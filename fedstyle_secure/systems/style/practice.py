@@ -10,7 +10,8 @@ import torch
 from fedstyle_secure.cache import cache_folder, key_of, remembered
 from fedstyle_secure.galleries import atelier
 from fedstyle_secure.galleries.base import Portfolio
-from fedstyle_secure.systems.style.texture_encoder import measured
+from fedstyle_secure.systems.style.texture import texture_features
+from fedstyle_secure.systems.style.whitened import Measure, measured
 
 _PICTURES = 10
 _SIZE = 96
@@ -36,22 +37,26 @@ def practice_portfolios(artists: int) -> list[Portfolio]:
     return [painters.portfolio(name) for name in painters.public_artists]
 
 
-def practice_features(artists: int) -> tuple[np.ndarray, np.ndarray]:
-    """Texture features of the practice pictures, without a picture where they were measured before.
+def practice_features(
+    artists: int, measure: Measure = texture_features, *follows: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of the practice pictures, without a picture where they were measured before.
 
     Args:
         artists: Procedural artists, >= 1.
+        measure: What is measured in them.
+        follows: What features follow from beside this program: names of packages, digests of weights.
 
     Returns:
         float32 (n, D0), and int64 (n,): which artist painted each.
     """
     # A kernel's rounding may hang on the processor and on the number of threads.
     machine = (torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
-    key = key_of(SOURCES, artists, _PICTURES, _SIZE, _SEED, *machine)
-    kept = remembered(cache_folder() / "practice", "features", key, lambda: _measured(artists))
+    key = key_of(SOURCES, artists, _PICTURES, _SIZE, _SEED, *machine, *follows)
+    kept = remembered(cache_folder() / "practice", "features", key, lambda: _measured(artists, measure))
     return kept["features"], kept["artists"]
 
 
-def _measured(artists: int) -> dict[str, np.ndarray]:
-    features, owners = measured(practice_portfolios(artists))
+def _measured(artists: int, measure: Measure) -> dict[str, np.ndarray]:
+    features, owners = measured(practice_portfolios(artists), measure)
     return {"features": features, "artists": owners}

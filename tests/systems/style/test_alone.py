@@ -21,8 +21,9 @@ from fedstyle_secure.systems.style.cnn import CnnEncoder
 from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.losses import PrototypeContrast
 from fedstyle_secure.systems.style.prototypes import Styles, picture_rows, unit
-from fedstyle_secure.systems.style.texture import Whitening, feature_groups
+from fedstyle_secure.systems.style.texture import feature_groups
 from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
+from fedstyle_secure.systems.style.whitening import Whitening
 
 WIDTH = sum(part.stop - part.start for part in feature_groups().values())
 KINDS = ["texture", "cnn-head", "cnn-norms", "cnn-all"]

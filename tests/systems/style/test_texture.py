@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from fedstyle_secure.systems.style import filters
+from fedstyle_secure.systems.style import filters, whitening
 from fedstyle_secure.systems.style.augment import augment
-from fedstyle_secure.systems.style.texture import Whitening, feature_groups, fit_whitening, texture_features
+from fedstyle_secure.systems.style.texture import feature_groups, group_widths, texture_features
+from fedstyle_secure.systems.style.whitening import Whitening
+
+fit_whitening = partial(whitening.fit_whitening, widths=group_widths())
 
 
 def grating(cycles: float, degrees: float, size: int = 96, amplitude: float = 0.25) -> np.ndarray:
