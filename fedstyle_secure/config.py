@@ -227,6 +227,9 @@ class Config(Section):
     idle: ClassVar[tuple[Idle, ...]] = ()
     """Rules of the system's own sections."""
 
+    places: ClassVar[tuple[str, ...]] = PLACES
+    """Settings that say where something lies, the system's own among them."""
+
     def __new__(cls, **values: Any) -> Self:
         """Of the named system's class, where the class asked for is of none."""
         if cls is Config:
@@ -325,8 +328,8 @@ class Config(Section):
         return self.from_flat(self.to_flat() | {"gallery.path": gallery_path})
 
     def digest(self) -> str:
-        """SHA-256 of every setting but `PLACES`, 64 hexadecimal digits: what artists and opener agree on."""
-        settled = {key: value for key, value in self.to_flat().items() if key not in PLACES}
+        """SHA-256 of every setting but `places`, 64 hexadecimal digits: what artists and opener agree on."""
+        settled = {key: value for key, value in self.to_flat().items() if key not in self.places}
         return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
