@@ -115,8 +115,8 @@ def _library(module: str) -> Any:
     except Exception as error:
         install = "'fedstyle-secure[backbone]'" if module in _OWN else module
         raise ConfigError(
-            f"style.backbone needs the package {module}, which cannot be imported here ({error}): "
-            f"pip install {install}"
+            f"style.backbone needs the package {module}, which cannot be imported here "
+            f"({str(error).partition(chr(10))[0]}): pip install {install}"
         ) from None
 
 

@@ -66,7 +66,8 @@ class InOrder(nn.Module):
         stages = []
         for part in self.parts:
             x = part(x)
-            stages.append(x)
+            # The next part may work in place.
+            stages.append(x.clone())
         return stages
 
 
