@@ -21,6 +21,7 @@ from fedstyle_secure.systems.style import backbones
 from fedstyle_secure.systems.style.backbones import Backbone, backbone_named
 from fedstyle_secure.systems.style.clip_vit import ClipVit
 from fedstyle_secure.systems.style.encoders import encoder_from_arrays, fit_encoder
+from fedstyle_secure.systems.style.practice import practice_features
 from fedstyle_secure.systems.style.settings import StyleSection
 from fedstyle_secure.systems.style.stages import Affine, InOrder
 from fedstyle_secure.systems.style.weights import read_weights
@@ -245,6 +246,17 @@ def test_it_begins_as_the_whitened_statistics_and_trains_its_head_alone(style, p
     assert set(split_arrays(encoder)[1]) == {"head.weight"}
     practised = fit_encoder(style.model_copy(update={"practice_artists": 2}), public, 0)
     assert not np.allclose(practised.projection, encoder.projection, atol=1e-3)
+
+
+def test_practice_is_kept_for_the_weights_that_it_was_measured_with(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDSTYLE_CACHE", str(tmp_path))
+
+    def constant(value):
+        return lambda pictures: np.full((len(pictures), 3), value, np.float32)
+
+    for value, file in ((1, "a"), (2, "b")):
+        assert (practice_features(2, constant(value), "tiny", file)[0] == value).all()
+    assert (practice_features(2, constant(3), "tiny", "a")[0] == 1).all()
 
 
 # The fixed part.
