@@ -96,7 +96,7 @@ def backbone_named(name: str) -> Backbone:
     family, colon, model = name.partition(":")
     if name in BACKBONES:
         found = BACKBONES[name]
-    elif colon and family in _FAMILIES and re.fullmatch("[a-z0-9_]+", model):
+    elif colon and family in _FAMILIES and re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", model):
         # Plain names only: a library must not take one for an address that it downloads from.
         found = _FAMILIES[family](model)
     else:
@@ -177,6 +177,8 @@ def _middle(depth: int) -> tuple[int, int, int]:
 class _TimmStages(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
+        if not hasattr(network, "prune_intermediate_layers"):
+            raise ConfigError("style.backbone: timm does not give the stages of this model")
         info = network.feature_info
         steps = [entry["reduction"] for entry in info]
         last = {step: place for place, step in enumerate(steps)}
@@ -196,9 +198,11 @@ class _TimmStages(nn.Module):
 
 def _timm(model: str) -> Backbone:
     library = _library("timm")
-    if not library.is_model(model):
+    if not (model in library.list_pretrained() if "." in model else library.is_model(model)):
         raise ConfigError(f"style.backbone = 'timm:{model}': timm has no such model")
     shown = library.get_pretrained_cfg(model)
+    if shown is None:
+        raise ConfigError(f"style.backbone = 'timm:{model}': timm does not say what it was trained on")
     build = partial(library.create_model, model, pretrained=False)
     return Backbone(shown.input_size[-1], (shown.mean, shown.std), build, _TimmStages, "timm")
 
