@@ -56,7 +56,7 @@ class RunSection(Section):
     seed: int = Field(0, ge=0, lt=2**31, description="Data order and public initialisation. Never noise.")
     plan: Literal["set", "auto"] = Field(
         "set",
-        description="What trains: as set, or as a rehearsal on procedural pictures finds best before the run.",
+        description="What trains: as set, or as a rehearsal on procedural pictures finds best.",
     )
     rounds: int = Field(16, ge=1, le=10_000, description="Federated rounds with local training.")
     folder: str = Field("", description="Where the run is written. Empty: runs/NAME, NAME from the config.")
@@ -238,6 +238,9 @@ class Config(Section):
     idle: ClassVar[tuple[Idle, ...]] = ()
     """Rules of the system's own sections."""
 
+    places: ClassVar[tuple[str, ...]] = PLACES
+    """Settings that say where something lies, the system's own among them."""
+
     @property
     def learning_rate(self) -> float:
         """Step size of an artist."""
@@ -354,8 +357,8 @@ class Config(Section):
         return self.from_flat(self.to_flat() | {"gallery.path": gallery_path})
 
     def digest(self) -> str:
-        """SHA-256 of every setting but `PLACES`, 64 hexadecimal digits: what artists and opener agree on."""
-        settled = {key: value for key, value in self.to_flat().items() if key not in PLACES}
+        """SHA-256 of every setting but `places`, 64 hexadecimal digits: what artists and opener agree on."""
+        settled = {key: value for key, value in self.to_flat().items() if key not in self.places}
         return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:

@@ -198,9 +198,10 @@ class RunFolder:
 
     def _to_keep(self, config: Config) -> Config:
         """The settings as they are kept: without where the run lies, as a folder may be copied and moved,
-        without where the studios lie, which the manifest says, and with where the pictures lie as seen from
-        the run."""
-        kept = Config.from_flat(config.to_flat() | {"run.folder": "", "run.studios": ""})
+        without where the studios lie, which the manifest says, nor any file that the run began with, and
+        with where the pictures lie as seen from the run."""
+        left_out = {key: "" for key in config.places if key != "gallery.path"}
+        kept = Config.from_flat(config.to_flat() | left_out)
         if not kept.gallery.path:
             return kept
         return kept.at(gallery_path=Path(os.path.relpath(kept.gallery.path, self.path.resolve())).as_posix())

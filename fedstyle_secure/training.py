@@ -67,12 +67,10 @@ def train(
         FederationError: Too few artists answered.
     """
     folder = RunFolder(Path(out).resolve())
-    paths = {"run.folder": str(folder.path)}
-    if config.gallery.path:
-        paths["gallery.path"] = str(Path(config.gallery.path).resolve())
-    if config.run.studios:
-        paths["run.studios"] = str(Path(config.run.studios).resolve())
-    config = Config.from_flat(config.to_flat() | paths)
+    flat = config.to_flat() | {"run.folder": str(folder.path)}
+    config = Config.from_flat(
+        flat | {key: str(Path(str(flat[key])).resolve()) for key in config.places if flat[key]}
+    )
     if resume and force:
         raise ConfigError("--resume goes on with a run and --force deletes it: choose one")
     if resume and not folder.begun:

@@ -23,6 +23,8 @@ CONFIGS = [
     [
         (["training.realign_rate=0.5"], "training.realign_rate = 0.5: training.realign_steps = 0"),
         (["style.pretrain_steps=9"], 'style.pretrain_steps = 9: style.encoder = "texture"'),
+        (["style.backbone=x"], 'style.backbone = x: style.encoder = "texture"'),
+        (["style.encoder=cnn", "style.weights=x"], 'style.weights = x: style.encoder = "cnn"'),
         (["styles.source=labels", "styles.count=9"], 'styles.count = 9: styles.source = "labels"'),
         (["privacy.colluders=2"], 'privacy.colluders = 2: privacy.unit = "artwork"'),
         (["privacy.unit=artist", "share.sgd=2"], 'share.sgd = 2.0: privacy.unit = "artist"'),

@@ -10,7 +10,6 @@ from typing import Any
 from fedstyle_secure.audit.findings import Finding, read_about, read_findings
 from fedstyle_secure.audit.integrity import check_audit, check_finished
 from fedstyle_secure.audit.settings import AuditSettings
-from fedstyle_secure.config import PLACES
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import write_text
 from fedstyle_secure.runs import RunFolder
@@ -131,7 +130,7 @@ class CellFolder:
         """A folder's name says what is in it; where it does not, somebody edited it."""
         asked, there = self.cell.config.to_flat(), self.run.config().to_flat()
         for key, value in asked.items():
-            if key not in PLACES and there[key] != value:
+            if key not in self.cell.config.places and there[key] != value:
                 raise AuditError(f"{self.run.path}: was run with {key} = {there[key]!r}, not {value!r}")
 
     def _require_audit(self, asked: AuditSettings) -> None:

@@ -76,7 +76,7 @@ def test_arrays_that_no_honest_platform_sends_are_refused_by_name(tmp_path):
 def past_the_door(monkeypatch):
     """As if those arrays were let in, and with features at the price of none: they saturate anyhow."""
     monkeypatch.setattr(Whitening, "implausible", lambda self: None)
-    monkeypatch.setattr("fedstyle_secure.systems.style.encoder._LARGEST", np.inf)
+    monkeypatch.setattr("fedstyle_secure.systems.style.encoder.LARGEST", np.inf)
     monkeypatch.setattr(
         texture_encoder, "texture_features", lambda p: p.reshape(len(p), -1)[:, :WIDTH].astype(np.float32)
     )

@@ -58,8 +58,8 @@ _SHARED = (
 )  # fmt: skip
 """Told where the grid does not vary them; other settings where they differ from the default."""
 
-_UNTOLD = ("run.seed", "run.folder", "run.studios", "gallery.path", "audit.record")
-"""Never told: each run has its own, or it is a place on somebody's machine."""
+_UNTOLD = ("run.seed", "audit.record")
+"""Never told, as each run has its own; nor are places on somebody's machine."""
 
 _OF_ATELIER = ("gallery.artists", "gallery.pictures", "gallery.size", "gallery.public_artists")
 
@@ -219,12 +219,13 @@ def _run(facts: SweepFacts, i: int, audited: bool) -> list[Line]:
 def shared(facts: SweepFacts) -> list[Block]:
     """Settings that all runs share, and how they were audited."""
     defaults = Config().to_flat()
+    places = Config.of_system(str(facts.base["run.system"])).places
     varied = {key for axis in facts.axes for key in axis.keys}
     told = [
         key
         for key, value in facts.base.items()
         if key not in varied
-        and key not in _UNTOLD
+        and key not in (*_UNTOLD, *places)
         and (key in (*_SHARED, *facts.words.told) or value != defaults.get(key))
         and (key not in _OF_ATELIER or facts.base["gallery.source"] == "atelier")
         and value != ""

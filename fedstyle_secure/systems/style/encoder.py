@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fedstyle_secure.errors import FederationError
 from fedstyle_secure.privacy.alone import one_at_a_time
 
-_LARGEST = 1e6
+LARGEST = 1e6
 """No weight of an honest encoder comes near this."""
 
 
@@ -76,6 +76,6 @@ class StyleEncoder(nn.Module):
                 raise FederationError(f"encoder: tensor {name!r} is {given.shape}, not {tuple(tensor.shape)}")
             if torch.from_numpy(np.array(given)).dtype != tensor.dtype:
                 raise FederationError(f"encoder: tensor {name!r} is {given.dtype}, not {tensor.dtype}")
-            if not (np.abs(given) <= _LARGEST).all():
-                raise FederationError(f"encoder: tensor {name!r} is not finite or beyond {_LARGEST:g}")
+            if not (np.abs(given) <= LARGEST).all():
+                raise FederationError(f"encoder: tensor {name!r} is not finite or beyond {LARGEST:g}")
         self.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})

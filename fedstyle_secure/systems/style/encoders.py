@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from fedstyle_secure.config import GallerySection
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.systems.style.augment import augment
+from fedstyle_secure.systems.style.backbone_encoder import BackboneEncoder
+from fedstyle_secure.systems.style.backbones import backbone_named
 from fedstyle_secure.systems.style.cnn import CnnEncoder, pretrain
 from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.losses import InBatchContrast
@@ -20,6 +23,7 @@ from fedstyle_secure.systems.style.practice import practice_features, practice_p
 from fedstyle_secure.systems.style.settings import StyleSection
 from fedstyle_secure.systems.style.texture import group_widths, texture_features
 from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
+from fedstyle_secure.systems.style.weights import read_weights, require_named
 from fedstyle_secure.systems.style.whitened import Measure, measured
 from fedstyle_secure.systems.style.whitening import Whitening, fit_whitening
 
@@ -48,12 +52,19 @@ def learned(
         whitening, features = _whiten(style, public, texture_features, group_widths())
         texture = TextureEncoder(whitening, rank)
         return texture, texture.whitened(features)
+    if style.encoder == "backbone":
+        kind = backbone_named(style.backbone)
+        network = kind.statistics(read_weights(Path(style.weights), style.weights_sha256))
+        follows = (style.backbone, kind.version(), style.weights_sha256)
+        whitening, features = _whiten(style, public, network.measure, network.widths, *follows)
+        encoder = BackboneEncoder(whitening, network, rank)
+        return encoder, encoder.whitened(features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = CnnEncoder(style.dim, style.train, rank)
+        cnn = CnnEncoder(style.dim, style.train, rank)
         pictures = [p.pictures for p in (*public, *practice_portfolios(style.practice_artists))]
-        pretrain(encoder, pictures, style.pretrain_steps, style.temperature, seed)
-    return encoder, encoder.prepare(np.concatenate([p.pictures for p in public]))
+        pretrain(cnn, pictures, style.pretrain_steps, style.temperature, seed)
+    return cnn, cnn.prepare(np.concatenate([p.pictures for p in public]))
 
 
 def _whiten(
@@ -79,6 +90,9 @@ def encoder_from_arrays(style: StyleSection, arrays: Mapping[str, np.ndarray], r
     encoder: StyleEncoder
     if style.encoder == "texture":
         encoder = TextureEncoder(_whitening(arrays, style.dim, group_widths()), rank)
+    elif style.encoder == "backbone":
+        network = backbone_named(style.backbone).statistics()
+        encoder = BackboneEncoder(_whitening(arrays, style.dim, network.widths), network, rank)
     else:
         encoder = CnnEncoder(style.dim, style.train, rank)
     encoder.load(arrays)
@@ -118,10 +132,14 @@ def _require(style: StyleSection, public_artists: int) -> None:
             "gallery.public names nobody, and the encoder is learned from public pictures: name artists "
             "whose pictures the platform owns"
         )
-    if style.encoder == "texture" and style.train not in ("none", "head"):
+    if style.encoder != "cnn" and style.train not in ("none", "head"):
         raise ConfigError(
-            f"style.train = {style.train!r} needs style.encoder = 'cnn'; the texture encoder trains its head"
+            f"style.train = {style.train!r} needs style.encoder = 'cnn'; the {style.encoder} encoder trains "
+            "its head"
         )
+    if style.encoder == "backbone":
+        require_named(style.backbone, style.weights, style.weights_sha256)
+        backbone_named(style.backbone)
 
 
 def prepare_views(encoder: StyleEncoder, pictures: np.ndarray, views: int, purpose: str) -> Tensor:

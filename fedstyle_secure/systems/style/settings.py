@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from fedstyle_secure.config import Config, Idle, Section, Share, ShareSection, all_none_or_names
+from fedstyle_secure.config import PLACES, Config, Idle, Section, Share, ShareSection, all_none_or_names
 from fedstyle_secure.names import Names
 
 _RANK = 64
@@ -15,12 +15,16 @@ _RANK = 64
 _WAY = 80.0
 """What the steps of a directed head add up to, in units of the clipped mean gradient."""
 
+_OF_BACKBONE = ("style.backbone", "style.weights", "style.weights_sha256")
+
 
 class StyleSection(Section):
     """The encoder."""
 
-    encoder: Literal["texture", "cnn"] = Field("texture", description="Kind of encoder.")
-    dim: int = Field(128, ge=4, le=1024, description="Dimensions of an embedding (texture: at most).")
+    encoder: Literal["texture", "cnn", "backbone"] = Field("texture", description="Kind of encoder.")
+    dim: int = Field(
+        128, ge=4, le=1024, description="Dimensions of an embedding (texture, backbone: at most)."
+    )
     train: Literal["none", "head", "norms", "all"] = Field(
         "head", description="Weights that train privately; none: all of the budget goes to cards and sums."
     )
@@ -41,6 +45,9 @@ class StyleSection(Section):
         56, ge=0, le=1000, description="Procedural artists to practise on beside the public set; 0: none."
     )
     pretrain_steps: int = Field(300, ge=0, le=100_000, description="cnn: steps of public learning.")
+    backbone: str = Field("", description="backbone: the pretrained network, such as efficientnet_lite0.")
+    weights: str = Field("", description="backbone: file of its weights on the platform's machine.")
+    weights_sha256: str = Field("", description="backbone: SHA-256 of that file, 64 hexadecimal digits.")
 
 
 class StylesSection(Section):
@@ -100,6 +107,8 @@ class StyleConfig(Config):
     cards: CardsSection = CardsSection()
     metrics: MetricsSection = MetricsSection()
     share: StyleShareSection = StyleShareSection()
+
+    places: ClassVar[tuple[str, ...]] = (*PLACES, "style.weights")
 
     @property
     def rank(self) -> int:
@@ -166,6 +175,12 @@ class StyleConfig(Config):
             lambda c: c.training.local_steps == 0,
             ("style.views", "style.alignment"),
         ),
-        ('style.encoder = "texture"', lambda c: c.style.encoder == "texture", ("style.pretrain_steps",)),
+        (
+            'style.encoder = "texture"',
+            lambda c: c.style.encoder == "texture",
+            ("style.pretrain_steps", *_OF_BACKBONE),
+        ),
+        ('style.encoder = "cnn"', lambda c: c.style.encoder == "cnn", _OF_BACKBONE),
+        ('style.encoder = "backbone"', lambda c: c.style.encoder == "backbone", ("style.pretrain_steps",)),
         ('styles.source = "labels"', lambda c: c.styles.source == "labels", ("styles.count",)),
     )

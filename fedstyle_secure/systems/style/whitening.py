@@ -1,4 +1,4 @@
-"""A whitening that makes features of pictures comparable, learned from pictures that are nobody's secret."""
+"""A whitening that makes pictures' features comparable, learned from public and procedural pictures only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SMALLEST = 1e-3
 """Added to each feature's deviation."""
 
 LARGEST_MEAN = 1e3
-"""Beyond any mean of features: the largest of textures are skewnesses, at most the root of a map's size."""
+"""Beyond any mean of features: of textures the largest are skewnesses, at most the root of a map's size."""
 
 
 @dataclass(frozen=True)

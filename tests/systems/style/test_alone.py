@@ -13,20 +13,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.privacy.clipping import GRID, ClippedSum, to_grid
 from fedstyle_secure.privacy.dp_sgd import clipped_gradient_sum, record_rows
+from fedstyle_secure.systems.style.backbone_encoder import BackboneEncoder
 from fedstyle_secure.systems.style.cnn import CnnEncoder
 from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.losses import PrototypeContrast
 from fedstyle_secure.systems.style.prototypes import Styles, picture_rows, unit
+from fedstyle_secure.systems.style.stages import InOrder, StageStatistics, without_batches
 from fedstyle_secure.systems.style.texture import feature_groups
 from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
 from fedstyle_secure.systems.style.whitening import Whitening
 
 WIDTH = sum(part.stop - part.start for part in feature_groups().values())
-KINDS = ["texture", "cnn-head", "cnn-norms", "cnn-all"]
+KINDS = ["texture", "backbone", "cnn-head", "cnn-norms", "cnn-all"]
 
 
 def cancelling(rows: int, along: np.ndarray, size: float, seed: int = 0) -> np.ndarray:
@@ -36,12 +39,12 @@ def cancelling(rows: int, along: np.ndarray, size: float, seed: int = 0) -> np.n
     return ((drawn - np.outer(drawn @ wide / (wide @ wide), wide)) * size).astype(np.float32)
 
 
-def saturating(rows: int, *, plausible: bool) -> Whitening:
+def saturating(rows: int, *, plausible: bool, width: int = WIDTH) -> Whitening:
     """Cuts each feature of every picture at its limit, so that all pictures look the same; the projection
     cancels what is left, and the unit normalisation blows up the rounding."""
-    limit = np.random.default_rng(1).uniform(0.5, 1.5, WIDTH).astype(np.float32)
-    mean, scale, size = (-1e3, 1e3, 1 / np.sqrt(WIDTH) / 2) if plausible else (-1e4, 1e30, 1e20)
-    fill = (np.full(WIDTH, value, np.float32) for value in (mean, scale))
+    limit = np.random.default_rng(1).uniform(0.5, 1.5, width).astype(np.float32)
+    mean, scale, size = (-1e3, 1e3, 1 / np.sqrt(width) / 2) if plausible else (-1e4, 1e30, 1e20)
+    fill = (np.full(width, value, np.float32) for value in (mean, scale))
     return Whitening(*fill, limit, cancelling(rows, limit, size))
 
 
@@ -51,6 +54,15 @@ def crafted(kind: str, dim: int) -> StyleEncoder:
     torch.manual_seed(0)
     if kind == "texture":
         encoder: StyleEncoder = TextureEncoder(saturating(dim, plausible=False))
+    elif kind == "backbone":
+        layers = [nn.Conv2d(3, 16, 3, 2), nn.Sequential(nn.BatchNorm2d(16), nn.Conv2d(16, 24, 3, 2))]
+        network = StageStatistics(without_batches(InOrder(layers)), 48, (0.5,) * 3, (0.2,) * 3)
+        with torch.no_grad():
+            # Sums that overflow, cancel and are not numbers.
+            network.stages.parts[0].weight.mul_(1e30)
+            network.stages.parts[1][1].weight.mul_(1e9)
+        whitening = saturating(dim, plausible=False, width=sum(network.widths))
+        encoder = BackboneEncoder(whitening, network)
     else:
         encoder = CnnEncoder(dim, kind.removeprefix("cnn-"))
         with torch.no_grad():
@@ -58,7 +70,7 @@ def crafted(kind: str, dim: int) -> StyleEncoder:
             bias.copy_(torch.randn(dim) * 1e5)
             encoder.projection.weight.mul_(1e-6)
             features = torch.nn.functional.normalize(bias, dim=0).numpy()
-    along = centre(encoder) if kind == "texture" else features
+    along = features if kind.startswith("cnn") else centre(encoder)
     with torch.no_grad():
         encoder.head.weight.copy_(torch.from_numpy(cancelling(dim, along, 1.0, seed=2)))
     return encoder.eval()
