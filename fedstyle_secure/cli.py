@@ -161,6 +161,41 @@ def search(
 
 
 @app.command()
+def rivals(
+    config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="Where tables and plots go.")] = Path("runs/rivals"),
+    draws: Annotated[int, typer.Option(min=1, help="Draws of noise, or seeds without privacy.")] = 8,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a comparison that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare style search with rivals on the same gallery and budget; each is tuned on public artists."""
+    from rich.console import Console
+
+    from fedstyle_secure.config import Config
+    from fedstyle_secure.systems.style.rivals import results
+    from fedstyle_secure.systems.style.rivals.compare import compare
+    from fedstyle_secure.systems.style.rivals.plot import draw
+
+    loaded = Config.load(config, settings or [])
+    results.require_free(out, force=force)
+    console = Console(stderr=True, quiet=as_json)
+    with notices_on(console), console.status("rivals") as status:
+        rows = compare(loaded, draws, status.update)
+    results.write(rows, out)
+    draw(rows, out)
+    if as_json:
+        print_json([results.flat(row) for row in rows])
+        return
+    table("FedStyle and its rivals", results.HEAD, [results.cells(row) for row in rows])
+    for row in rows:
+        if row.chosen:
+            say(f"{row.method}: {results.chosen(row)}")
+    say(results.NOTE)
+    say(f"Tables and plots: {short(out.absolute())}")
+
+
+@app.command()
 def runs(
     root: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs"),
     as_json: AsJson = False,
