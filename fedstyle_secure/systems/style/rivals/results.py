@@ -19,9 +19,9 @@ HEAD = ("method", "top-1", "less FedStyle", "mAP", "less FedStyle", "leaks", "gi
 
 NOTE = (
     "Which artist's card is nearest to a held-out picture; ± one standard error over pictures, of "
-    "differences picture by picture. Rivals are simulated in one process on prepared features, without Flower and "
-    "without ciphertexts; their settings were chosen on public and procedural artists. Leaks: mean cosine "
-    "between what is published of an artist and its true mean."
+    "differences picture by picture. Rivals are simulated in one process on prepared features, without "
+    "Flower and without ciphertexts; their settings were chosen on public and procedural artists. Leaks: "
+    "mean cosine between what is published of an artist and its true mean."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +22,9 @@ DRAWS = 3
 
 _SEED = 11
 """Another one than that of the pictures which the encoder practised on."""
+
+_ALIKE = 3
+"""At least so many of a school are there to be told apart."""
 
 _SPARE = 3
 """Procedural artists who play the public ones where public artists are to be found."""
@@ -46,7 +50,7 @@ def practice(
         artists: How many are to be found, >= 2.
     """
     schools = len(SCHOOL_NAMES)
-    most = schools * -(-(artists + _SPARE) // schools + 3)
+    most = schools * (math.ceil((artists + _SPARE) / schools) + _ALIKE)
     painters = Atelier(
         artists=1,
         pictures=max(4, config.training.expected_pictures * 4 // 3),
