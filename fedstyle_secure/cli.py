@@ -187,7 +187,8 @@ def rivals(
     if as_json:
         print_json([results.flat(row) for row in rows])
         return
-    table("FedStyle and its rivals", results.HEAD, [results.cells(row) for row in rows])
+    table("FedStyle and its rivals", results.FOUND, [results.found_cells(row) for row in rows])
+    table("What an artist gives away", results.GIVEN, [results.given_cells(row) for row in rows])
     for row in rows:
         if row.chosen:
             say(f"{row.method}: {results.chosen(row)}")

@@ -150,6 +150,7 @@ def test_rivals_writes_a_table_and_plots(capsys, monkeypatch, tiny_file, tmp_pat
     monkeypatch.setattr(
         "fedstyle_secure.systems.style.rivals.compare.base_grid", lambda config: {"rounds": (1,)}
     )
+    monkeypatch.setattr("fedstyle_secure.systems.style.rivals.tuning.LEAST", 4)
     out = tmp_path / "rivals"
     arguments = ("rivals", tiny_file, "-s", "privacy.noise_multiplier=auto", "--draws", "2", "--out", out)
     code, printed, err = call(capsys, monkeypatch, *arguments)

@@ -44,7 +44,7 @@ RIVALS: tuple[Rival, ...] = (
     Rival("FedAvg", fedavg, "gradients in sums, a card", True),
     Rival("FedProx", fedprox, "gradients in sums, a card", True, {"weight": (0.01, 0.1)}),
     Rival("MOON", moon, "gradients in sums, a card", True, {"weight": (1.0, 5.0)}),
-    Rival("FedProto", fedproto, "prototypes under its name", True, {"weight": (0.1, 1.0)}),
+    Rival("FedProto", fedproto, "named prototypes, answers of its model", True, {"weight": (1.0, 10.0)}),
     Rival("SCAFFOLD", scaffold, "gradients and control variates in sums, a card", True),
     Rival("local only", local_only, "a card", True),
     Rival(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, GalleryError
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.idle import idle
 from fedstyle_secure.systems.style.rivals.budget import Budget
 from fedstyle_secure.systems.style.rivals.catalogue import HISTOGRAM, PRODUCT, RIVALS, Rival
 from fedstyle_secure.systems.style.rivals.central import colour_histogram
@@ -134,13 +136,15 @@ def compare(config: Config, draws: int, on_step: OnStep = lambda text: None) -> 
     system, gallery = StyleSystem(style), open_gallery(style.gallery)
     system.require_learnable()
     system.check(gallery)
+    for sentence in idle(style):
+        logging.getLogger("fedstyle_secure").warning(sentence)
     on_step("learning from the public set")
     public = [gallery.portfolio(name) for name in gallery.public_artists]
     state = system.learn(public)
     encoder, prototypes = system.model(state), state.public["prototypes"]
     on_step("practising on public and procedural artists")
     rehearsed = practice(style, encoder, public, prototypes, len(gallery.artists))
-    conditions = Conditions.of(style, Budget.of(style))
+    conditions = Conditions.of(style, Budget.of(style), len(gallery.artists))
     choices = {}
     for rival in RIVALS:
         on_step(f"tuning {rival.name}")

@@ -11,7 +11,7 @@ import torch
 from fedstyle_secure.systems.style.rivals.budget import Spend
 from fedstyle_secure.systems.style.rivals.learner import Learner, Term, noisy_cards
 from fedstyle_secure.systems.style.rivals.settings import Conditions, Settings
-from fedstyle_secure.systems.style.rivals.task import Found, Task, nearest_card
+from fedstyle_secure.systems.style.rivals.task import Found, Task, nearest_by_own_heads
 
 
 def spends(conditions: Conditions, settings: Settings) -> dict[str, Spend]:
@@ -24,9 +24,9 @@ def spends(conditions: Conditions, settings: Settings) -> dict[str, Spend]:
 
 def fedproto(task: Task, settings: Settings, conditions: Conditions) -> Found:
     """Own models trained on cross-entropy against the prototypes of all, plus lambda times the squared
-    distance to the own one; pictures are asked about without a head, as nobody else has one."""
+    distance to the own one; a picture that is asked about goes to every artist's own model."""
     noise = conditions.budget.mechanisms(spends(conditions, settings))
-    learner = Learner(task, conditions, noise["training"], shared=False)
+    learner = Learner(task, conditions, noise["training"], shared=False, averaged=False)
     own = learner.copies(learner.start())
     # One seed a release: two releases with the same noise would be none.
     seeds = iter(range(conditions.seed * 10_007, conditions.seed * 10_007 + settings.rounds + 1))
@@ -36,7 +36,7 @@ def fedproto(task: Task, settings: Settings, conditions: Conditions) -> Found:
             pull = _pull(prototypes, settings.weight)
             own = own - settings.rate * learner.gradient(own, pull, classes=prototypes)
         prototypes = noisy_cards(task.sums(learner.rows(own)), noise["prototypes"], next(seeds))
-    return nearest_card(task, torch.eye(task.dim), prototypes)
+    return nearest_by_own_heads(task, learner.head(own), prototypes)
 
 
 def _pull(prototypes: torch.Tensor, weight: float) -> Term:

@@ -29,7 +29,15 @@ class Learner:
     of one class alone, so without the public anchors it could learn nothing by itself.
     """
 
-    def __init__(self, task: Task, conditions: Conditions, mechanism: GaussianSum, *, shared: bool) -> None:
+    def __init__(
+        self,
+        task: Task,
+        conditions: Conditions,
+        mechanism: GaussianSum,
+        *,
+        shared: bool,
+        averaged: bool = True,
+    ) -> None:
         """
         Args:
             task: Whose pictures.
@@ -37,10 +45,13 @@ class Learner:
             mechanism: Clip and noise of one step's sum of gradients.
             shared: Whether the noise is one for the sum of all artists, added in `mean`, or every artist's
                 own, added in `gradient`.
+            averaged: Whether what artists learn is averaged over them; else each keeps its own model.
         """
         self._task, self._conditions, self._mechanism, self._shared = task, conditions, mechanism, shared
         self._rng = torch.Generator().manual_seed(conditions.seed)
         self.artists, self.dim = task.artists, task.dim
+        # A mean over more artists than the roster would have less of their own noises.
+        self._own_noise = math.sqrt(self.artists / conditions.roster) if averaged else 1.0
         counts = torch.bincount(task.owners)
         longest = int(counts.max())
         # Portfolios side by side, padded with zeros: a record of zeros has no gradient.
@@ -105,7 +116,7 @@ class Learner:
         rows = (to_products * factors).mT @ outer.detach()
         sums = torch.cat([head.flatten(1), rows.flatten(1)], dim=1)
         if not self._shared:
-            sums = sums + self.noise(sums.shape, self._mechanism)
+            sums = sums + self._own_noise * self._noise(sums.shape)
         return sums / conditions.expected_pictures
 
     def mean(self, updates: Tensor, rate: float) -> Tensor:
@@ -114,15 +125,15 @@ class Learner:
         if not self._shared:
             return mean
         # Shares of colluders do not count, so everybody adds a little more.
-        honest = max(self.artists - self._conditions.colluders, 1) / self.artists
-        scale = rate / (self._conditions.expected_pictures * self.artists * math.sqrt(honest))
-        return mean + scale * self.noise(mean.shape, self._mechanism)
+        roster = self._conditions.roster
+        honest = max(roster - self._conditions.colluders, 1) / roster
+        scale = rate / (self._conditions.expected_pictures * roster * math.sqrt(honest))
+        return mean + scale * self._noise(mean.shape)
 
-    def noise(self, shape: torch.Size, mechanism: GaussianSum) -> Tensor:
-        """Simulated noise of sums of a mechanism's, float32."""
-        if mechanism.deviation == 0:
+    def _noise(self, shape: torch.Size) -> Tensor:
+        if self._mechanism.deviation == 0:
             return torch.zeros(shape)
-        return torch.randn(shape, generator=self._rng) * mechanism.deviation
+        return torch.randn(shape, generator=self._rng) * self._mechanism.deviation
 
 
 def _squares(vectors: Tensor) -> Tensor:

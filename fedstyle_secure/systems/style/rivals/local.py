@@ -26,7 +26,7 @@ def local_only(task: Task, settings: Settings, conditions: Conditions) -> Found:
     noised and paid for, with the artist's own noise, as no sum of others hides it.
     """
     noise = conditions.budget.mechanisms(spends(conditions, settings))
-    learner = Learner(task, conditions, noise["training"], shared=False)
+    learner = Learner(task, conditions, noise["training"], shared=False, averaged=False)
     rows = learner.rows(trained_alone(learner, settings))
     cards = noisy_cards(task.sums(rows), noise["card"], conditions.seed)
     return nearest_card(task, torch.eye(task.dim), cards)

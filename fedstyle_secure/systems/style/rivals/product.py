@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +41,8 @@ def fedstyle(config: StyleConfig, portfolios: Sequence[Portfolio], draw: int) ->
                 "audit.record": "none",
             }
         )
-        run = train(here, Path(folder) / "run")
+        with _quiet():
+            run = train(here, Path(folder) / "run")
         state = State.load(run.folder.product_file)
         system = StyleSystem(here)
         encoder, cards = system.model(state), system.cards(state)
@@ -49,3 +52,15 @@ def fedstyle(config: StyleConfig, portfolios: Sequence[Portfolio], draw: int) ->
         ranks = own_ranks(queries @ encoder.place(rows).numpy().T, owners)
         means = [encoder.released(encoder.prepare(p.train_pictures)).sum(axis=0) for p in portfolios]
     return Found(ranks, likeness(torch.from_numpy(rows), torch.from_numpy(np.stack(means))))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notices of a run: those of every draw are the same, and of a folder that is deleted."""
+    logger = logging.getLogger("fedstyle_secure")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -43,6 +43,8 @@ class Conditions:
         clip_norm: L2 bound on an artwork's gradient.
         expected_pictures: Public guess of a portfolio's size, which sums are divided by.
         temperature: Divides cosines.
+        roster: Private artists. A task of more, to practise on, gets as much noise in a mean over artists as
+            one over the roster has.
         seed: Of the simulated noise.
     """
 
@@ -52,11 +54,12 @@ class Conditions:
     clip_norm: float
     expected_pictures: int
     temperature: float
+    roster: int
     seed: int = 0
 
     @classmethod
-    def of(cls, config: StyleConfig, budget: Budget) -> Conditions:
-        """As the settings of a run say."""
+    def of(cls, config: StyleConfig, budget: Budget, roster: int) -> Conditions:
+        """As the settings of a run of so many artists say."""
         return cls(
             budget=budget,
             shared=config.secure_sum.enabled and config.privacy.dp == "on",
@@ -64,6 +67,7 @@ class Conditions:
             clip_norm=config.privacy.clip_norm,
             expected_pictures=config.training.expected_pictures,
             temperature=config.style.temperature,
+            roster=roster,
             seed=config.run.seed,
         )
 
@@ -95,6 +99,6 @@ def base_grid(config: Config) -> dict[str, Sequence[float]]:
     noised: there one step a round is all.
     """
     if config.privacy.dp == "off":
-        return {"rate": (1.0, 3.0, 10.0), "rounds": (10, 40, 160), "steps": (1, 4)}
+        return {"rate": (0.03, 0.3, 1.0, 3.0), "rounds": (10, 40), "steps": (1, 4)}
     steps = (1,) if config.secure_sum.enabled else (1, 4)
-    return {"rate": (0.3, 1.0, 3.0), "rounds": (1, 4, 16), "steps": steps, "share": (0.1, 0.25)}
+    return {"rate": (0.03, 0.3, 1.0, 3.0), "rounds": (1, 4, 16), "steps": steps, "share": (0.1, 0.25)}

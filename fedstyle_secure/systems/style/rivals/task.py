@@ -82,6 +82,19 @@ def nearest_card(task: Task, head: Tensor, cards: Tensor) -> Found:
     return Found(own_ranks(scores.numpy(), task.test_owners), likeness(cards, task.means))
 
 
+def nearest_by_own_heads(task: Task, heads: Tensor, cards: Tensor) -> Found:
+    """Which artist's card is nearest where every artist's own head looks at the picture: a query goes to all.
+
+    Args:
+        task: What is asked.
+        heads: float32 (artists, d, d).
+        cards: float32 (artists, d), sums of features after the own head.
+    """
+    queries = F.normalize(task.test @ heads.mT, dim=2)
+    scores = (queries * F.normalize(cards, dim=1)[:, None]).sum(2).T
+    return Found(own_ranks(scores.numpy(), task.test_owners), likeness(cards, task.means))
+
+
 def likeness(published: Tensor, means: Tensor) -> float:
     """Mean cosine between rows: 1 where what is published tells the true means."""
     return float((F.normalize(published, dim=1) * F.normalize(means, dim=1)).sum(1).mean())

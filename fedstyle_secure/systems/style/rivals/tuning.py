@@ -20,6 +20,9 @@ from fedstyle_secure.systems.style.settings import StyleConfig
 DRAWS = 3
 """Of noise, that a setting is tried under where there is any."""
 
+LEAST = 30
+"""Artists to be found: among few procedural ones nearly every picture is, whatever the settings."""
+
 _SEED = 11
 """Another one than that of the pictures which the encoder practised on."""
 
@@ -37,7 +40,8 @@ def practice(
     prototypes: np.ndarray,
     artists: int,
 ) -> Task:
-    """A task of as many artists as there are private ones: the public ones, and procedural ones beside them.
+    """A task of as many artists as there are private ones, or of `LEAST`: the public ones, and procedural
+    ones beside them.
 
     Procedural artists come school by school, so that those who look alike are told apart; each has as many
     training pictures as the settings expect of an artist.
@@ -47,9 +51,9 @@ def practice(
         encoder: As for the private task.
         public: The gallery's public portfolios.
         prototypes: float32 (k, d), of the shared styles.
-        artists: How many are to be found, >= 2.
+        artists: How many private ones there are.
     """
-    schools = len(SCHOOL_NAMES)
+    artists, schools = max(artists, LEAST), len(SCHOOL_NAMES)
     most = schools * (math.ceil((artists + _SPARE) / schools) + _ALIKE)
     painters = Atelier(
         artists=1,

@@ -39,4 +39,4 @@ def alone() -> Task:
 @pytest.fixture
 def conditions() -> Conditions:
     """Without privacy."""
-    return Conditions(Budget(0.0), False, 0, 1.0, 5, 0.1)
+    return Conditions(Budget(0.0), False, 0, 1.0, 5, 0.1, 4)

@@ -10,7 +10,7 @@ from fedstyle_secure.errors import ConfigError, GalleryError
 from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.systems.style.rivals import compare as module
-from fedstyle_secure.systems.style.rivals import fedavg, fedproto
+from fedstyle_secure.systems.style.rivals import fedavg, fedproto, tuning
 from fedstyle_secure.systems.style.rivals.budget import Budget, Spend, events_of
 from fedstyle_secure.systems.style.rivals.catalogue import HISTOGRAM, PRODUCT, RIVALS, Rival
 from fedstyle_secure.systems.style.rivals.compare import compare, row
@@ -49,7 +49,7 @@ def test_control_variates_take_half_of_what_one_step_a_round_takes(conditions):
 
 
 def test_training_is_clipped_to_the_settings_norm_and_cards_to_one(budget, conditions):
-    spends = fedavg.spends(Conditions(budget, True, 1, 0.7, 5, 0.1), Settings())
+    spends = fedavg.spends(Conditions(budget, True, 1, 0.7, 5, 0.1, 4), Settings())
     found = budget.mechanisms(spends)
     assert (found["training"].clip_norm, found["card"].clip_norm) == (0.7, 1.0)
     assert Budget(0.0).mechanisms(spends)["training"].clip_norm == float("inf")
@@ -101,6 +101,7 @@ def quick(monkeypatch):
         return Found(np.ones(sum(int(p.test.sum()) for p in portfolios), int), 1.0)
 
     monkeypatch.setattr(module, "fedstyle", product)
+    monkeypatch.setattr(tuning, "LEAST", 4)
 
 
 def test_everything_is_chosen_before_a_private_portfolio_is_opened(tiny, quick, monkeypatch):
@@ -138,7 +139,7 @@ def test_a_comparison_has_a_line_a_method_and_as_many_draws_as_there_is_noise(ti
 
 
 def test_draws_differ_in_their_noise(task, budget):
-    conditions = Conditions(budget, False, 0, 1.0, 5, 0.1)
+    conditions = Conditions(budget, False, 0, 1.0, 5, 0.1, 4)
     one, same, other = (start(task, Settings(), conditions.drawn(draw)).leaks for draw in (0, 0, 1))
     assert one == same != other
 

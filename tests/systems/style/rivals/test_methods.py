@@ -23,7 +23,7 @@ from fedstyle_secure.systems.style.rivals.moon import TEMPERATURE, ModelContrast
 from fedstyle_secure.systems.style.rivals.scaffold import ControlVariates, corrections
 from fedstyle_secure.systems.style.rivals.settings import Settings
 from fedstyle_secure.systems.style.rivals.start import NEIGHBOURS, encrypted_prototypes, proxies, start
-from fedstyle_secure.systems.style.rivals.task import Found, nearest_card
+from fedstyle_secure.systems.style.rivals.task import Found, nearest_by_own_heads, nearest_card
 
 SETTINGS = Settings(rate=0.3, rounds=3, steps=2, weight=0.5)
 EXACT = GaussianSum(float("inf"), 0.0)
@@ -190,6 +190,14 @@ def test_an_artists_own_noise_and_a_shared_one_have_the_stated_deviations(task, 
     assert float(noise.std()) == pytest.approx(0.5 * 3 * 2 / (5 * 4) * (4 / 3) ** 0.5, rel=0.03)
 
 
+def test_practice_among_more_artists_has_the_noise_of_the_roster_in_a_mean(task, conditions):
+    """Four artists in place of two: the mean of their own noises would be less by the root of two."""
+    at = Learner(task, replace(conditions, roster=2), GaussianSum(1.0, 3.0), shared=False)
+    exact, models = learner(task, conditions, 1.0), at.copies(at.start())
+    noise = torch.stack([(at.gradient(models) - exact.gradient(models)).mean(0) for _ in range(400)])
+    assert float(noise.std()) == pytest.approx(3 / 5 / 2**0.5, rel=0.03)
+
+
 def test_central_regression_is_scikit_learns(task, conditions):
     found = central_regression(task, Settings(inverse_penalty=3.0), conditions)
     fitted = LogisticRegression(C=3.0, max_iter=2000).fit(task.train.numpy(), task.owners.numpy())
@@ -236,3 +244,13 @@ def test_cards_are_placed_by_the_head_that_pictures_are_asked_under(task):
         cosines = F.cosine_similarity(head @ task.test[place], task.means @ head.T)
         rank = int((cosines >= cosines[task.test_owners[place]]).sum())
         assert found.ranks[place] == rank
+
+
+def test_own_heads_look_at_a_picture_each_and_rank_by_their_own_card(task):
+    heads = torch.randn(4, task.dim, task.dim, generator=torch.Generator().manual_seed(2))
+    found = nearest_by_own_heads(task, heads, 3 * task.means)
+    for place in range(len(task.test)):
+        cosines = torch.stack(
+            [F.cosine_similarity(heads[k] @ task.test[place], task.means[k], dim=0) for k in range(4)]
+        )
+        assert found.ranks[place] == int((cosines >= cosines[task.test_owners[place]]).sum())
