@@ -124,10 +124,8 @@ class Learner:
         mean = updates.mean(0)
         if not self._shared:
             return mean
-        # Shares of colluders do not count, so everybody adds a little more.
-        roster = self._conditions.roster
-        honest = max(roster - self._conditions.colluders, 1) / roster
-        scale = rate / (self._conditions.expected_pictures * roster * math.sqrt(honest))
+        conditions = self._conditions
+        scale = rate * conditions.apart / (conditions.expected_pictures * conditions.roster)
         return mean + scale * self._noise(mean.shape)
 
     def _noise(self, shape: torch.Size) -> Tensor:

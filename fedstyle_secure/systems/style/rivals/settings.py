@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
@@ -70,6 +71,11 @@ class Conditions:
             roster=roster,
             seed=config.run.seed,
         )
+
+    @property
+    def apart(self) -> float:
+        """What a shared noise grows by, as colluders' shares of it do not count."""
+        return math.sqrt(self.roster / max(self.roster - self.colluders, 1))
 
     def drawn(self, draw: int) -> Conditions:
         """With the noise of another draw."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -59,8 +61,9 @@ def encrypted_prototypes(task: Task, settings: Settings, conditions: Conditions)
     """
     nearest = (task.train @ task.prototypes.T).argmax(1)
     sums = torch.zeros_like(task.prototypes).index_add(0, nearest, task.train)
-    opened = noisy_cards(sums, conditions.budget.mechanisms({"sums": Spend(1, 1.0)})["sums"], conditions.seed)
+    noise = conditions.budget.mechanisms({"sums": Spend(1, 1.0)})["sums"]
+    noise = replace(noise, noise_multiplier=noise.noise_multiplier * conditions.apart)
     # A style without a picture is noise or nothing: it says nothing of anybody.
-    best = (task.means @ opened[torch.bincount(nearest, minlength=len(sums)) > 0].T).argmax(1)
-    rows = opened[torch.bincount(nearest, minlength=len(sums)) > 0][best]
-    return Found(None, likeness(rows, task.means))
+    there = torch.bincount(nearest, minlength=len(sums)) > 0
+    opened = noisy_cards(sums[there], noise, conditions.seed)
+    return Found(None, likeness(opened[(task.means @ opened.T).argmax(1)], task.means))
