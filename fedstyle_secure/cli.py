@@ -179,6 +179,8 @@ def rivals(
 
     loaded = Config.load(config, settings or [])
     results.require_free(out, force=force)
+    # Before minutes of work, not after them, it is known that the folder can be written.
+    out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True, quiet=as_json)
     with notices_on(console), console.status("rivals") as status:
         rows = compare(loaded, draws, status.update)

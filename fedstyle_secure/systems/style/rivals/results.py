@@ -57,8 +57,7 @@ def flat(row: Row) -> dict[str, Any]:
 
 
 def write(rows: Sequence[Row], folder: Path) -> tuple[Path, Path]:
-    """Write JSON lines and CSV; what was chosen is JSON in one cell there. The folder is made."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write JSON lines and CSV; what was chosen is JSON in one cell there."""
     values = [flat(row) for row in rows]
     write_text(folder / LINES, "".join(json.dumps(one) + "\n" for one in values))
     sheet = io.StringIO(newline="")
