@@ -194,7 +194,7 @@ def rivals(
     for row in rows:
         if row.chosen:
             say(f"{row.method}: {results.chosen(row)}")
-    say(results.NOTE)
+    say(f"{results.NOTE} {results.LEAKS}")
     say(f"Tables and plots: {short(out.absolute())}")
 
 

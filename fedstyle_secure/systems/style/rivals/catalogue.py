@@ -55,7 +55,7 @@ RIVALS: tuple[Rival, ...] = (
         "central logistic regression", central_regression, "its pictures", False,
         {"inverse_penalty": (1.0, 10.0, 100.0)}, steps=False,
     ),
-    Rival("start, noisy cards", start, "a card", True, steps=False),
+    Rival("start, cards", start, "a card", True, steps=False),
     Rival("start, FedHide proxies", fedhide, "a proxy of its mean", False, steps=False),
     Rival("start, encrypted prototypes", encrypted_prototypes, "sums of styles", True, steps=False),
 )  # fmt: skip

@@ -32,6 +32,7 @@ def figure(rows: Sequence[Row]) -> Figure:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     shown = sorted(
         (r for r in rows if r.artist_top1), key=lambda r: r.artist_top1.mean if r.artist_top1 else 0
@@ -61,6 +62,7 @@ def figure(rows: Sequence[Row]) -> Figure:
             for side in ("top", "right"):
                 panel.spines[side].set_visible(False)
             panel.set_xlabel(label)
+            panel.xaxis.set_major_locator(MaxNLocator(5))
         panels[1].axvline(0, color=_QUIET, linewidth=0.9)
         for place, row in enumerate(shown):
             colour = _OPEN if row.guarantee == NO_GUARANTEE else _COVERED

@@ -95,7 +95,7 @@ def quick(monkeypatch):
     few = Rival(
         "FedAvg", known["FedAvg"].method, "x", True, {"rate": (0.3, 1.0), "rounds": (1,)}, steps=False
     )
-    monkeypatch.setattr(module, "RIVALS", (few, known["start, noisy cards"]))
+    monkeypatch.setattr(module, "RIVALS", (few, known["start, cards"]))
 
     def product(config, portfolios, draw):
         return Found(np.ones(sum(int(p.test.sum()) for p in portfolios), int), 1.0)
@@ -129,7 +129,7 @@ def test_everything_is_chosen_before_a_private_portfolio_is_opened(tiny, quick, 
 def test_a_comparison_has_a_line_a_method_and_as_many_draws_as_there_is_noise(tiny, quick):
     config = tiny.override(["privacy.noise_multiplier=auto"])
     rows = compare(config, 2)
-    assert [one.method for one in rows] == [PRODUCT, "FedAvg", "start, noisy cards", HISTOGRAM]
+    assert [one.method for one in rows] == [PRODUCT, "FedAvg", "start, cards", HISTOGRAM]
     assert [one.draws for one in rows] == [2, 2, 2, 1]
     assert rows[1].chosen.keys() == {"rate", "rounds"}
     assert rows[0].guarantee == rows[1].guarantee == "epsilon 8 an artwork"
