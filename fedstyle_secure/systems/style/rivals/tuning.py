@@ -26,6 +26,9 @@ LEAST = 30
 _SEED = 11
 """Another one than that of the pictures which the encoder practised on."""
 
+_MOST = 60
+"""Training pictures of a procedural artist, as painting takes time."""
+
 _ALIKE = 3
 """At least so many of a school are there to be told apart."""
 
@@ -44,7 +47,7 @@ def practice(
     ones beside them.
 
     Procedural artists come school by school, so that those who look alike are told apart; each has as many
-    training pictures as the settings expect of an artist.
+    training pictures as the settings expect of an artist, 60 at most.
 
     Args:
         config: Size and number of pictures.
@@ -57,7 +60,7 @@ def practice(
     most = schools * (math.ceil((artists + _SPARE) / schools) + _ALIKE)
     painters = Atelier(
         artists=1,
-        pictures=max(4, config.training.expected_pictures * 4 // 3),
+        pictures=max(4, min(config.training.expected_pictures, _MOST) * 4 // 3),
         public=most,
         size=config.gallery.size,
         seed=_SEED,
