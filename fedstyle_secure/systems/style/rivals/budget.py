@@ -31,8 +31,8 @@ class Spend:
 class Budget:
     """A total epsilon as a noise scale; shares are shares of the sum of (1 / noise multiplier)^2.
 
-    Full-batch Gaussians of one such sum cost the same however it is split (Dong, Roth and Su 2022, corollary
-    3.3), so that the scale is solved for once.
+    Full-batch Gaussians of one such sum cost the same however it is split (Dong, Roth and Su 2022), so
+    that the scale is solved for once.
 
     Attributes:
         scale: Noise multiplier of one release that takes everything; 0: no noise and no clip.
