@@ -194,6 +194,44 @@ def search(
 
 
 @app.command()
+def rivals(
+    config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="Where tables and plots go.")] = Path("runs/rivals"),
+    draws: Annotated[int, typer.Option(min=1, help="Draws of noise, or seeds without privacy.")] = 8,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a comparison that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare style search with rivals on the same gallery and budget; each is tuned on public artists."""
+    from rich.console import Console
+
+    from fedstyle_secure.config import Config
+    from fedstyle_secure.systems.style.rivals import results
+    from fedstyle_secure.systems.style.rivals.compare import compare
+    from fedstyle_secure.systems.style.rivals.plot import draw
+
+    loaded = Config.load(config, settings or [])
+    results.require_free(out, force=force)
+    # Before minutes of work, not after them, it is known that the folder can be written.
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True, quiet=as_json)
+    with notices_on(console), console.status("rivals") as status:
+        rows = compare(loaded, draws, status.update)
+    results.write(rows, out)
+    draw(rows, out)
+    if as_json:
+        print_json([results.flat(row) for row in rows])
+        return
+    table("FedStyle and its rivals", results.FOUND, [results.found_cells(row) for row in rows])
+    table("What an artist gives away", results.GIVEN, [results.given_cells(row) for row in rows])
+    for row in rows:
+        if row.chosen:
+            say(f"{row.method}: {results.chosen(row)}")
+    say(f"{results.NOTE} {results.LEAKS}")
+    say(f"Tables and plots: {short(out.absolute())}")
+
+
+@app.command()
 def runs(
     root: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs"),
     as_json: AsJson = False,

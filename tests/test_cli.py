@@ -67,6 +67,7 @@ def test_help_names_every_command_and_the_exit_codes(capsys, monkeypatch):
         "search",
         "runs",
         "settings",
+        "rivals",
         "gallery",
         "audit",
         "report",
@@ -127,6 +128,9 @@ def test_a_run_without_privacy_is_said_loudly(capsys, monkeypatch, tiny_file, tm
         (("train", "TINY", "--resume", "--out", "nothing"), 4, "no run here"),
         (("gallery", "show", "TINY", "--out", "."), 1, "."),
         (("train", "TINY", "-s", "cards.releases=9"), 2, "9 releases"),
+        (("rivals", "TINY", "-s", "privacy.unit=artist"), 2, "privacy.unit"),
+        (("rivals", "TINY"), 2, "privacy.noise_multiplier"),
+        (("rivals", "ILLUSTRATORS", "-s", "gallery.path=missing"), 3, "missing"),
         (("search", "no-run", "x.png"), 4, "no-run"),
         (("search", "TINY"), 2, "PICTURE"),
     ],
@@ -139,6 +143,34 @@ def test_errors_are_one_line_with_a_code(capsys, monkeypatch, tiny_file, tmp_pat
     assert got == code
     assert expected in err
     assert "Traceback" not in err
+
+
+def test_rivals_writes_a_table_and_plots(capsys, monkeypatch, tiny_file, tmp_path):
+    # A grid of one setting a method: what is tried here are the command and the product's own run.
+    monkeypatch.setattr(
+        "fedstyle_secure.systems.style.rivals.compare.base_grid", lambda config: {"rounds": (1,)}
+    )
+    monkeypatch.setattr("fedstyle_secure.systems.style.rivals.tuning.LEAST", 4)
+    out = tmp_path / "rivals"
+    arguments = ("rivals", tiny_file, "-s", "privacy.noise_multiplier=auto", "--draws", "2", "--out", out)
+    code, printed, err = call(capsys, monkeypatch, *arguments)
+    assert (code, "Traceback" in err) == (0, False)
+    assert "in one process" in printed
+    lines = [json.loads(line) for line in (out / "rivals.jsonl").read_text().splitlines()]
+    assert lines[0]["method"] == "FedStyle"
+    assert {"FedAvg", "FedProx", "MOON", "FedProto", "SCAFFOLD", "local only"} <= {x["method"] for x in lines}
+    for line in lines:
+        assert line["method"] in printed
+        assert (line["artist_top1"] is None) == (line["method"] == "start, encrypted prototypes")
+    assert all(0 < line["artist_map"] <= 1 for line in lines if line["artist_map"] is not None)
+    assert len((out / "rivals.csv").read_text().splitlines()) == len(lines) + 1
+    assert (out / "rivals.svg").exists()
+    with Image.open(out / "rivals.png") as image:
+        assert image.width > 1000
+
+    code, printed, err = call(capsys, monkeypatch, *arguments)
+    assert (code, printed) == (4, "")
+    assert "--force" in err
 
 
 def test_gallery_show_writes_a_sheet_and_counts(capsys, monkeypatch, tiny_file, tmp_path):

@@ -42,6 +42,20 @@ def rank_artists(embedding: np.ndarray, artists: tuple[str, ...], cards: np.ndar
     return [Match(i + 1, artists[j], float(scores[j])) for i, j in enumerate(order)]
 
 
+def own_ranks(scores: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """Rank, from 1, of each query's own artist: int64 (n,) of scores (n, a) and owners (n,).
+
+    Where a wrong artist ties with the right one, the right one ranks behind it.
+
+    Example:
+        >>> own_ranks(np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([0, 0])).tolist()
+        [1, 2]
+    """
+    right = np.take_along_axis(scores, owners[:, None], axis=1)
+    ranks: np.ndarray = (scores >= right).sum(axis=1)
+    return ranks
+
+
 def utility(embeddings: np.ndarray, owners: np.ndarray, cards: np.ndarray) -> Utility:
     """Score unit queries (n, d) of owners (n,) against unit cards (a, d); owners index the cards.
 
@@ -50,8 +64,7 @@ def utility(embeddings: np.ndarray, owners: np.ndarray, cards: np.ndarray) -> Ut
     from sklearn.metrics import f1_score
 
     scores = embeddings @ cards.T
-    right = np.take_along_axis(scores, owners[:, None], axis=1)
-    ranks = (scores >= right).sum(axis=1)
+    ranks = own_ranks(scores, owners)
     return Utility(
         artist_top1=float((ranks == 1).mean()),
         artist_macro_f1=float(f1_score(owners, scores.argmax(axis=1), average="macro")),
