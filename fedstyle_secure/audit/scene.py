@@ -230,8 +230,11 @@ class Scene:
 
     @property
     def sgd(self) -> DpSgd:
-        """The run's DP-SGD of one round, less what the audit assumes to be missing."""
+        """The run's DP-SGD of one round by one artist, less what the audit assumes to be missing; where noise
+        is shared, with the share that an artist adds."""
         plan = self.plan.sgd
+        if plan.shared is not None:
+            plan = replace(plan, noise_multiplier=plan.deviation / plan.clip_norm, shared=None)
         noise = plan.noise_multiplier if self.noise else 0.0
         if self.clip or not np.isfinite(plan.clip_norm):
             return replace(plan, noise_multiplier=noise)
@@ -339,7 +342,7 @@ class Scene:
         model = self.model(state)
         return Observation(
             model=model,
-            weights=tensors({**state.fixed, **state.trained}),
+            weights={name: tensor.clone() for name, tensor in model.state_dict().items()},
             picture_shape=tuple(self.public.prepared.shape[1:]),
             updates=updates,
             training=training,
@@ -353,6 +356,17 @@ class Scene:
     def images(self) -> bool:
         """Whether what trains sees pictures, and not features."""
         return self.public.prepared.ndim == 4
+
+    @cached_property
+    def sees_features(self) -> bool:
+        """Whether a linear layer trains that sees what training sees: then it comes back in closed form."""
+        if self.images:
+            return False
+        width, model = self.public.prepared.shape[-1], self.model(self.first)
+        return any(
+            isinstance(layer, nn.Linear) and layer.weight.requires_grad and layer.in_features == width
+            for layer in model.modules()
+        )
 
     def seen(self, prepared: Tensor) -> Tensor:
         """What training sees as attacks take it: pictures in [0, 1], features as they are."""
@@ -424,7 +438,8 @@ class Scene:
         """
         self._check_ledgers()
         without = set(self.settings.without)
-        shared = self.plan.shared is not None
+        wanted = self.plan.kinds if kinds is None else kinds
+        shared = self.plan.shared is not None or any(self.plan.kinds[kind].shared for kind in wanted)
         # A share by itself has next to no noise: all that covers it is that nobody sees it alone.
         unsealed = shared and not summed and without & {"encryption", "masks", "min_cohort", "opener_checks"}
         unclipped = "clip" in without and (shared or kinds is None or UPDATE in kinds)

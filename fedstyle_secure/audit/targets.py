@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedstyle_secure.audit.limits import NO_GUARANTEE
 from fedstyle_secure.audit.scene import Scene, Works
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.events import Event, SampledGaussian
+from fedstyle_secure.privacy.kinds import UPDATE
 from fedstyle_secure.system import State
 
 
@@ -90,6 +92,9 @@ def cost_of_one(scene: Scene, sent: State) -> list[Event]:
     An update holds more than its own noise covers: it was made at weights, and toward anchors, that earlier
     releases of the same picture went into.
     """
+    if scene.plan.kinds[UPDATE].shared is not None:
+        # An update that is read by itself has a share of the noise only.
+        return [NO_GUARANTEE]
     plan, before = scene.sgd, scene.costs(last=sent.round - 1)
     if any(event.noiseless for event in before):
         return before

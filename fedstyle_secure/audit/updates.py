@@ -51,6 +51,7 @@ from fedstyle_secure.audit.targets import (
     targets_of,
 )
 from fedstyle_secure.errors import AuditError
+from fedstyle_secure.privacy.dp_sgd import picture_gradients
 from fedstyle_secure.privacy.kinds import UPDATE
 from fedstyle_secure.system import State
 
@@ -84,8 +85,9 @@ Scored = tuple[np.ndarray, np.ndarray]
 def update_of_one(scene: Scene) -> Outcome:
     """Inversion of the update of a batch of one, and identification among candidates.
 
-    Features come back in closed form where a linear head trains; pictures by optimisation where the encoder
-    does. With noise the attack knows clip and noise.
+    Features come back in closed form where a linear layer that sees them trains. Where less of it does, the
+    candidate is picked whose gradient lies nearest; where the encoder does, pictures come by optimisation.
+    With noise the attack knows clip and noise.
     """
     scene.require_own_noise()
     started, sent, settings = time.perf_counter(), scene.first, scene.settings
@@ -123,8 +125,8 @@ def update_of_one(scene: Scene) -> Outcome:
 def batch_match(scene: Scene) -> Outcome:
     """Row-space match of the first recorded update of each artist."""
     scene.require_trained()
-    if scene.images:
-        raise AuditError("reads the space that a linear head's update spans; this run trains the encoder too")
+    if not scene.sees_features:
+        raise AuditError("reads the space that the update of a whole linear head spans; another part trains")
     started, settings = time.perf_counter(), scene.settings
     read = _Read.of(scene, _sent_with_updates(scene), most=1)
 
@@ -364,12 +366,16 @@ def _attacked(
     budget: Budget,
     defended: bool,
 ) -> tuple[Evidence, Evidence]:
-    """The attack on a target's update, and on a foreign one."""
+    """The attack on a target's update, and on a foreign one, or on none."""
     works, i = target.works, target.index
     artist = works.artist if works.artist in scene.gallery.artists else scene.gallery.artists[0]
     purpose = f"one {works.artist} {i} {defended}"
     update = scene.update_of_one(sent, artist, works, i, purpose, defended=defended)
     targets = scene.records(sent, works.only(i), artist).targets
+    if not (scene.images or scene.sees_features):
+        none = {name: torch.zeros_like(tensor) for name, tensor in update.items()}
+        evidence, blind = (_nearest(scene, sent, target, targets, u, defended) for u in (update, none))
+        return evidence, blind
     training = scene.training(1, defended=defended)
     if scene.noise and not defended and attack.name == adaptive_inversion().name:
         # It weighs pictures by the noise, so that it must be told some: a hundredth of what it sees.
@@ -378,6 +384,28 @@ def _attacked(
     seen = scene.observation(sent, (update,), training, targets)
     evidence = attack.run(seen, budget, scene.settings.seed)
     return evidence, prior_only(attack, seen, budget, scene.settings.seed)
+
+
+def _nearest(
+    scene: Scene,
+    sent: State,
+    target: Target,
+    targets: Tensor,
+    update: Mapping[str, Tensor],
+    defended: bool,
+) -> Evidence:
+    """The candidate whose gradient lies nearest to an update: what nobody can beat who knows all candidates,
+    as the noise is Gaussian."""
+    sgd = scene.sgd if defended else replace(scene.sgd, clip_norm=math.inf, noise_multiplier=0.0)
+    model = scene.model(sent)
+    model.train()
+    wanted = targets[:1].expand(len(target.candidates), *targets.shape[1:]).contiguous()
+    loss = scene.system.loss(model, sent)
+    gradients = picture_gradients(model, loss, target.candidates, wanted, sgd.clip_norm).numpy()
+    seen = -flat(scene, update) * sgd.expected_batch_size / (scene.config.learning_rate * sgd.steps)
+    apart = np.linalg.norm(gradients - seen, axis=1)
+    picked = target.candidates[int(apart.argmin())]
+    return Evidence("nearest gradient", float(apart.min()), True, features=picked[:1])
 
 
 def _rank(evidence: Evidence, target: Target) -> int:

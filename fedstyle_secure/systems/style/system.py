@@ -392,8 +392,8 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
         kept = min(1.0, _MOST_NOISE / noise) if noise else 1.0
         step = kept * summed.arrays["head.core"] / summed.artists
         # All steps together move no direction by more than its length, so that the map stays one to one.
-        longest = float(np.linalg.norm((step + step.T) / 2, 2)) * self.config.run.rounds
-        core = state.trained["head.core"] + step / max(1.0, longest)
+        longest = max(1.0, float(np.linalg.norm((step + step.T) / 2, 2)) * self.config.run.rounds)
+        core, kept = state.trained["head.core"] + step / longest, kept / longest
         return replace(state, trained={"head.core": core.astype(np.float32)}), {"update_kept": kept}
 
     def _refreshed(self, state: State, summed: Summed) -> State:

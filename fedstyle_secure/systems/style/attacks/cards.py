@@ -18,7 +18,7 @@ from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, guessin
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.views import Item
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.federation.groups import contributes, weight_stands_out
+from fedstyle_secure.federation.groups import CROWD, contributes, weight_stands_out
 from fedstyle_secure.federation.record import RecordedRound
 from fedstyle_secure.federation.vectors import VectorLayout, mean_row
 from fedstyle_secure.privacy.clipping import GRID
@@ -329,13 +329,12 @@ class Sums:
     def events(self, grain: Item) -> Sequence[Event]:
         """What a view's sums give away of an artwork.
 
-        Where the unit is the artist, all that covers a sum is noise in as many shares as the plan counts on.
+        Where noise is shared, all that covers a sum is noise in as many shares as the plan counts on.
         """
-        shared = self.scene.plan.shared
-        if (
-            shared is not None
-            and self._shares(self._inside(self.audited[0], grain), grain) < shared.noise.honest
-        ):
+        by_artist, by_artwork = self.scene.plan.shared, self.scene.plan.kinds[PROTOTYPES].shared
+        honest = by_artwork.honest if by_artwork is not None else 0
+        honest = by_artist.noise.honest if by_artist is not None else honest
+        if self._shares(self._inside(self.audited[0], grain), grain) < honest:
             return [NO_GUARANTEE]
         # The product's prototypes, which stand in for what was not recorded, are made of everything.
         return self.scene.costs((PROTOTYPES,) if self.sent.round < self.scene.last.round else None)
@@ -368,9 +367,17 @@ class Sums:
             own = np.stack([sums.reshape(self.styles, -1)[:, -1] for sums in self.exact.values()])
             counts = own + _noise(own.shape, self.deviation, read)
             among = np.isin(list(self.exact), inside)
-            blocks[:, -1] = counts[among].sum(axis=0)
-            kept = self._kept(counts)
-            blocks[~kept] = 0.0
+            if self._one_noise:
+                # An artist's count is held to what makes it one contributor; nobody says who contributes.
+                whole = CROWD * COUNT_SCALE
+                held = np.minimum(own, whole)[among].sum(axis=0)
+                blocks[:, -1] = held + _noise(held.shape, deviation, read)
+                least = self.scene.plan.kinds[PROTOTYPES].least
+                kept = weight_stands_out(total, self.styles, whole, deviation, least)
+            else:
+                blocks[:, -1] = counts[among].sum(axis=0)
+                kept = self._kept(counts)
+                blocks[~kept] = 0.0
         else:
             kept = self._stands_out(total, deviation)
         if grain is Item.MOVED:
@@ -394,6 +401,11 @@ class Sums:
             told = self.scene.settings.colluders - (len(self.exact) - len(inside))
             return len(inside) + max(self.silent - told, 0)
         return 1
+
+    @property
+    def _one_noise(self) -> bool:
+        """Whether a sum of the unit artwork holds one noise."""
+        return self.scene.plan.kinds[PROTOTYPES].shared is not None
 
     def _kept(self, counts: np.ndarray) -> np.ndarray:
         """Styles that enough artists contribute to, bool (k,), from each artist's noisy counts (n, k)."""

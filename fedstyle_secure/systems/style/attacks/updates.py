@@ -33,8 +33,8 @@ STYLE = AttackCard(
 def style_of_one(scene: Scene) -> Outcome:
     """The style of a batch's one picture, from the features that the update gives away."""
     scene.require_own_noise()
-    if scene.images:
-        raise AuditError("reads the features that a linear head gives away; this run trains the encoder too")
+    if not scene.sees_features:
+        raise AuditError("reads the features that a whole linear head gives away; another part trains here")
     started, sent, settings = time.perf_counter(), scene.first, scene.settings
     require_one_remade(scene, sent)
     targets = targets_of(scene, settings.targets)
