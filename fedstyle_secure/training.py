@@ -75,14 +75,17 @@ def train(
         raise ConfigError("--resume goes on with a run and --force deletes it: choose one")
     if resume and not folder.begun:
         raise RunError(f"{folder.path}: no run here to go on with")
+    if resume:
+        config = _planned_before(config, folder)
     if resume and folder.finished:
         folder.require(config)
         return Run.open(folder.path)
     system_bound(config).require_learnable()
     for sentence in idle(config):
         logging.getLogger("fedstyle_secure").warning(sentence)
-    config = _planned(config, folder, resume=resume)
     fresh = not resume
+    if fresh:
+        config = _planned(config)
     with resumable(folder.path, "the run goes on with `fedstyle train --resume`"):
         folder.begin(config, resume=resume, force=force)
         try:
@@ -102,18 +105,22 @@ def train(
     return Run.open(folder.path)
 
 
-def _planned(config: Config, folder: RunFolder, *, resume: bool) -> Config:
-    """With the plan that a rehearsal chooses, or chose when the run began."""
+def _planned(config: Config) -> Config:
+    """With the plan that a rehearsal chooses, where the settings leave it to one."""
     if config.run.plan == "set":
         return config
-    system = system_bound(config)
-    if resume:
-        kept = folder.config().to_flat()
-        return config.from_flat(config.to_flat() | {key: kept[key] for key in system.planned})
     from fedstyle_secure.galleries.opening import open_gallery
 
-    log = logging.getLogger("fedstyle_secure")
-    return config.override(system.rehearsed(len(open_gallery(config.gallery).artists), log.info))
+    artists, log = len(open_gallery(config.gallery).artists), logging.getLogger("fedstyle_secure")
+    return config.override(system_bound(config).rehearsed(artists, log.info))
+
+
+def _planned_before(config: Config, folder: RunFolder) -> Config:
+    """With the plan that was chosen when the run began."""
+    if config.run.plan == "set":
+        return config
+    kept = folder.config().to_flat()
+    return config.from_flat(config.to_flat() | {key: kept[key] for key in system_bound(config).planned})
 
 
 def _left_traces(config: Config, folder: RunFolder) -> bool:
