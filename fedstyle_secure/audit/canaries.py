@@ -263,7 +263,7 @@ class _Look:
                 seen += 1
             if seen:
                 scores |= zip(mine, total.tolist(), strict=True)
-        if config.training.local_steps:
+        if self.layouts.plan.rounds_of(UPDATE):
             note = f"{words.of(kind)}s were looked at under recorded weights, so all releases are accounted"
             return self._some(scores, tuple(self.layouts.plan.kinds), (note,))
         note = f"nothing trains in this run, so {words.of(kind)}s were looked at"

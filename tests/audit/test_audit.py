@@ -36,8 +36,10 @@ SMALL = (
     "training.expected_pictures=15", "audit.record=all",
 )  # fmt: skip
 
-# Updates drown in noise and cards nearly so, while sums keep what encryption and masks are to guard.
+# Updates drown in noise and cards nearly so, while sums keep what encryption and masks are to guard. Updates
+# leave in clear, each with all of its noise.
 GUARDED = (
+    "privacy.noise=own", "secure_sum.updates=false",
     "privacy.noise_multiplier=40", "privacy.clip_norm=0.001", "share.sgd=0.0001", "share.cards=0.001",
     "share.prototypes=1000",
 )  # fmt: skip

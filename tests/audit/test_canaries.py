@@ -20,8 +20,10 @@ SILENT = "privacy.noise_multiplier=0"
 
 @pytest.fixture
 def audited(tiny):
-    """Small runs with room for canaries: 4096 coordinates, and a fixed encoder that knows styles apart."""
-    return tiny.override(["style.dim=64", "audit.record=all", "audit.canaries=24"])
+    """Small runs with room for canaries: 4096 coordinates, and a fixed encoder that knows styles apart.
+    Updates leave in clear, each with all of its noise."""
+    own = ["secure_sum.updates=false", "privacy.noise=own"]
+    return tiny.override(["style.dim=64", "audit.record=all", "audit.canaries=24", *own])
 
 
 def planted(config, out, seed=0):
@@ -58,6 +60,23 @@ def test_without_noise_gradient_canaries_are_told_apart(audited, tmp_path, extra
     assert not found.alarm
     assert any("opened sums" in note for note in found.notes) == (extra == ["secure_sum.updates=true"])
     assert any("3 noisy gradient sums" in note for note in found.notes) == ("privacy.dp=off" in extra)
+
+
+SHARED = ("privacy.noise=auto", "secure_sum.updates=true")
+
+
+@pytest.mark.parametrize("rank", [0, 64])
+def test_canaries_show_in_a_sum_with_one_noise_and_stay_below_the_ledger(audited, tmp_path, rank):
+    """A quarter of a clip norm of noise on a canary that is in or out; 24 of 4096 values of the sum."""
+    config = audited.override([*SHARED, "privacy.noise_multiplier=0.25", f"style.rank={rank}"])
+    assert config.shares_noise
+    found = audit_canaries(planted(config, tmp_path / "run"))
+    assert found.auc > 0.9
+    assert found.scores[found.inside].mean() - found.scores[~found.inside].mean() == pytest.approx(1, abs=0.5)
+    assert math.isfinite(found.accounted)
+    assert any("opened sums" in note for note in found.notes)
+    # 24 coins prove at most ln(1 / (1 - 0.05^(1/24))) = 2.1.
+    assert found.bounds[1].epsilon < found.accounted
 
 
 class ForgetfulTrainer(DPTrainer):
@@ -111,7 +130,7 @@ def test_picture_canaries_show_in_updates_without_noise(audited, tmp_path, kind)
     # 24 candidates, deviation of the AUC under chance 0.12.
     assert found.auc > 0.75
     assert len(found.bounds) == 1
-    assert found.released == ("update", "card", "prototypes", "metrics")
+    assert found.released == ("update", "scatter", "card", "prototypes", "metrics")
 
 
 def test_where_nothing_trains_cards_are_looked_at(audited, tmp_path):

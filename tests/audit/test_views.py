@@ -20,9 +20,9 @@ def held(settings=(), without=(), colluders=1, artists=16):
 def test_with_everything_on_nobody_holds_an_artists_sum():
     found = held()
     assert all(Item.OWN_SUMS not in items for items in found.values())
-    assert found["opener"] == {Item.TOTAL_SUMS}
+    assert found["opener"] == {Item.TOTAL_SUMS, Item.MEAN_UPDATES}
     assert found["buyer"] == {Item.NAMED, Item.MOVED, Item.FINAL_MODEL}
-    assert Item.OWN_UPDATES in found["platform"]
+    assert {view for view, items in found.items() if Item.OWN_UPDATES in items} == {"platform_opener"}
     assert Item.OTHERS_SUMS in found["platform_artists"]
 
 
@@ -50,15 +50,6 @@ PRODUCT = {CARDS, PROTOTYPES, MODEL}
 
 TABLE = {
     "default": ((), (), 1, {
-        "network": {OWN, MEAN, TOTAL} | PRODUCT,
-        "platform": {OWN, MEAN, TOTAL} | PRODUCT,
-        "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
-        "platform_artists": {OWN, MEAN, TOTAL, OTHERS} | PRODUCT,
-        "malicious_platform": {OWN, MEAN, TOTAL, WEIGHTS} | PRODUCT,
-        "opener": {TOTAL},
-        "buyer": PRODUCT,
-    }),
-    "sealed updates": (("secure_sum.updates=true",), (), 1, {
         "network": {MEAN, TOTAL} | PRODUCT,
         "platform": {MEAN, TOTAL} | PRODUCT,
         "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
@@ -67,7 +58,25 @@ TABLE = {
         "opener": {MEAN, TOTAL},
         "buyer": PRODUCT,
     }),
-    "sealed updates and nothing else": (("secure_sum.updates=true", "prototypes.releases=0"), (), 1, {
+    "updates in clear": (("secure_sum.updates=false",), (), 1, {
+        "network": {OWN, MEAN, TOTAL} | PRODUCT,
+        "platform": {OWN, MEAN, TOTAL} | PRODUCT,
+        "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
+        "platform_artists": {OWN, MEAN, TOTAL, OTHERS} | PRODUCT,
+        "malicious_platform": {OWN, MEAN, TOTAL, WEIGHTS} | PRODUCT,
+        "opener": {TOTAL},
+        "buyer": PRODUCT,
+    }),
+    "nothing trains": (("style.train=none", "privacy.noise_multiplier=auto"), (), 1, {
+        "network": {TOTAL} | PRODUCT,
+        "platform": {TOTAL} | PRODUCT,
+        "platform_opener": {TOTAL, TWO} | PRODUCT,
+        "platform_artists": {TOTAL, OTHERS} | PRODUCT,
+        "malicious_platform": {TOTAL, WEIGHTS} | PRODUCT,
+        "opener": {TOTAL},
+        "buyer": PRODUCT,
+    }),
+    "sealed updates and nothing else": (("prototypes.releases=0", "style.scatter=off"), (), 1, {
         "network": {MEAN, CARDS, MODEL},
         "platform": {MEAN, CARDS, MODEL},
         "platform_opener": {OWN, MEAN, TWO, CARDS, MODEL},
@@ -76,7 +85,7 @@ TABLE = {
         "opener": {MEAN},
         "buyer": {CARDS, MODEL},
     }),
-    "sealed updates, all but one collude": (("secure_sum.updates=true",), (), 15, {
+    "all but one collude": ((), (), 15, {
         "network": {MEAN, TOTAL} | PRODUCT,
         "platform": {MEAN, TOTAL} | PRODUCT,
         "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
@@ -85,17 +94,15 @@ TABLE = {
         "opener": {MEAN, TOTAL},
         "buyer": PRODUCT,
     }),
-    "sealed updates without cohort and checks": (
-        ("secure_sum.updates=true",), ("min_cohort", "opener_checks"), 1, {
-            "network": {MEAN, TOTAL} | PRODUCT,
-            "platform": {MEAN, TOTAL} | PRODUCT,
-            "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
-            "platform_artists": {MEAN, TOTAL, OTHERS} | PRODUCT,
-            "malicious_platform": {OWN, MEAN, TOTAL, ONE, TWO, WEIGHTS} | PRODUCT,
-            "opener": {MEAN, TOTAL},
-            "buyer": PRODUCT,
-        },
-    ),
+    "without cohort and checks": ((), ("min_cohort", "opener_checks"), 1, {
+        "network": {MEAN, TOTAL} | PRODUCT,
+        "platform": {MEAN, TOTAL} | PRODUCT,
+        "platform_opener": {OWN, MEAN, TOTAL, TWO} | PRODUCT,
+        "platform_artists": {MEAN, TOTAL, OTHERS} | PRODUCT,
+        "malicious_platform": {OWN, MEAN, TOTAL, ONE, TWO, WEIGHTS} | PRODUCT,
+        "opener": {MEAN, TOTAL},
+        "buyer": PRODUCT,
+    }),
     "in clear": (("secure_sum.enabled=false",), (), 1, {
         "network": {OWN, MEAN, OWN_SUMS, TOTAL} | PRODUCT,
         "platform": {OWN, MEAN, OWN_SUMS, TOTAL} | PRODUCT,
@@ -140,16 +147,15 @@ READERS = {"network", "platform", "platform_opener", "platform_artists", "malici
     ("settings", "holders"),
     [
         ((), set()),
-        (("audit.canaries=8",), READERS),
-        (("audit.canaries=8", "secure_sum.updates=true"), READERS | {"opener"}),
+        (("audit.canaries=8", "secure_sum.updates=false"), READERS),
+        (("audit.canaries=8",), READERS | {"opener"}),
         (("audit.canaries=8", "privacy.unit=artist"), READERS | {"opener"}),
         (("audit.canaries=8", "privacy.unit=artist", "training.local_steps=0"), READERS | {"opener"}),
         (("audit.canaries=8", "privacy.unit=artist", "secure_sum.enabled=false"), READERS),
-        (("audit.canaries=8", "audit.canary_kind=foreign", "cards.releases=2"), READERS),
-        (("audit.canaries=8", "audit.canary_kind=foreign", "secure_sum.updates=true", "cards.releases=1"),
-         READERS | {"buyer"}),
-        (("audit.canaries=8", "audit.canary_kind=foreign", "secure_sum.updates=true", "cards.releases=2"),
+        (("audit.canaries=8", "audit.canary_kind=foreign", "secure_sum.updates=false", "cards.releases=2"),
          READERS),
+        (("audit.canaries=8", "audit.canary_kind=foreign", "cards.releases=1"), READERS | {"buyer"}),
+        (("audit.canaries=8", "audit.canary_kind=foreign", "cards.releases=2"), READERS),
         (("audit.canaries=8", "audit.canary_kind=foreign", "training.local_steps=0", "cards.releases=1"),
          READERS | {"buyer"}),
     ],
@@ -182,7 +188,7 @@ def test_sums_in_clear_are_the_platforms():
 
 
 def test_sealed_updates_and_the_unit_artist_keep_updates_from_the_platform():
-    assert Item.OWN_UPDATES not in held(["secure_sum.updates=true"])["platform"]
+    assert Item.OWN_UPDATES not in held()["platform"]
     by_artist = held(["privacy.unit=artist"])
     assert Item.OWN_UPDATES not in by_artist["platform"]
     assert all(Item.NAMED not in items for items in by_artist.values())
