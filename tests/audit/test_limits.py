@@ -75,12 +75,21 @@ def test_releases_count_by_kind_and_up_to_a_round():
     )
     plan = plan_of(config, 16)
     event = {name: kind.mechanism.event("artwork") for name, kind in plan.kinds.items()}
-    update, card, prototypes, metrics = (event[k] for k in ("update", "card", "prototypes", "metrics"))
+    names = ("update", "scatter", "card", "prototypes", "metrics")
+    update, scatter, card, prototypes, metrics = (event[name] for name in names)
     assert planned(plan, ("card",)) == [card, card]
-    assert planned(plan, ("card", "update"), last=2) == [update, update, card]
+    assert planned(plan, ("card", "update"), last=3) == [update, update, card]
     assert planned(plan, last=0) == [card, prototypes]
-    assert planned(plan) == [update] * 3 + [card] * 2 + [prototypes, metrics]
+    assert planned(plan, last=1) == [scatter, card, prototypes]
+    assert planned(plan) == [update] * 3 + [scatter] + [card] * 2 + [prototypes, metrics]
     assert planned(plan, ()) == []
+
+
+def test_without_second_moments_training_begins_a_round_earlier():
+    config = Config().override(["privacy.noise_multiplier=2", "run.rounds=3", "privacy.noise=own"])
+    plan = plan_of(config, 16)
+    update, card = (plan.kinds[name].mechanism.event("artwork") for name in ("update", "card"))
+    assert planned(plan, ("card", "scatter", "update"), last=1) == [update, card]
 
 
 def test_a_share_that_leaves_in_clear_is_covered_by_nothing():
