@@ -21,12 +21,12 @@ _RULES: tuple[Idle, ...] = (
         ("privacy.shares",),
     ),
     (
-        "no noise is shared",
+        "privacy.noise: no sum holds shared noise",
         lambda c: c.privacy.unit == "artwork" and not c.shares_noise,
         ("privacy.min_cohort", "privacy.colluders"),
     ),
     (
-        "noise is shared",
+        "privacy.noise: sums hold shared noise",
         lambda c: c.shares_noise,
         ("secure_sum.bits",),
     ),

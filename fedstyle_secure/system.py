@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError, FederationError, RunError
+from fedstyle_secure.errors import FederationError, RunError
 from fedstyle_secure.files import arrays_digest, read_arrays, write_arrays
 from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.privacy.kinds import Kind
@@ -207,24 +207,14 @@ class System(ABC, Generic[SettingsT, ModelT, RecordsT]):
     planned: ClassVar[tuple[str, ...]] = ()
     """Settings that a rehearsal may choose, where `run.plan` is "auto"."""
 
+    rehearsal: ClassVar[str] = ""
+    """What chooses them, by playing a run on pictures that are nobody's secret: `package.module:function`, of
+    the settings, the number of artists and what takes sentences; it gives settings as for `-s`. As a text,
+    since it plays the whole of a run. Without one, a run is as set."""
+
     def __init__(self, config: SettingsT) -> None:
         """Args: config: Of the type `settings`."""
         self.config = config
-
-    def rehearsed(self, artists: int, tell: Callable[[str], None]) -> tuple[str, ...]:
-        """The plan that is worth most, by playing the run on pictures that are nobody's secret.
-
-        Args:
-            artists: Private artists of the run.
-            tell: Takes a sentence each time that something is known.
-
-        Returns:
-            Settings of `planned`, as for `-s`.
-
-        Raises:
-            ConfigError: This system, or a run of these settings, cannot be rehearsed.
-        """
-        raise ConfigError(f'run.plan = "auto": the system {self.name!r} has no rehearsal; use "set"')
 
     def require_learnable(self) -> None:
         """Check, from the settings alone, what `learn` needs, before any picture is read.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, RunError, resumable
 from fedstyle_secure.idle import idle
+from fedstyle_secure.registry import load
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import has_released, studios_root
 from fedstyle_secure.system import system_bound
@@ -111,8 +112,13 @@ def _planned(config: Config) -> Config:
         return config
     from fedstyle_secure.galleries.opening import open_gallery
 
+    place = system_bound(config).rehearsal
+    if not place:
+        raise ConfigError(
+            f'run.plan = "auto": the system {config.run.system!r} has no rehearsal; valid is "set"'
+        )
     artists, log = len(open_gallery(config.gallery).artists), logging.getLogger("fedstyle_secure")
-    return config.override(system_bound(config).rehearsed(artists, log.info))
+    return config.override(load(place)(config, artists, log.info))
 
 
 def _planned_before(config: Config, folder: RunFolder) -> Config:

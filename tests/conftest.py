@@ -32,6 +32,12 @@ TINY = (
     "style.views=2",
     "styles.count=3",
     "run.rounds=2",
+    # A whole head that trains in clear; what is summed is prototypes.
+    "secure_sum.updates=false",
+    "style.rank=0",
+    "style.scatter=off",
+    "style.temperature=0.1",
+    "style.alignment=0.1",
     "training.expected_pictures=9",
     # Solving for a target takes seconds; tests that need it set "auto".
     "privacy.noise_multiplier=2",

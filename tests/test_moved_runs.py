@@ -72,7 +72,7 @@ def test_a_copy_without_studios_says_so_and_takes_those_that_are_named(original,
         withdraw(copy, ARTIST)
     assert not (tmp_path / "elsewhere" / "studios").exists()
     (account,) = accounts(copy, ARTIST)
-    assert (account.live, len(account.lines)) == (False, 3)
+    assert (account.live, len(account.lines)) == (False, 4)
     found = check_finished(copy)
     assert (len(found.own), found.artists, found.opener_by) == (0, 4, "run")
     found = check_finished(copy, studios=tmp_path / "kept")

@@ -17,6 +17,7 @@ from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.summing import Opened
 from fedstyle_secure.federation.taking import take
 from fedstyle_secure.galleries.base import Portfolio
+from fedstyle_secure.privacy.gate import as_sent
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.system import AnySystem, State
 
@@ -49,7 +50,7 @@ def play(
             model = system.model(state)
             records = system.records(model, state, portfolio.artist, inputs[portfolio.artist], portfolio)
             made = releases(system, layouts, model, state, portfolio.artist, records)
-            arrays = {release.kind: dict(release.arrays) for release in made}
+            arrays = {r.kind: {name: as_sent(a) for name, a in r.arrays.items()} for r in made}
             if summed is not None:
                 encoded = summed.encode(arrays)
                 total = encoded if total is None else total + encoded

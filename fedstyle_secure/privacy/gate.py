@@ -196,7 +196,7 @@ def _checked(releases: Sequence[Release]) -> dict[str, dict[str, np.ndarray]]:
     if len(set(kinds)) != len(kinds):
         raise PrivacyError(f"a kind of release occurs twice: {', '.join(kinds)}")
     arrays: dict[str, dict[str, np.ndarray]] = {
-        release.kind: {name: _plain(array) for name, array in release.arrays.items()} for release in releases
+        release.kind: {name: as_sent(array) for name, array in release.arrays.items()} for release in releases
     }
     for kind, group in arrays.items():
         for name, array in group.items():
@@ -205,7 +205,8 @@ def _checked(releases: Sequence[Release]) -> dict[str, dict[str, np.ndarray]]:
     return arrays
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
+def as_sent(array: np.ndarray) -> np.ndarray:
+    """A released array as it leaves: int64 stays, everything else becomes float32."""
     return np.ascontiguousarray(array, np.int64 if array.dtype == np.int64 else np.float32)
 
 

@@ -30,6 +30,7 @@ from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import claim, studio_home, studios_root
 from fedstyle_secure.system import State, plan_of, split_arrays
 from fedstyle_secure.systems.style.encoders import encoder_from_arrays, fit_encoder
+from fedstyle_secure.systems.style.heads import HEAD_PUBLIC
 from fedstyle_secure.systems.style.system import StyleSystem
 from fedstyle_secure.threads import one_thread
 
@@ -48,7 +49,8 @@ def product(run):
 
 def weights(run):
     state = product(run)
-    return {**state.fixed, **state.trained}
+    head = {name: array for name, array in state.public.items() if name in HEAD_PUBLIC}
+    return {**state.fixed, **state.trained, **head}
 
 
 def test_a_run_leaves_everything_that_the_next_tool_reads(tiny, tmp_path):
@@ -656,7 +658,11 @@ def test_noisy_counts_are_released_where_asked_for(tiny, tmp_path):
     lines = run.folder.metrics()
     assert [line["round"] for line in lines if line["found_share"] is not None] == [lines[-1]["round"]]
     kinds = [(e.kind, e.mechanism) for e in ledger(run.folder, "impasto-1").entries]
-    assert kinds[-1] == ("metrics", "NoisyCounts")
+    # A sum with one noise like all others; with noise of their own, artists' counts leave in clear.
+    assert kinds[-1] == ("metrics", "GaussianSum")
+    own = fedstyle_secure.train(config.override(["privacy.noise=own"]), tmp_path / "own")
+    assert ledger(own.folder, "impasto-1").entries[-1].mechanism == "NoisyCounts"
+    assert 7.9 < own.summary["privacy"]["epsilon_artwork_max"] <= 8.0
     assert 7.9 < run.summary["privacy"]["epsilon_artwork_max"] <= 8.0
     exact = fedstyle_secure.train(config.override(["privacy.dp=off"]), tmp_path / "exact")
     found = exact.folder.metrics()[-1]["found_share"]

@@ -401,7 +401,7 @@ def test_a_false_announcement_leaves_its_sender_out_and_nobody_else(tiny, tmp_pa
             reply.content["announcement"] = ConfigRecord({"artist": name, "data": data})
 
     tap(monkeypatch, change)
-    config = tiny.override(["styles.min_contributors=2", "gallery.artists=5"])
+    config = tiny.override(["styles.min_contributors=2", "gallery.artists=5", "privacy.min_cohort=3"])
     run = fedstyle_secure.train(config, tmp_path / "run")
     # Who is spoken for by two nodes cannot be told from the liar, and is left out as well.
     assert run.folder.metrics()[0]["sum"]["artists"] == (3 if lie == "another name" else 4)

@@ -49,7 +49,8 @@ Findings = Callable[[Cell], Sequence[Finding]]
 def findings(cell: Cell) -> list[Finding]:
     """What an audit might find: everything where nothing is defended, little where there is noise."""
     make, seed = _REPORT.finding, cell.config.run.seed
-    sealed, plain = cell.config.secure_sum.updates, cell.config.privacy.dp == "off"
+    sealed = cell.config.secure_sum.enabled and cell.config.secure_sum.updates
+    plain = cell.config.privacy.dp == "off"
     bound = None if plain else 0.9471
     area = make(value=0.51 + 0.01 * seed, low=0.41, high=0.62, bound=bound)
     inversion = make(

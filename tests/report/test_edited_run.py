@@ -235,8 +235,11 @@ def test_no_edit_of_any_field_passes_any_command(copies, policy, hashed, data):
 
 def test_a_line_more_or_less_in_the_hashes_or_the_transcript_is_refused(bare, policy, hashed):
     whole = bare.transcript_file.read_bytes()
-    opening, closing = whole.splitlines(keepends=True)
-    for lines in (opening, closing, b"", whole + closing):
+    *openings, closing = whole.splitlines(keepends=True)
+    assert len(openings) == 4  # prototypes, second moments, and two updates
+    fewer = [b"".join([*openings[:i], *openings[i + 1 :], closing]) for i in range(4)]
+    swapped = b"".join([openings[1], openings[0], *openings[2:], closing])
+    for lines in (b"".join(openings), closing, b"", whole + closing, openings[-1] + whole, swapped, *fewer):
         bare.transcript_file.write_bytes(lines)
         hashed(bare)
         for command in everywhere(bare, policy):
@@ -380,10 +383,11 @@ def test_no_figure_that_follows_from_another_file_can_be_edited_alone(clear, has
 
 
 def test_files_that_were_all_edited_together_contradict_the_artists_own_ledgers(clear, hashed):
-    forge(clear, hashed)
+    # A power of two, so that every noise is exactly that much more.
+    forge(clear, hashed, 16)
     clear.config_file.write_text(clear.config().override(["run.studios="]).to_toml())
     manifest = clear.manifest()
-    manifest["noise_scale"] *= 20
+    manifest["noise_scale"] *= 16
     save(clear.manifest_file, manifest)
     hashed(clear)
     with pytest.raises(AuditError, match="is not what the artist's own ledger holds"):

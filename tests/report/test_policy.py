@@ -38,13 +38,13 @@ def problems(found):
 
 def test_a_run_within_its_limits_passes(gate):
     text = (
-        "[epsilon]\nartwork = 8.0\n[attacks]\nallow_inconclusive = true\nmax_tpr = {fpr = 0.01, value = "
+        "[epsilon]\nartwork = 10.0\n[attacks]\nallow_inconclusive = true\nmax_tpr = {fpr = 0.01, value = "
         "0.2}\n"
     )
     assert gate(text) == []
 
 
-@pytest.mark.parametrize(("limit", "fails"), [(6.5, True), (6.6, False)])
+@pytest.mark.parametrize(("limit", "fails"), [(9.8, True), (9.9, False)])
 def test_epsilon_is_held_against_every_artist(gate, limit, fails):
     found = gate(f"\n[epsilon]\n# a comment\nartwork = {limit}\n")
     assert [(line, key) for line, key, _ in found] == [(4, "epsilon.artwork")] * 4 * fails
@@ -60,7 +60,7 @@ def test_no_guarantee_is_never_below_a_limit(gate, key):
 def test_what_an_artist_released_since_counts_in_its_lifetime(run, tmp_path):
     """The run's copy of the ledger ends with the run; the artist's own goes on."""
     policy = tmp_path / "policy.toml"
-    policy.write_text("[epsilon]\nlifetime_artwork = 6.6\nartwork = 6.6\n")
+    policy.write_text("[epsilon]\nlifetime_artwork = 9.9\nartwork = 9.9\n")
     assert check(run.path, policy) == []
     artist = run.summary()["privacy"]["per_artist"][2]["artist"]
     config = run.config()
@@ -71,12 +71,12 @@ def test_what_an_artist_released_since_counts_in_its_lifetime(run, tmp_path):
     facts = read_facts(run.path)
     assert list(facts.own["since"]) == [artist]
     assert facts.own["since"][artist]["releases"] == len(facts.ledger[artist])
-    assert facts.own["since"][artist]["epsilon_artwork"] > 6.6
+    assert facts.own["since"][artist]["epsilon_artwork"] > 9.9
 
 
 def test_a_larger_delta_fails_even_where_it_is_not_named(gate, run):
-    assert gate("[epsilon]\nartwork = 8\ndelta = 1e-5\n") == []
-    found = gate("[epsilon]\nartwork = 8\ndelta = 1e-6\n")
+    assert gate("[epsilon]\nartwork = 10\ndelta = 1e-5\n") == []
+    found = gate("[epsilon]\nartwork = 10\ndelta = 1e-6\n")
     assert [(line, key) for line, key, _ in found] == [(3, "epsilon.delta")]
 
 

@@ -45,9 +45,9 @@ def cache(tmp_path_factory):
 def odd(tmp_path_factory, cache):
     """One seed, no audit, hostile names, a cell that fails, and no guarantee varied."""
     points = [
-        {"name": HOSTILE, "training.local_steps": 1},
-        {"name": FORMULA, "training.local_steps": 2},
-        {"name": "fails", "training.local_steps": 3},
+        {"name": HOSTILE, "training.local_steps": 1, "privacy.noise": "own"},
+        {"name": FORMULA, "training.local_steps": 2, "privacy.noise": "own"},
+        {"name": "fails", "training.local_steps": 3, "privacy.noise": "own"},
     ]
     return sweeps.build(
         tmp_path_factory.mktemp("sweeps") / "odd", {AXIS: points, "seeds": [7]}, audit="none",

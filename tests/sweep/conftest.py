@@ -57,7 +57,8 @@ def _rows_of(grid: Grid, seed: int = 0) -> list[dict]:
     rows = []
     for cell in grid.cells():
         config = cell.config
-        private, sealed = config.privacy.dp == "on", config.secure_sum.updates
+        private = config.privacy.dp == "on"
+        sealed = config.secure_sum.enabled and config.secure_sum.updates
         epsilon = config.privacy.target_epsilon if private else math.inf
         rate = None if sealed else (float(rng.choice([0.0, 0.05])) if private else 1.0)
         area = 0.53 + 0.006 * epsilon + rng.normal(0, 0.015) if private else 0.85

@@ -279,8 +279,9 @@ def test_the_audits_own_intervals_are_drawn_from_the_lowest_to_the_highest(drawn
 
 
 def _with(grid_of, rows_of, axes, change):
-    """Figures of rows of which some were changed, and what is named below them."""
-    grid = grid_of(axes)
+    """Figures of rows of which some were changed, and what is named below them; of updates in clear, so that
+    every attack ran."""
+    grid = grid_of(axes, base={"secure_sum.updates": False})
     planned = marks_of([change(row) for row in rows_of(grid)], grid.axes)
     lost = [mark for mark in planned if not mark.done]
     none = {"artwork": None, "artist": None}

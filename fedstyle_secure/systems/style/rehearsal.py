@@ -149,6 +149,13 @@ def rehearse(
     return Rehearsal(tuple(played), count, len(private[0].pictures))
 
 
+def rehearsed(config: StyleConfig, artists: int, tell: Callable[[str], None]) -> tuple[str, ...]:
+    """Settings of the plan to choose, as for `-s`; tells each plan's figures."""
+    found = rehearse(config, artists, on_plan=lambda played: tell(played.sentence))
+    tell(found.verdict)
+    return found.settings
+
+
 def _plans(config: StyleConfig) -> dict[str, tuple[str, ...]]:
     """Those that the settings allow: second moments need one noise, or none."""
     noisy = config.privacy.dp == "on" and config.privacy.noise_multiplier != 0

@@ -141,12 +141,12 @@ class StyleConfig(Config):
             ),
         ),
         (
-            "style.train is not 'head'",
+            "style.train trains more than the head",
             lambda c: c.style.train not in ("none", "head"),
             ("style.rank",),
         ),
         (
-            "no second moments are released",
+            "style.scatter: no second moments are released",
             lambda c: not c.scatters,
             ("share.scatter",),
         ),

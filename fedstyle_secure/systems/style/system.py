@@ -114,17 +114,11 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
     attacks: ClassVar[str] = "fedstyle_secure.systems.style.attacks.catalogue:catalogue"
 
     planned: ClassVar[tuple[str, ...]] = ("style.train", "style.scatter")
+    rehearsal: ClassVar[str] = "fedstyle_secure.systems.style.rehearsal:rehearsed"
 
     def __init__(self, config: StyleConfig) -> None:
         super().__init__(config)
         self._realigning: tuple[str, Tensor] | None = None
-
-    def rehearsed(self, artists: int, tell: Callable[[str], None]) -> tuple[str, ...]:
-        from fedstyle_secure.systems.style.rehearsal import rehearse
-
-        found = rehearse(self.config, artists, on_plan=lambda played: tell(played.sentence))
-        tell(found.verdict)
-        return found.settings
 
     def require_learnable(self) -> None:
         require_learnable(self.config.style, self.config.gallery)

@@ -88,11 +88,11 @@ def test_a_run_without_cards_has_nothing_to_weigh(setting):
 def test_plan_auto_rehearses_first_and_keeps_what_it_chose(tmp_path, monkeypatch):
     asked = []
 
-    def rehearsed(self, artists, tell):
+    def rehearsed(config, artists, tell):
         asked.append(artists)
         return ("style.train=none", "style.scatter=off")
 
-    monkeypatch.setattr("fedstyle_secure.systems.style.system.StyleSystem.rehearsed", rehearsed)
+    monkeypatch.setattr(rehearsal, "rehearsed", rehearsed)
     config = fedstyle_secure.Config().override([*SMALL, "run.plan=auto"])
     run = fedstyle_secure.train(config, tmp_path / "run")
     assert asked == [4]
