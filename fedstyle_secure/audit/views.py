@@ -289,7 +289,7 @@ class _Facts:
         if key == "platform_opener":
             return True, (
                 "both together can feign that an artist dropped out, ask the others again, and take one "
-                "opened sum from the other"
+                f"opened sum from the other{self._of_one}"
             )
         if key != "malicious_platform":
             return False, "takes a platform that departs from the protocol"
@@ -335,6 +335,14 @@ class _Facts:
         return False, (
             f"canaries show in every {self._noun} under the weights of its round; the product holds the last"
         )
+
+    @property
+    def _of_one(self) -> str:
+        """What is left of the noise in one artist's part."""
+        shared = self._plan.shared is not None or any(
+            k.rounds and k.shared for k in self._plan.kinds.values()
+        )
+        return ", which leaves one share of the noise: too little for any guarantee" if shared else ""
 
     @property
     def _sealed(self) -> bool:

@@ -237,3 +237,27 @@ def test_bad_settings_are_named(tmp_path, text, said):
         AuditSettings.load(tmp_path / "audit.toml")
     with pytest.raises(ConfigError, match="quick, standard, deep"):
         AuditSettings.from_preset("fast")
+
+
+@pytest.mark.parametrize(
+    ("settings", "shared"),
+    [
+        ((), True),
+        (("privacy.unit=artist",), True),
+        (("secure_sum.updates=false",), True),
+        (("privacy.noise=own",), False),
+        (("privacy.dp=off",), False),
+    ],
+)
+def test_what_two_openings_leave_of_the_noise_is_said(settings, shared):
+    config = Config().override(["privacy.noise_multiplier=2", *settings])
+    views = {v.key: v for v in views_of(config, plan_of(config, 16), WORDS, 16, 1)}
+    opened = views["platform_opener"].holds
+    assert ("too little for any guarantee" in opened[Item.TWO_OPENINGS]) == shared
+    # An update that leaves in clear has all of its noise, whoever reads it.
+    sealed = config.secure_sum.updates or config.privacy.unit == "artist"
+    assert ("too little for any guarantee" in opened[Item.OWN_UPDATES]) == (shared and sealed)
+    others = [
+        told for view in views.values() for item, told in view.holds.items() if view.key != "platform_opener"
+    ]
+    assert not any("too little for any guarantee" in told for told in others)

@@ -13,6 +13,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fedstyle_secure
 from fedstyle_secure.audit.agreement import layouts_of, require_terms, stated_plan
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.cli import main
@@ -235,11 +236,8 @@ def test_no_edit_of_any_field_passes_any_command(copies, policy, hashed, data):
 
 def test_a_line_more_or_less_in_the_hashes_or_the_transcript_is_refused(bare, policy, hashed):
     whole = bare.transcript_file.read_bytes()
-    *openings, closing = whole.splitlines(keepends=True)
-    assert len(openings) == 4  # prototypes, second moments, and two updates
-    fewer = [b"".join([*openings[:i], *openings[i + 1 :], closing]) for i in range(4)]
-    swapped = b"".join([openings[1], openings[0], *openings[2:], closing])
-    for lines in (b"".join(openings), closing, b"", whole + closing, openings[-1] + whole, swapped, *fewer):
+    opening, closing = whole.splitlines(keepends=True)
+    for lines in (opening, closing, b"", whole + closing):
         bare.transcript_file.write_bytes(lines)
         hashed(bare)
         for command in everywhere(bare, policy):
@@ -252,6 +250,29 @@ def test_a_line_more_or_less_in_the_hashes_or_the_transcript_is_refused(bare, po
         file.write(f"{file_sha256(bare.path / 'notes.txt')}  notes.txt\n")
     for command in everywhere(bare, policy):
         with pytest.raises(AuditError, match=r"notes\.txt: was edited since the run ended"):
+            command()
+
+
+def test_a_line_more_or_less_is_found_where_every_round_sums_something_too(tiny, tmp_path, policy, hashed):
+    settings = tiny.override(["secure_sum.updates=true", "style.rank=auto", "style.scatter=auto"])
+    run = fedstyle_secure.train(settings, tmp_path / "runs" / "sealed").folder
+    whole = run.transcript_file.read_bytes()
+    *openings, closing = whole.splitlines(keepends=True)
+    assert len(openings) == 4  # prototypes, second moments, and two updates
+    fewer = [b"".join([*openings[:i], *openings[i + 1 :], closing]) for i in range(4)]
+    swapped = b"".join([openings[1], openings[0], *openings[2:], closing])
+    for lines in (b"".join(openings), closing, whole + closing, openings[-1] + whole, swapped, *fewer):
+        run.transcript_file.write_bytes(lines)
+        hashed(run)
+        with pytest.raises(AuditError, match=r"transcript\.jsonl"):
+            check_finished(run)
+    run.transcript_file.write_bytes(whole)
+    hashed(run)
+    check_finished(run)
+    # More noise on paper than every one of its sums was signed for.
+    forge(run, hashed)
+    for command in everywhere(run, policy):
+        with pytest.raises(AuditError, match="was signed for other settings"):
             command()
 
 

@@ -22,7 +22,19 @@ KINDS = {
     "plain": ["privacy.dp=off", "secure_sum.enabled=false"],
     "artist": ["privacy.unit=artist", "cards.consent=none"],
     "counts": ["metrics.releases=1", "cards.consent=none"],
+    "own": ["privacy.noise=own"],
+    "sealed": ["secure_sum.updates=true", "style.rank=auto", "style.scatter=auto"],
 }
+COVERED = {
+    "plain": "nothing",
+    "artist": "sum",
+    # A sum needs everybody's share of the noise, so artists without a card are in the counts too.
+    "counts": "metrics, prototypes, update",
+    "own": "card, prototypes, update",
+    "sealed": "card, prototypes, scatter, update",
+}
+SHARED = ("artist", "counts", "sealed")
+"""Kinds of run in which artists share the noise of sums."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -41,10 +53,34 @@ def test_a_report_of_every_kind_of_run(tiny, tmp_path, kind):
         assert "No noise was added in this run" in paths[0].read_text()
     page = " ".join(data for data, _ in _CHECKS.Page(paths[0].read_text()).texts)
     # A noiseless release has a cost in the ledger too, and it covers nothing.
-    covered = {"plain": "nothing", "artist": "sum", "counts": "prototypes, update"}[kind]
-    assert f"Covered for the unit artwork: {covered}" in page
+    assert f"Covered for the unit artwork: {COVERED[kind]}." in page
     assert ("Released without a guarantee for an artwork: nothing" in page) == (kind != "plain")
     assert ("is accounted for" in page) == (kind != "plain")
+    _says_against_whom_noise_holds(page, kind)
+    # What is summed is not told as leaving in clear, and the other way round.
+    assert ("not sealed (updates, cards) leaves in clear" in page) == (kind in ("plain", "counts", "own"))
+    assert ("Updates are summed under encryption." in page) == (kind in ("artist", "sealed"))
+
+
+def _says_against_whom_noise_holds(page, kind):
+    words = " ".join(page.split())
+    shared = kind in SHARED
+    # Four artists: a smallest cohort of three, one of whom may collude.
+    whom = (
+        "epsilon counts on the noise of 2 of them: of the smallest cohort, 3 , less the 1 whose noise others"
+    )
+    assert (whom.replace(" ,", ",") in words.replace(" ,", ",")) == shared
+    for told in (
+        "It holds against everybody who sees nothing of a sum but its opening, helped by as many artists",
+        "It does not hold against platform and opener together",
+        "what these figures say of sums does not hold against platform and opener together",
+        "what they read then has one share of it, and nothing bounds that",
+    ):
+        assert (told in words) == shared, told
+    # The parameters that it follows from stand with each release.
+    assert ("honest 2" in words) == shared
+    assert ("which holds against everybody." in words) == (kind in ("counts", "sealed"))
+    assert ("each artist's own noise, where there is any, is what bounds that." in words) == (kind == "own")
 
 
 def test_a_report_of_a_run_whose_sum_was_refused(tiny, tmp_path, monkeypatch):

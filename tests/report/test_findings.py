@@ -139,7 +139,7 @@ def test_without_an_audit_coverage_says_so(bare):
 def test_the_trust_model_says_a_reason_once(run, audited):
     views = [{"key": "platform", "name": "P", "who": "w", "holds": ["b", "a", "b"], "lacks": []}]
     audited(run, lambda rows, make: [make()], views=views)
-    (table,) = model(read_facts(run.path))
+    table, _ = model(read_facts(run.path))
     assert [plain(cell) for cell in table.rows[0]] == ["P", "w", "· b; · a", "nothing"]
 
 

@@ -99,7 +99,8 @@ def _flow(facts: Facts) -> list[Block]:
     ]
     told = (
         "Pictures and file names never leave; how many pictures there are leaves inside sums and noisy "
-        "counts only. What is not sealed (updates, cards) leaves in clear, "
+        f"counts only. What is not sealed ({'cards' if _summed(facts) else 'updates, cards'}) leaves in "
+        "clear, "
         f"{'with the noise that the ledger states' if facts.dp else 'without noise'}; its byte count is not "
         "recorded by the run."
     )
@@ -256,8 +257,9 @@ def _library(facts: Facts) -> list[Block]:
     names = ("opacus", "dp-accounting", "torch")
     rows = facts.cells(*(f"{name} | {{manifest.json#/packages/{name}:text}}" for name in names))
     told = (
-        "Noise comes from the operating system's entropy, never from a seed. It is added in double precision "
-        "and rounded to single; attacks on low bits are made harder, not ruled out. Integer noise is exact."
+        "Noise comes from the operating system's entropy, never from a seed. It is integers, drawn in exact "
+        "arithmetic and added to sums of integers; scaling and rounding come after it, so that low bits tell "
+        "no more than the rest."
     )
     return [_values("library", rows), Para([told if facts.dp else "No noise was added in this run."])]
 
@@ -402,29 +404,36 @@ def _public(facts: Facts) -> list[Block]:
     return [_values("public", rows), *_blank("Origin and licence of the public pictures")(facts)]
 
 
+def _summed(facts: Facts) -> bool:
+    """Whether updates leave inside an encrypted sum only."""
+    inside = facts.config.secure_sum.updates or facts.config.privacy.unit == "artist"
+    return facts.config.secure_sum.enabled and inside
+
+
 def _clear(facts: Facts) -> list[Block]:
-    summed = facts.config.secure_sum.enabled and (
-        facts.config.secure_sum.updates or facts.config.privacy.unit == "artist"
-    )
     noise = "with the noise that the ledger states" if facts.dp else "without noise"
     told = (
         "Who takes part, that a reply came and when, sizes that are the same for all, codes of declining, "
         "cards. "
     )
     updates = "Updates are summed under encryption."
-    return [Para([told + (updates if summed else f"Updates leave in clear, one by one, {noise}.")])]
+    return [Para([told + (updates if _summed(facts) else f"Updates leave in clear, one by one, {noise}.")])]
 
 
 _CUMULATIVE = (
-    "Composed over all rounds and over every release: updates, cards, prototype sums, noisy counts. Earlier "
+    "Composed over all rounds and over every release: updates, cards, sums, noisy counts. Earlier "
     "runs on the same portfolios are in the column for all runs. Tuning runs count where they used the same "
     "studios; utility was evaluated on held-out pictures outside the guarantee."
 )
 _KEY = (
     "The opener alone holds the secret key, makes a new one for each epoch and erases it afterwards. The "
-    "platform holds none. Platform and opener together can feign a dropout and take two sums apart; noise, "
-    "where there is any, is what bounds that."
+    "platform holds none. Platform and opener together can feign a dropout and take two sums apart; "
 )
+_SHARE = (
+    "where artists share a sum's noise, as here, what they read then has one share of it, and nothing bounds "
+    "that. The epsilons hold against everybody else, with as many colluding artists as were subtracted."
+)
+_OWN = "each artist's own noise, where there is any, is what bounds that."
 _EXACT = (
     "Decryption is exact: the rounding noise that gives keys of approximate schemes away is not shared. "
     "Attacks that provoke failures of exact decryption are met by fixed parameters, and by the opener, which "
@@ -439,6 +448,12 @@ _RISKS = (
     "The findings are the evidence for likelihood; severity, residual risk and the decision are a person's."
 )
 _SIGNED = "The date is at the top of this page, the self-hash at its end, hashes and versions before it."
+
+
+def _key(facts: Facts) -> list[Block]:
+    told = _KEY + (_SHARE if facts.shares else _OWN)
+    return _says(told, "Who the opener is, and that it is independent of the platform")(facts)
+
 
 QUESTIONS: Mapping[str, Sequence[Question]] = {
     "Identity": (
@@ -505,7 +520,7 @@ QUESTIONS: Mapping[str, Sequence[Question]] = {
             "Who holds the key; generation, rotation, collusion",
             "NIST SP 800-226, 4.2, 4.4",
             _needs_encryption(
-                _says(_KEY, "Who the opener is, and that it is independent of the platform"),
+                _key,
                 "there is no key.",
             ),
         ),

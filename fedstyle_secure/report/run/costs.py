@@ -41,6 +41,12 @@ def spending(facts: Facts) -> list[Block]:
             "with many artworks, and a style card is published so that its artist is found."
         )
         blocks.append(Para([told], "note"))
+    if facts.shares:
+        told = (
+            "Noise of sums is shared: what these figures say of sums does not hold against platform and "
+            "opener together. See “Who holds what”."
+        )
+        blocks.append(Para([told], "note"))
     return blocks
 
 
@@ -110,7 +116,7 @@ def _kind(facts: Facts, artist: str, places: list[int]) -> list[Line]:
 
 def _parameters(facts: Facts, values: Mapping[str, Any], at: str) -> Line:
     told: list[Line] = []
-    for place, found in ((at, values), (f"{at}/noise", values.get("noise"))):
+    for place, found in ((at, values), *((f"{at}/{key}", values.get(key)) for key in ("noise", "shared"))):
         if not isinstance(found, dict):
             continue
         for key in [*(k for k in _PARAMETERS if k in found), *(k for k in found if k not in _PARAMETERS)]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,18 @@ class Facts(Speaker):
     def dp(self) -> bool:
         """Whether every release has noise."""
         return self.config.privacy.dp == "on" and self.config.privacy.noise_multiplier != 0
+
+    @cached_property
+    def shares(self) -> str:
+        """Pointer to the parameters of a release whose noise is shared, `honest` and `cohort` among them; ""
+        where there is none, or where shares left one by one, so that the ledger has no guarantee for them."""
+        unit = self.config.privacy.unit
+        for artist, entries in self.ledger.items():
+            for i, entry in enumerate(entries or ()):
+                for key in ("shared", "noise"):
+                    if isinstance(entry["parameters"].get(key), dict) and self.covered(entry, unit):
+                        return self.ledger_pointer(artist, i, "parameters")
+        return ""
 
     def covered(self, entry: Mapping[str, Any], unit: Unit) -> bool:
         """Whether a release of the ledger guarantees a unit anything: a cost without noise is none."""

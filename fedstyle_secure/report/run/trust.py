@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from fedstyle_secure.audit.findings import Category
-from fedstyle_secure.report.page.pieces import Badge, Block, Break, Line, Para, Ref, Table
+from fedstyle_secure.report.page.pieces import Badge, Block, Break, Bullets, Line, Para, Ref, Table
 from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.words import CATEGORIES
 from fedstyle_secure.report.run.answers import worst
@@ -17,7 +17,7 @@ from fedstyle_secure.report.run.findings import NO_AUDIT
 def model(facts: Facts) -> list[Block]:
     """The adversary views: who each is, what it holds and what it lacks, derived from the settings."""
     if facts.audit is None:
-        return [NO_AUDIT]
+        return [NO_AUDIT, *_shared(facts)]
     rows = [
         facts.row(
             "{name:text} | {who:text} | {held} | {lacking}",
@@ -32,7 +32,36 @@ def model(facts: Facts) -> list[Block]:
         "to be missing is named beside its preset."
     ]
     head = facts.row("View | Who | Holds | Does not hold")
-    return [Table("trust", caption, head, rows, wide=frozenset({1, 2, 3}))]
+    return [Table("trust", caption, head, rows, wide=frozenset({1, 2, 3})), *_shared(facts)]
+
+
+def _shared(facts: Facts) -> list[Block]:
+    """Against whom the noise of sums holds where artists share it."""
+    if not facts.shares:
+        return []
+    # Where the unit is the artist, the numbers lie beside and in the noise; else together.
+    by_artist = facts.config.privacy.unit == "artist"
+    lines = [
+        facts.say(
+            "Artists add shares of one noise to a sum that is seen opened only, and epsilon counts on the "
+            "noise of {honest:whole} of them: of the smallest cohort, {cohort:whole}, less the "
+            "{config.toml#/privacy/colluders:whole} whose noise others may know. It holds against everybody "
+            "who sees nothing of a sum but its opening, helped by as many artists as that.",
+            honest=f"{facts.shares}/{'noise' if by_artist else 'shared'}/honest",
+            cohort=f"{facts.shares}/cohort" if by_artist else f"{facts.shares}/shared/cohort",
+        ),
+        [
+            "It does not hold against platform and opener together: they can feign that an artist dropped "
+            "out, and take one opening from the other. A share by itself has too little noise for any "
+            "guarantee."
+        ],
+    ]
+    if not by_artist:
+        told = (
+            "What artists publish under their own names has noise of its own, which holds against everybody."
+        )
+        lines.append([told])
+    return [Bullets(lines)]
 
 
 def _sentences(facts: Facts, at: str, told: Sequence[str]) -> Line:
