@@ -184,6 +184,7 @@ def mean_alignment(scene: Scene) -> Outcome:
     artists = tuple(artist for artist, held in rounds.items() if held)
     note = _read_note({a: [s for s, _ in held] for a, held in rounds.items()}, len(pairs))
     note += f"; {require_mean_remade(scene, *pairs[0])}"
+    rounds = {artist: [(s, _lengthened(scene, s, u)) for s, u in held] for artist, held in rounds.items()}
     # Means over everybody, as in the run.
     plain = {
         sent.round: mean_update(
@@ -350,6 +351,13 @@ def _changes(scene: Scene) -> list[tuple[State, dict[str, Tensor]]]:
     if not changes:
         raise AuditError("the encoder did not change in any round that was read")
     return changes
+
+
+def _lengthened(scene: Scene, sent: State, change: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's change at the length of the mean update that it was made of: noisy ones are shortened,
+    and beside a short one nothing but what all pictures have in common would be seen."""
+    kept = {line["round"]: line["update_kept"] for line in scene.run.metrics()}[sent.round] or 1.0
+    return {name: tensor / kept for name, tensor in change.items()}
 
 
 def _attack(scene: Scene, closed: bool) -> Attack:

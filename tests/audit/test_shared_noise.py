@@ -153,6 +153,28 @@ def test_the_encoders_change_is_what_artists_shares_give(scene, request, run):
     assert found.findings[0].bound is not None
 
 
+@pytest.mark.parametrize("run", ["directed", "whole"])
+def test_the_encoders_change_is_read_at_the_length_that_it_had_before_it_was_shortened(
+    scene, request, run, monkeypatch
+):
+    """The platform shortens noisy means; against the short ones the attack saw next to nothing."""
+    at, read = scene(request.getfixturevalue(run)), []
+
+    def kept(_, sent, changes, artist, defended):
+        if defended:
+            read.append((sent[0], replay.flat(at, changes[0])))
+        return np.zeros(len(at.members(artist))), at.members(artist)
+
+    monkeypatch.setattr(updates, "_aligned", kept)
+    updates.mean_alignment(at)
+    (line,) = (line for line in at.run.metrics() if line["round"] == at.first.round)
+    assert line["update_kept"] < 0.5
+    sent, change = read[0]
+    mean = replay.flat(at, replay.mean_update([at.remade(sent, artist) for artist in at.gallery.artists]))
+    noise = at.plan.sgd.update_deviation(at.config.learning_rate) / np.sqrt(7)
+    assert (change - mean).std() == pytest.approx(noise, rel=5 / np.sqrt(2 * len(mean)))
+
+
 def test_attacks_that_read_a_whole_head_say_that_another_part_trains(scene, directed):
     at = scene(directed, without=("encryption",))
     assert not at.sees_features

@@ -450,7 +450,7 @@ _RISKS = (
 _SIGNED = "The date is at the top of this page, the self-hash at its end, hashes and versions before it."
 
 
-def _key(facts: Facts) -> list[Block]:
+def _key(facts: Facts) -> Sequence[Block]:
     told = _KEY + (_SHARE if facts.shares else _OWN)
     return _says(told, "Who the opener is, and that it is independent of the platform")(facts)
 

@@ -41,7 +41,7 @@ def _shared(facts: Facts) -> list[Block]:
         return []
     # Where the unit is the artist, the numbers lie beside and in the noise; else together.
     by_artist = facts.config.privacy.unit == "artist"
-    lines = [
+    lines: list[Line] = [
         facts.say(
             "Artists add shares of one noise to a sum that is seen opened only, and epsilon counts on the "
             "noise of {honest:whole} of them: of the smallest cohort, {cohort:whole}, less the "
