@@ -17,6 +17,7 @@ from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import file_sha256
 from fedstyle_secure.report.formats import report
 from fedstyle_secure.report.page.selfhash import verify_page
+from fedstyle_secure.report.sweep.closing import limits
 from fedstyle_secure.report.sweep.facts import read_sweep
 from fedstyle_secure.report.sweep.points import figures
 from fedstyle_secure.sweep import runner
@@ -644,6 +645,18 @@ def test_limits_name_few_seeds_chance_and_the_embedded_pictures(swept_copy):
     assert "above one half by chance" in text
     assert "embedded procedural gallery" in text
     assert "Runs of one seed share their pictures, so they are not independent" in text
+
+
+def test_that_shared_noise_is_another_promise_is_said_where_sums_are_encrypted(swept_copy):
+    text = words(page_of(swept_copy))
+    assert "epsilon then holds against everybody but platform and opener together" in text
+    assert "the same epsilon is not the same promise" in text
+    assert "privacy.noise auto" in text
+    facts = read_sweep(swept_copy)
+    bare = [row | {"secure_sum.enabled": False} for row in facts.rows]
+    without = replace(facts, sweep=replace(facts.sweep, table=replace(facts.sweep.table, rows=bare)))
+    assert "platform and opener" in str(limits(facts))
+    assert "platform and opener" not in str(limits(without))
 
 
 def test_names_are_never_markup(odd_copy):

@@ -37,6 +37,14 @@ _AUDITED = (
 )
 """What holds where the runs were audited."""
 
+_SEALED = (
+    "Where sums are encrypted and privacy.noise is not “own”, artists add shares of one noise to them: "
+    "epsilon then holds against everybody but platform and opener together, and colluding artists up to "
+    "privacy.colluders are subtracted. Where each artist adds all of its noise, epsilon holds against those "
+    "two as well: the same epsilon is not the same promise."
+)
+"""What holds where sums are encrypted and have noise."""
+
 _EMBEDDED = (
     "The pictures are the embedded procedural gallery, drawn by a program. How well styles are told apart "
     "and what leaks of them may differ for artists' real pictures; repeat the sweep on those before relying "
@@ -48,7 +56,8 @@ def limits(facts: SweepFacts) -> list[Block]:
     """What nobody may read out of this report."""
     audited = _AUDITED if facts.asked is not None else ()
     embedded = [_EMBEDDED] if facts.embedded else []
-    texts = [_dependence(facts), *audited, *_ALWAYS, *embedded, EVIDENCE]
+    sealed = [_SEALED] if any(r["secure_sum.enabled"] and r["privacy.dp"] == "on" for r in facts.rows) else []
+    texts = [_dependence(facts), *audited, *sealed, *_ALWAYS, *embedded, EVIDENCE]
     return [Bullets([*_few_seeds(facts), *(facts.say(text) for text in texts)])]
 
 

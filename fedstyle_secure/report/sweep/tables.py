@@ -54,7 +54,7 @@ _SHARED = (
     "gallery.dataset", "run.rounds", "training.local_steps",
     "training.expected_pictures", "training.learning_rate", "secure_sum.enabled", "secure_sum.updates",
     "privacy.dp", "privacy.unit", "privacy.target_epsilon", "privacy.delta", "privacy.noise_multiplier",
-    "privacy.clip_norm", "privacy.min_cohort", "privacy.colluders", "audit.canaries",
+    "privacy.noise", "privacy.clip_norm", "privacy.min_cohort", "privacy.colluders", "audit.canaries",
 )  # fmt: skip
 """Told where the grid does not vary them; other settings where they differ from the default."""
 
