@@ -200,6 +200,7 @@ def test_the_demo_shows_a_run_that_is_there_and_trains_again_with_force(capsys, 
             super().__init__(**(sections | values))
 
     monkeypatch.setattr("fedstyle_secure.systems.style.settings.StyleConfig", Tiny)
+    monkeypatch.setattr("fedstyle_secure.cli._DEMO", ("audit.record=all",))
     out = tmp_path / "demo"
     for arguments, there in ((), False), ((), True), (("--force",), False):
         code, text, _ = call(capsys, monkeypatch, "demo", "--out", out, *arguments)

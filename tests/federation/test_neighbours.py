@@ -50,7 +50,10 @@ def portfolio(n: int) -> Portfolio:
 
 def settings(target: float, rows: int) -> Config:
     return Config().override(
-        [f"privacy.target_epsilon={target}", f"style.dim={rows}", "styles.count=2", "cards.releases=1"]
+        [
+            *(f"privacy.target_epsilon={target}", f"style.dim={rows}", "styles.count=2", "cards.releases=1"),
+            *("style.rank=0", "style.scatter=off", "privacy.noise=own", "secure_sum.updates=false"),
+        ]
     )
 
 

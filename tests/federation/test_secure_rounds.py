@@ -156,6 +156,7 @@ def test_too_few_left_for_a_sum_and_the_round_goes_on_without_it(tiny, tmp_path,
 def test_the_opener_and_every_artist_refuse_weaker_terms_than_their_settings(
     tiny, tmp_path, monkeypatch, weaker
 ):
+    tiny = tiny.override(["privacy.noise=own"])
     real = summing.manifest_request
 
     def asked(place, cohort, terms, context):

@@ -128,7 +128,8 @@ class StyleConfig(Config):
     @property
     def scatters(self) -> bool:
         """Whether artists release second moments of their pictures' residuals."""
-        return self.style.scatter == "on" or (self.style.scatter == "auto" and self.shares_noise)
+        usual = self.shares_noise and self.style.train in ("none", "head")
+        return self.style.scatter == "on" or (self.style.scatter == "auto" and usual)
 
     idle: ClassVar[tuple[Idle, ...]] = (
         (

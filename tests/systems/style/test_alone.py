@@ -21,6 +21,7 @@ from fedstyle_secure.privacy.dp_sgd import clipped_gradient_sum, record_rows
 from fedstyle_secure.systems.style.backbone_encoder import BackboneEncoder
 from fedstyle_secure.systems.style.cnn import CnnEncoder
 from fedstyle_secure.systems.style.encoder import StyleEncoder
+from fedstyle_secure.systems.style.heads import Residuals
 from fedstyle_secure.systems.style.losses import PrototypeContrast
 from fedstyle_secure.systems.style.prototypes import Styles, picture_rows, unit
 from fedstyle_secure.systems.style.stages import InOrder, StageStatistics, without_batches
@@ -29,7 +30,7 @@ from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
 from fedstyle_secure.systems.style.whitening import Whitening
 
 WIDTH = sum(part.stop - part.start for part in feature_groups().values())
-KINDS = ["texture", "backbone", "cnn-head", "cnn-norms", "cnn-all"]
+KINDS = ["texture", "directed", "backbone", "cnn-head", "cnn-norms", "cnn-all"]
 
 
 def cancelling(rows: int, along: np.ndarray, size: float, seed: int = 0) -> np.ndarray:
@@ -52,8 +53,9 @@ def saturating(rows: int, *, plausible: bool, width: int = WIDTH) -> Whitening:
 def crafted(kind: str, dim: int) -> StyleEncoder:
     """An encoder whose every product cancels for the vector that all pictures are drawn near to."""
     torch.manual_seed(0)
-    if kind == "texture":
-        encoder: StyleEncoder = TextureEncoder(saturating(dim, plausible=False))
+    if kind in ("texture", "directed"):
+        rank = max(2, dim // 2) if kind == "directed" else 0
+        encoder: StyleEncoder = TextureEncoder(saturating(dim, plausible=False), rank)
     elif kind == "backbone":
         layers = [nn.Conv2d(3, 16, 3, 2), nn.Sequential(nn.BatchNorm2d(16), nn.Conv2d(16, 24, 3, 2))]
         network = StageStatistics(without_batches(InOrder(layers)), 48, (0.5,) * 3, (0.2,) * 3)
@@ -72,7 +74,14 @@ def crafted(kind: str, dim: int) -> StyleEncoder:
             features = torch.nn.functional.normalize(bias, dim=0).numpy()
     along = features if kind.startswith("cnn") else centre(encoder)
     with torch.no_grad():
-        encoder.head.weight.copy_(torch.from_numpy(cancelling(dim, along, 1.0, seed=2)))
+        cancels = torch.from_numpy(cancelling(dim, along, 1.0, seed=2))
+        if kind == "directed":
+            # Whatever a platform sends in their place: a base that cancels, directions of any length.
+            encoder.head.base.copy_(cancels.T)
+            encoder.head.directions.copy_(torch.randn_like(encoder.head.directions) * 1e8)
+            encoder.head.core.copy_(torch.randn_like(encoder.head.core) * 1e-3)
+        else:
+            encoder.head.weight.copy_(cancels)
     return encoder.eval()
 
 
@@ -102,6 +111,7 @@ def numbers(encoder: StyleEncoder, dim: int, pictures: np.ndarray) -> Iterator[n
     assigned = Styles(tuple("abcde"), towards, by_label=False).assign(released, ("",) * len(pictures))
     yield assigned
     yield picture_rows(released, assigned, 5)
+    yield np.stack(list(Residuals(released, towards[assigned], 0.5)))
     targets = torch.zeros(len(pictures), 2, dtype=torch.int64)
     targets[:, 1] = -1
     encoder.train()

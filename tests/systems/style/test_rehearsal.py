@@ -11,6 +11,7 @@ from fedstyle_secure.privacy.plan import solve
 from fedstyle_secure.system import State, system_bound
 from fedstyle_secure.systems.style import rehearsal
 from fedstyle_secure.systems.style.rehearsal import Played, Rehearsal, rehearse
+from fedstyle_secure.threads import one_thread
 
 SMALL = [
     "gallery.artists=4",
@@ -29,7 +30,8 @@ SMALL = [
 def test_a_played_run_is_the_run_to_the_bit(tmp_path):
     """Without noise, through Flower and ciphertexts, or played: the same weights and cards."""
     config = fedstyle_secure.Config().override([*SMALL, "privacy.dp=off", "style.scatter=on", "style.rank=4"])
-    run = fedstyle_secure.train(config.override(["secure_sum.enabled=false"]), tmp_path / "run")
+    with one_thread():
+        run = fedstyle_secure.train(config.override(["secure_sum.enabled=false"]), tmp_path / "run")
     trained = State.load(run.folder.product_file)
     system, gallery = (
         system_bound(config.override(["secure_sum.enabled=false"])),
@@ -37,10 +39,12 @@ def test_a_played_run_is_the_run_to_the_bit(tmp_path):
     )
     public = [gallery.portfolio(name) for name in gallery.public_artists]
     private = [gallery.portfolio(name) for name in gallery.artists]
-    start = system.learn(public)
-    model = system.model(start)
-    inputs = {p.artist: system.inputs(model, p) for p in private}
-    state = play(system, solve(system.config, system.kinds(), 4), start, private, inputs, public)
+    with one_thread():
+        start = system.learn(public)
+    with one_thread():
+        model = system.model(start)
+        inputs = {p.artist: system.inputs(model, p) for p in private}
+        state = play(system, solve(system.config, system.kinds(), 4), start, private, inputs, public)
     assert state.digest == trained.digest
     assert np.abs(state.trained["head.core"]).max() > 0
     assert not np.array_equal(state.public["head.base"], np.eye(8))

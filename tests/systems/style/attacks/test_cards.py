@@ -36,7 +36,7 @@ TOGETHER = (Item.TOTAL_SUMS, Item.OTHERS_SUMS)
 def artwork(train_run):
     return train_run(
         *SMALL, "cards.releases=2", "prototypes.releases=2", "share.prototypes=2",
-        "styles.min_contributors=2",
+        "styles.min_contributors=2", "privacy.noise=own", "secure_sum.updates=false",
     )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy_produ
     assert limit.events == merge(at.plan.events())
     assert limit.hops == 2
     noises = [event.noise_multiplier for event in at.plan.events()]
-    assert len(noises) == 4
+    # A card, prototypes, second moments and two updates.
+    assert len(noises) == 5
     exact = norm.cdf(2 * np.sqrt(np.sum(1 / np.square(noises))) / np.sqrt(2))
     assert exact <= outcome.findings[0].bound <= exact + 2e-3
 
