@@ -1,4 +1,5 @@
-"""Utility against epsilon for splits of the budget over the kinds of release, with spread over seeds.
+"""Utility against epsilon for splits of the budget over the kinds of release, with spread over seeds; each
+artist adds all of its own noise.
 
     python benchmarks/shares.py [FOLDER]
 
@@ -22,7 +23,7 @@ from fedstyle_secure import Config, train
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 SPLITS = {
-    "default": (0.25, 0.65, 0.1),
+    "a quarter for training": (0.25, 0.65, 0.1),
     "cards first": (0.1, 0.8, 0.1),
     "even": (1 / 3, 1 / 3, 1 / 3),
     "training first": (0.7, 0.2, 0.1),
@@ -30,6 +31,12 @@ SPLITS = {
     "no training": (None, 0.9, 0.1),
 }
 """Shares of DP-SGD, cards and prototypes; None: no private training, so that its share goes to the others."""
+
+OWN_NOISE = (
+    *("run.rounds=8", "privacy.noise=own", "secure_sum.updates=false", "style.rank=0", "style.scatter=off"),
+    *("training.learning_rate=0.6", "style.temperature=0.1", "style.alignment=0.1"),
+)
+"""A whole head by DP-SGD, with each artist's own noise: what a split is worth where noise is not shared."""
 
 EPSILONS = (1.0, 2.0, 4.0, 8.0)
 SEEDS = (0, 1, 2)
@@ -41,8 +48,8 @@ def base(argv: list[str]) -> Config:
         config = Config.load(
             CONFIGS / "illustrators.toml", [f"gallery.path={argv[1]}", "prototypes.releases=1"]
         )
-        return config.override(["run.rounds=8"])
-    return Config().override(["run.rounds=8"])
+        return config.override(OWN_NOISE)
+    return Config().override(OWN_NOISE)
 
 
 def main() -> None:

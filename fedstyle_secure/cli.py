@@ -595,6 +595,11 @@ def _show(run: Run, as_json: bool) -> None:
             f"artwork is up to {_epsilon(worst)} (`fedstyle ledger {short(run.folder.path)}`)."
         )
     start = found.get(headline.start) if headline is not None else None
+    if headline is not None and start is not None and found[headline.key] > start:
+        say(
+            f"Private training helped: {headline.key} is {found[headline.key]:.3f} after it and was "
+            f"{start:.3f} before, by the same cards."
+        )
     if headline is not None and start is not None and found[headline.key] <= start:
         say(
             f"Private training did not help: {headline.key} is {found[headline.key]:.3f} after it and was "
