@@ -17,13 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from own_noise import OWN_NOISE
+
 from fedstyle_secure import Config, train
 from fedstyle_secure.audit.runner import audit
 from fedstyle_secure.audit.settings import AuditSettings
 
 CONFIG = Path(__file__).parents[1] / "configs" / "illustrators.toml"
 RUNS = {"plain": ["privacy.dp=off", "secure_sum.enabled=false"]} | {
-    f"dp_he, epsilon {epsilon}": [f"privacy.target_epsilon={epsilon}"] for epsilon in (8, 4, 2, 1)
+    f"dp_he, epsilon {epsilon}": [f"privacy.target_epsilon={epsilon}", *OWN_NOISE] for epsilon in (8, 4, 2, 1)
 }
 
 

@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from own_noise import OWN_NOISE
+
 import fedstyle_secure
 from fedstyle_secure.files import file_sha256
 
@@ -52,7 +54,7 @@ def main() -> None:
 def utility(settings: list[str]) -> dict[str, float]:
     """Figures of one run."""
     with tempfile.TemporaryDirectory() as folder:
-        config = fedstyle_secure.Config.load(CONFIG, settings)
+        config = fedstyle_secure.Config.load(CONFIG, [*OWN_NOISE, *settings])
         summary = fedstyle_secure.train(config, f"{folder}/run").summary
     return {**{key: summary["utility"][key] for key in KEYS}, "wall_s": summary["time"]["wall_s"]}
 

@@ -18,6 +18,8 @@ from statistics import mean, stdev
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from own_noise import OWN_NOISE
+
 from fedstyle_secure import Config, train
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -32,12 +34,6 @@ SPLITS = {
 }
 """Shares of DP-SGD, cards and prototypes; None: no private training, so that its share goes to the others."""
 
-OWN_NOISE = (
-    *("run.rounds=8", "privacy.noise=own", "secure_sum.updates=false", "style.rank=0", "style.scatter=off"),
-    *("training.learning_rate=0.6", "style.temperature=0.1", "style.alignment=0.1"),
-)
-"""A whole head by DP-SGD, with each artist's own noise: what a split is worth where noise is not shared."""
-
 EPSILONS = (1.0, 2.0, 4.0, 8.0)
 SEEDS = (0, 1, 2)
 
@@ -48,8 +44,8 @@ def base(argv: list[str]) -> Config:
         config = Config.load(
             CONFIGS / "illustrators.toml", [f"gallery.path={argv[1]}", "prototypes.releases=1"]
         )
-        return config.override(OWN_NOISE)
-    return Config().override(OWN_NOISE)
+        return config.override([*OWN_NOISE, "run.rounds=8"])
+    return Config().override([*OWN_NOISE, "run.rounds=8"])
 
 
 def main() -> None:
