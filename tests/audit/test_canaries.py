@@ -13,6 +13,7 @@ from fedstyle_secure.errors import RunError
 from fedstyle_secure.federation import local_training
 from fedstyle_secure.galleries.canaries import Canaries, Canary
 from fedstyle_secure.privacy.dp_sgd import DPTrainer
+from fedstyle_secure.privacy.shared_noise import SharedNoise
 from fedstyle_secure.runs import RunFolder
 
 SILENT = "privacy.noise_multiplier=0"
@@ -217,3 +218,17 @@ def test_one_artists_only_candidates_are_compared_by_direction():
     assert scores.tolist() == pytest.approx(
         [0.5 / math.hypot(0.5, 0.1), 0.1 / math.hypot(0.5, 0.1), -0.9805807]
     )
+
+
+@pytest.mark.slow
+def test_twenty_runs_with_one_noise_stay_below_their_ledgers_and_too_little_noise_does_not(
+    audited, tmp_path, monkeypatch
+):
+    """Each bound at a confidence of 0.999: all twenty are right but for 0.02. A thousandth of the noise that
+    the ledger states, as where shares are counted that nobody added, is found in the first run."""
+    config = audited.override([*SHARED, "privacy.noise_multiplier=10", "style.rank=16"])
+    runs = [planted(config, tmp_path / str(seed) / "run", seed) for seed in range(20)]
+    assert not any(audit_canaries(run, 0.999).alarm for run in runs)
+    real = SharedNoise.deviation
+    monkeypatch.setattr(SharedNoise, "deviation", lambda self, noise: real(self, noise) / 1000)
+    assert audit_canaries(planted(config, tmp_path / "short" / "run"), 0.999).alarm
