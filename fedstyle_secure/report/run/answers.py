@@ -252,6 +252,8 @@ def _guarantee(facts: Facts) -> Line:
             "Epsilon bounds how much likelier any conclusion can become because one of them took part: by a "
             "factor of e to the power of epsilon, so small is strong and large says little. "
         ]
+    if facts.shares:
+        line += ["What is summed holds it against everybody but platform and opener together. "]
     line += _proven(facts)
     if not [f for f in facts.findings if f.bound is not None and f.low is not None]:
         return [*line, "No measurement was set against it."]
