@@ -142,10 +142,9 @@ def test_updates_made_anew_have_a_share_of_the_noise(scene, directed):
     assert (noisy - clean).std() == pytest.approx(rate * told.noise_std, rel=5 / np.sqrt(2 * len(noisy)))
 
 
-@pytest.mark.parametrize("run", ["directed", "whole"])
-def test_the_encoders_change_is_what_artists_shares_give(scene, request, run):
+def test_the_encoders_change_is_what_artists_shares_give(scene, directed):
     """Remade from the truth, within the noise of seven shares; and the limit is that of all releases."""
-    at = scene(request.getfixturevalue(run))
+    at = scene(directed)
     pairs = updates._changes(at)
     assert "as exactly as its noise allows" in replay.require_mean_remade(at, *pairs[0])
     found = updates.mean_alignment(at)
@@ -153,12 +152,11 @@ def test_the_encoders_change_is_what_artists_shares_give(scene, request, run):
     assert found.findings[0].bound is not None
 
 
-@pytest.mark.parametrize("run", ["directed", "whole"])
 def test_the_encoders_change_is_read_at_the_length_that_it_had_before_it_was_shortened(
-    scene, request, run, monkeypatch
+    scene, directed, monkeypatch
 ):
     """The platform shortens noisy means; against the short ones the attack saw next to nothing."""
-    at, read = scene(request.getfixturevalue(run)), []
+    at, read = scene(directed), []
 
     def kept(_, sent, changes, artist, defended):
         if defended:

@@ -265,7 +265,7 @@ def test_the_search_for_a_plans_noise_ends_soon_at_any_rate_length_and_target(
 ):
     """A search without a bracket swung for 100 evaluations at rate 0.1, 4 rounds, epsilon 8, and gave up."""
     values = {"training.sampling_rate": rate, "run.rounds": rounds, "privacy.target_epsilon": target}
-    config = Config.from_flat(values)
+    config = Config.from_flat({**values, "privacy.noise": "own"})
     seen = []
     monkeypatch.setattr(accounting, "epsilon", lambda *given: seen.append(given) or epsilon(*given))
     spent = epsilon(plan_of(config, 16).events(), config.privacy.delta)

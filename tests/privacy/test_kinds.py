@@ -41,6 +41,8 @@ def by_hand(config, scale):
             scale * training.sampling_rate * math.sqrt(steps / share.sgd),
             math.inf if off else config.privacy.clip_norm,
         ),
+        # Second moments are asked for where noise is shared, which this is not.
+        "scatter": ([], scale * math.sqrt(1 / share.scatter), math.inf if off else 1.0),
         "card": (cards, scale * math.sqrt(max(1, len(cards)) / share.cards), math.inf if off else 1.0),
         "prototypes": (
             prototypes,
@@ -68,6 +70,7 @@ def test_each_kind_has_the_rounds_and_the_noise_that_its_share_asks_for(
     config = Config.load(path).override(
         [
             *("privacy.unit=artwork", "privacy.noise_multiplier=auto", "style.train=head"),
+            "privacy.noise=own",
             *(f"cards.releases={cards}", f"prototypes.releases={prototypes}", f"metrics.releases={metrics}"),
             *(f"training.local_steps={steps}", f"training.sampling_rate={rate}"),
             f"privacy.dp={'off' if off else 'on'}",
@@ -98,7 +101,9 @@ def test_each_kind_has_the_rounds_and_the_noise_that_its_share_asks_for(
 
 def test_a_share_is_a_share_of_the_budget_whatever_the_kind():
     """Twice the share costs as much as half the releases: (q / noise multiplier)^2 summed over releases."""
-    config = Config().override(["share.cards=0.4", "share.sgd=0.2", "training.sampling_rate=0.5"])
+    config = Config().override(
+        ["share.cards=0.4", "share.sgd=0.2", "training.sampling_rate=0.5", "privacy.noise=own"]
+    )
     plan = solve(config, system_bound(config).kinds(), 16, scale=3.0)
 
     def spent(name):
