@@ -38,7 +38,8 @@ def contributes(release: np.ndarray, groups: int, count: float, deviation: float
 def weight_stands_out(
     total: np.ndarray, groups: int, count: float, deviation: float, least: int
 ) -> np.ndarray:
-    """Which groups have a summed weight of at least `least` artists, beyond two deviations of the noise.
+    """Which groups have a summed weight of at least `least` artists, so far beyond the noise that in a
+    hundred sums about one group of fewer passes by chance.
 
     No artist weighs more than 1 in a group, so a weight of `least` takes at least that many artists.
 
@@ -53,7 +54,8 @@ def weight_stands_out(
         bool (groups,).
     """
     weights = np.asarray(total, np.float64).reshape(groups, -1)[:, -1] / count
-    return weights - 2 * deviation / count >= least - 1e-6
+    beyond = float(ndtri(1 - _BY_CHANCE / groups))
+    return weights - beyond * deviation / count >= least - 1e-6
 
 
 def held_counts(groups: int, size: int, count: int, most: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.privacy.distributed import DistributedSum
+from fedstyle_secure.privacy.integers import MOST_DRAWS
 from fedstyle_secure.privacy.units import Adjacency
 
 _LEAST_NOISE = 1e-6
@@ -24,9 +25,9 @@ _MOST_NOISE = 1e4
 _LEAST_RATE = 1e-12
 """What more noise, or a lower rate, is charged as: it costs next to nothing, and squares overflow."""
 
-_SAMPLER = 2.0**28 * 2e-33
+_SAMPLER = MOST_DRAWS * 4e-33
 """Total variation distance of a release's integer noise from what it stands for: at most
-`integers.sampling_distance` a value, and no release has more values."""
+`integers.sampling_distance` a draw, below 2e-33, and as much for what is cut where a share has a range."""
 
 _MOST_SLACK = 30.0
 """Epsilon from which on a sampler's distance is no longer weighed by more: nobody relies on such a figure."""

@@ -35,6 +35,9 @@ SMOOTH = 4.0
 over a shifted lattice is that over the lattice itself, to 1 +- 2 exp(-2 pi^2 SMOOTH^2) = 1 +- 1e-136 (Poisson
 summation; Micciancio and Regev 2007)."""
 
+MOST_DRAWS = 2**28
+"""Values of a release, times the shares that are added up in it: no release has more."""
+
 _TABLE_WIDEST = 8192.0
 _COARSE = 2048.0
 """Wider Gaussians are made of two: one of about the second width, times a whole number, and a narrower

@@ -15,11 +15,11 @@ import numpy as np
 
 from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.privacy.clipping import SHARED_GRID
-from fedstyle_secure.privacy.integers import SMOOTH, discrete_gaussian, drawn_deviation, reach
+from fedstyle_secure.privacy.integers import MOST_DRAWS, SMOOTH, discrete_gaussian, drawn_deviation, reach
 from fedstyle_secure.privacy.noise import ByteSource
 
-_TAIL_BITS = 72
-"""A share's noise leaves its range with a probability of at most 2^-71 a value."""
+_TAIL_BITS = 110
+"""A share's noise leaves its range with a probability of at most 2^-109 a value, which delta has room for."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,14 @@ class SharedNoise:
             read: Source of random bytes.
 
         Raises:
-            PrivacyError: Noise left its range, which happens with less than 2^-71 a value.
+            PrivacyError: There are too many values, or noise left its range, which happens with less than
+                2^-109 a value.
         """
+        if total.size * self.artists > MOST_DRAWS:
+            raise PrivacyError(
+                f"a sum of {total.size} values over {self.artists} artists takes more than "
+                f"{MOST_DRAWS} draws, and so many are not accounted for"
+            )
         bound = self.records * SHARED_GRID
         held = np.clip(total, -bound, bound)
         if most is not None:

@@ -78,6 +78,8 @@ def test_what_is_not_for_one_alone_is_refused():
         DpSgd(1.0, 1.5, 1.0, 2, 45.0, AMONG)
     with pytest.raises(PrivacyError, match="too little to be shared"):
         GaussianSum(1.0, 1e-5, AMONG).share(np.zeros((1, 3)))
+    with pytest.raises(PrivacyError, match="so many are not accounted for"):
+        SharedNoise(1, 2, 2**20, 1).share(np.zeros(300, np.int64), 1.5)
     for bad in ((0, 2, 3, 1), (3, 2, 3, 1), (1, 1, 3, 1), (1, 4, 3, 1), (1, 2, 3, 0)):
         with pytest.raises(PrivacyError, match="cannot be"):
             SharedNoise(*bad)

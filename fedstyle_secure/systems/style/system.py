@@ -197,6 +197,8 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
             "cards",
         }:
             raise FederationError("instruction: tensors 'prototypes' and 'cards', and names of both, are all")
+        if odd := sorted(set(HEAD_PUBLIC) & (set(state.fixed) | set(state.trained))):
+            raise FederationError(f"instruction: tensor {odd[0]!r} is public: it belongs to no other part")
         styles, cards = state.texts["styles"], state.texts["cards"]
         if self.config.styles.source == "vocabulary" and len(styles) != self.config.styles.count:
             raise FederationError("the instruction has another number of styles than the settings say")
@@ -240,7 +242,7 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
         clipped = by_artist or config.privacy.dp == "on"
         least = config.styles.min_contributors
         # Nobody is found before cards are out, so not in the opening round.
-        counted = spread(0 if by_artist else config.metrics.releases, last - 1)
+        counted = spread(config.metrics.releases if named else 0, last - 1)
         update = update_kind(config, least)
         updates = frozenset(range(trained, last)) if config.trains else frozenset[int]()
         return (

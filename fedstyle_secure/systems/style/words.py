@@ -10,6 +10,7 @@ WORDS = Words(
         "update": "model update",
         "card": "style card",
         "prototypes": "prototype sum",
+        "scatter": "second moment sum",
         "metrics": "noisy counts",
     },
     moved="prototype",
