@@ -36,7 +36,8 @@ def test_a_weight_of_two_artists_takes_two():
 def test_a_style_of_too_few_passes_by_chance_once_in_a_hundred_sums():
     """Twelve groups of one artist each, two asked for, noise of three artists: 20,000 sums, seed fixed.
 
-    In a sound rule at most 0.01 of the sums have a group that passes; the share found has a deviation of 0.0007.
+    In a sound rule at most 0.01 of the sums have a group that passes; the share found has a deviation of
+    0.0007.
     """
     rng, groups, deviation = np.random.default_rng(0), 12, 3.0
     passed = 0
