@@ -28,8 +28,8 @@ KINDS = {
 COVERED = {
     "plain": "nothing",
     "artist": "sum",
-    # A sum needs everybody's share of the noise, so artists without a card are in the counts too.
-    "counts": "metrics, prototypes, update",
+    # Nobody is found by name, so nobody pays for counts of who was.
+    "counts": "prototypes, update",
     "own": "card, prototypes, update",
     "sealed": "card, prototypes, scatter, update",
 }
