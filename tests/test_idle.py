@@ -35,6 +35,7 @@ CONFIGS = [
         (["privacy.unit=artist", "share.sgd=2"], 'share.sgd = 2.0: privacy.unit = "artist"'),
         (["privacy.dp=off", "privacy.clip_norm=2"], 'privacy.clip_norm = 2.0: privacy.dp = "off"'),
         (["share.metrics=1"], "share.metrics = 1.0: metrics.releases = 0"),
+        (["cards.consent=none", "metrics.releases=1"], 'metrics.releases = 1: cards.consent = "none"'),
         (["training.local_steps=0", "run.rounds=3"], "run.rounds = 3: training.local_steps = 0"),
         (["audit.canary_kind=gradient"], "audit.canary_kind = gradient: audit.canaries = 0"),
     ],

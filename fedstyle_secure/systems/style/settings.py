@@ -167,7 +167,7 @@ class StyleConfig(Config):
         (
             'cards.consent = "none"',
             lambda c: c.cards.consent == ("none",),
-            ("cards.releases", "share.cards"),
+            ("cards.releases", "share.cards", "metrics.releases", "share.metrics"),
         ),
         ("prototypes.releases = 0", lambda c: c.prototypes.releases == 0, ("share.prototypes",)),
         ("metrics.releases = 0", lambda c: c.metrics.releases == 0, ("share.metrics",)),
