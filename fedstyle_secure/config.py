@@ -76,6 +76,10 @@ def _of(*sources: str, default: Any, description: str, **limits: Any) -> Any:
 class GallerySection(Section):
     """Where artworks come from."""
 
+    opener: ClassVar[str] = "fedstyle_secure.galleries.opening:open_pictures"
+    """What makes a gallery of these settings, `package.module:function`: another one where artworks are not
+    square pictures."""
+
     source: Literal["atelier", "folder", "hub"] = Field("atelier", description="Kind of gallery.")
     size: int = Field(64, ge=32, le=512, description="Side of the square pictures, in pixels.")
     test_fraction: float = Field(
@@ -103,7 +107,7 @@ class GallerySection(Section):
     dataset_split: str = _of("hub", default="train", description="split of the data set to read.")
     artist_column: str = _of("hub", default="artist", description="column that names the artist.")
     image_column: str = _of("hub", default="image", description="column that holds the picture.")
-    style_column: str = _of("hub", default="", description="column that names the style; empty: none.")
+    label_column: str = _of("hub", default="", description="column of the label (style, text); empty: none.")
     max_artists: int = _of(
         "hub", default=0, ge=0, description="private artists kept, those with most pictures; 0 keeps all."
     )

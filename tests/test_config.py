@@ -177,7 +177,7 @@ def test_every_setting_of_the_gallery_belongs_to_a_source_or_to_all():
     }
     assert set(told) == {
         "min_pictures", "on_bad", "path", "split_column", "public", "artists", "pictures", "public_artists",
-        "dataset", "dataset_split", "artist_column", "image_column", "style_column", "max_artists",
+        "dataset", "dataset_split", "artist_column", "image_column", "label_column", "max_artists",
         "keep_fraction",
     }  # fmt: skip
     assert set(told.values()) == {"folder, hub", "folder", "hub", "atelier"}

@@ -249,7 +249,7 @@ class _Look:
         scores: dict[int, float] = {}
         for artist in self._owners():
             mine = list(self.canaries.of(artist, inside_only=False))
-            label = self.gallery.portfolio(artist).train_styles[0]
+            label = self.gallery.portfolio(artist).train_labels[0]
             total = np.zeros(len(mine))
             seen = 0
             for recorded in self.rounds:

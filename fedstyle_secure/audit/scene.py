@@ -469,7 +469,7 @@ def merged(artist: str, parts: Sequence[Portfolio], chosen: Sequence[np.ndarray]
 
     pictures = np.concatenate([p.pictures[c] for p, c in zip(parts, chosen, strict=True)])
     test = np.zeros(len(pictures), bool)
-    return Portfolio(artist, pictures, test, named("names"), named("sha256"), named("styles"))
+    return Portfolio(artist, pictures, test, named("names"), named("sha256"), named("labels"))
 
 
 def _undefended(plan: DpSgd) -> DpSgd:

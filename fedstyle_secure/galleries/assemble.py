@@ -51,13 +51,13 @@ class Artwork:
     Attributes:
         name: Its name in the portfolio.
         read: Returns the bytes of the picture file, or raises PictureError.
-        style: Its label, "" if unknown.
+        label: What its system knows it by, "" if unknown.
         test: Whether it is held out; None leaves that to `PictureRules`.
     """
 
     name: str
     read: Callable[[], bytes]
-    style: str = ""
+    label: str = ""
     test: bool | None = None
 
 
@@ -107,7 +107,7 @@ def assemble_portfolio(
         test=np.array([one.test for one in kept]),
         names=tuple(one.artwork.name for one in kept),
         sha256=tuple(one.sha256 for one in kept),
-        styles=tuple(one.artwork.style for one in kept),
+        labels=tuple(one.artwork.label for one in kept),
         skipped=tuple(left_out),
     )
 
@@ -140,11 +140,13 @@ def _without_doubles(found: Sequence[_Decoded]) -> tuple[list[_Decoded], list[tu
     reasons: dict[str, str] = {}
     for group in same.values():
         stays = next((one for one in group if not one.test), group[0])
-        differ = len({one.artwork.style for one in group}) > 1
+        differ = len({one.artwork.label for one in group}) > 1
         for one in group:
             if differ:
-                other = next(o for o in group if o.artwork.style != one.artwork.style)
-                reasons[one.artwork.name] = f"is the same picture as {other.artwork.name!r} in another style"
+                other = next(o for o in group if o.artwork.label != one.artwork.label)
+                reasons[one.artwork.name] = (
+                    f"is the same picture as {other.artwork.name!r} with another label"
+                )
             elif one is not stays:
                 reasons[one.artwork.name] = f"is the same picture as {stays.artwork.name!r}"
     left_out = [

@@ -34,7 +34,7 @@ class Portfolio:
         test: bool, shape (n,). True where the artwork is held out for measuring utility.
         names: n names, unique within the portfolio (a relative path, or `0007` for procedural pictures).
         sha256: n hex digests of the artwork's source bytes (the file, or the pixels where there is no file).
-        styles: n style labels, "" where the label is not known.
+        labels: n labels, what the system knows each artwork by (style, text); "" where it is not known.
         skipped: Artworks left out, with reasons.
         canaries: So many of the last training pictures were planted by an auditor: they train like the
             others, and count in no figure.
@@ -45,7 +45,7 @@ class Portfolio:
     test: np.ndarray
     names: tuple[str, ...]
     sha256: tuple[str, ...]
-    styles: tuple[str, ...]
+    labels: tuple[str, ...]
     skipped: tuple[Skipped, ...] = field(default=())
     canaries: int = 0
 
@@ -56,7 +56,7 @@ class Portfolio:
                 f"artist {self.artist!r}: pictures must be uint8 of shape (n, size, size, 3), "
                 f"not {self.pictures.dtype} {self.pictures.shape}"
             )
-        if not (len(self.test) == len(self.names) == len(self.sha256) == len(self.styles) == n):
+        if not (len(self.test) == len(self.names) == len(self.sha256) == len(self.labels) == n):
             raise GalleryError(f"artist {self.artist!r}: {n} pictures, but other columns differ in length")
 
     @property
@@ -72,14 +72,14 @@ class Portfolio:
         return pictures
 
     @property
-    def train_styles(self) -> tuple[str, ...]:
-        """Style labels of the training pictures, in order."""
-        return tuple(s for s, t in zip(self.styles, self.test, strict=True) if not t)
+    def train_labels(self) -> tuple[str, ...]:
+        """Labels of the training pictures, in order."""
+        return tuple(s for s, t in zip(self.labels, self.test, strict=True) if not t)
 
     def digest(self) -> str:
         """SHA-256 over the artworks' names, digests, split and labels."""
         h = hashlib.sha256(self.artist.encode())
-        for row in zip(self.names, self.sha256, self.test.tolist(), self.styles, strict=True):
+        for row in zip(self.names, self.sha256, self.test.tolist(), self.labels, strict=True):
             h.update(repr(row).encode())
         return h.hexdigest()
 

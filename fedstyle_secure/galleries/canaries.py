@@ -294,6 +294,6 @@ def with_pictures(portfolio: Portfolio, planted: Mapping[int, np.ndarray]) -> Po
         # No file of a gallery has a name with this sign in it.
         names=(*portfolio.names, *(f"canary\0{i}" for i in planted)),
         sha256=(*portfolio.sha256, *(hashlib.sha256(p.tobytes()).hexdigest() for p in pictures)),
-        styles=portfolio.styles + (portfolio.train_styles[0],) * len(pictures),
+        labels=portfolio.labels + (portfolio.train_labels[0],) * len(pictures),
         canaries=len(pictures),
     )

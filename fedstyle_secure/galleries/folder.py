@@ -44,14 +44,14 @@ class _Listed:
     Attributes:
         name: Relative to the gallery.
         split: What the table says, or that its content does.
-        style: Its label.
+        label: What its system knows it by.
         problem: Why it cannot be read, "" if it may.
         unsure: Whether its name does not say that it is a picture, so that its first bytes must.
     """
 
     name: str
     split: _Split
-    style: str = ""
+    label: str = ""
     problem: str = ""
     unsure: bool = False
 
@@ -164,7 +164,7 @@ class FolderGallery(Gallery):
                 continue
             read = partial(_read, self._path / listed.name, listed.problem, self._rules.max_pixels)
             held_out = listed.held_out(artist in self.public_artists)
-            artworks.append(Artwork(listed.name, read, listed.style, held_out))
+            artworks.append(Artwork(listed.name, read, listed.label, held_out))
         return assemble_portfolio(artist, artworks, self._rules, skipped)
 
     def _used(self, artist: str) -> list[_Listed]:

@@ -47,7 +47,7 @@ class HubGallery(Gallery):
             or folders of images, whose column is `label`).
         artist_column: Text, whole numbers or class labels; class labels become their names.
         image_column: Images, or the bytes of image files.
-        style_column: Labels; None where there are none.
+        label_column: Labels; None where there are none.
         split: Split of the dataset that is used.
         subset: Configuration of the dataset; None for its default.
         revision: Commit or tag on the Hub, so that a run can be repeated; None for the newest.
@@ -73,7 +73,7 @@ class HubGallery(Gallery):
         dataset: str,
         artist_column: str = "artist",
         image_column: str = "image",
-        style_column: str | None = None,
+        label_column: str | None = None,
         split: str = "train",
         subset: str | None = None,
         revision: str | None = None,
@@ -89,9 +89,9 @@ class HubGallery(Gallery):
     ) -> None:
         self._dataset = dataset
         self._image_column = image_column
-        self._style_column = style_column
+        self._label_column = label_column
         self._rules = PictureRules(size, on_bad, min_pictures, test_fraction, seed, max_pixels, keep_fraction)
-        columns = [artist_column, image_column, *([] if style_column is None else [style_column])]
+        columns = [artist_column, image_column, *([] if label_column is None else [label_column])]
         self._partitioner, unnamed = _load(dataset, subset, revision, split, columns, on_bad)
         rows = self._partitioner.dataset
         labels = rows.features[artist_column]
@@ -127,10 +127,10 @@ class HubGallery(Gallery):
         if artist not in self.artists and artist not in self.public_artists:
             raise unknown_artist(artist, (*self.artists, *self.public_artists))
         rows = self._partitioner.load_partition(self._ids[artist])
-        styles = [""] * len(rows)
-        if self._style_column is not None:
-            feature = rows.features[self._style_column]
-            styles = [nfc(_label(feature, value)) for value in rows[self._style_column]]
+        labels = [""] * len(rows)
+        if self._label_column is not None:
+            feature = rows.features[self._label_column]
+            labels = [nfc(_label(feature, value)) for value in rows[self._label_column]]
         cells = rows.select_columns([self._image_column])
         folders = _own_folders(self._dataset)
         test = False if artist in self.public_artists else None
@@ -138,10 +138,10 @@ class HubGallery(Gallery):
             Artwork(
                 f"{position:04d}",
                 partial(_cell_bytes, cells, position, self._image_column, folders, self._rules.max_pixels),
-                style,
+                label,
                 test,
             )
-            for position, style in enumerate(styles)
+            for position, label in enumerate(labels)
         ]
         return assemble_portfolio(artist, artworks, self._rules)
 

@@ -8,10 +8,22 @@ from fedstyle_secure.cache import cache_folder
 from fedstyle_secure.config import GallerySection
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.galleries.base import Gallery
+from fedstyle_secure.registry import load
 
 
 def open_gallery(settings: GallerySection) -> Gallery:
     """The gallery that the settings describe. Pictures are read only when a portfolio is asked for.
+
+    Raises:
+        ConfigError: A setting that this kind of gallery needs is missing.
+        GalleryError: The gallery cannot be listed.
+    """
+    gallery: Gallery = load(settings.opener)(settings)
+    return gallery
+
+
+def open_pictures(settings: GallerySection) -> Gallery:
+    """A gallery of square pictures, labelled by style.
 
     Raises:
         ConfigError: A setting that this kind of gallery needs is missing.
@@ -52,7 +64,7 @@ def open_gallery(settings: GallerySection) -> Gallery:
         dataset=settings.dataset,
         artist_column=settings.artist_column,
         image_column=settings.image_column,
-        style_column=settings.style_column or None,
+        label_column=settings.label_column or None,
         split=settings.dataset_split,
         size=settings.size,
         public=settings.public,

@@ -459,7 +459,7 @@ def test_labels_outside_the_public_set_do_not_make_an_artist_decline(tiny, tmp_p
     run = fedstyle_secure.train(config, tmp_path / "run")
     assert all(line["declined"] == [] for line in run.folder.metrics())
     public = fedstyle_secure.open_gallery(config.gallery)
-    labels = {s for a in public.public_artists for s in public.portfolio(a).styles}
+    labels = {s for a in public.public_artists for s in public.portfolio(a).labels}
     assert set(product(run).texts["styles"]) == labels
 
 

@@ -137,7 +137,7 @@ class TestPortfolio:
         portfolio = gallery.portfolio("mosaic-1")
         assert portfolio.pictures.shape == (5, 32, 32, 3)
         assert portfolio.names == ("0000", "0001", "0002", "0003", "0004")
-        assert portfolio.styles == ("mosaic",) * 5
+        assert portfolio.labels == ("mosaic",) * 5
         assert portfolio.sha256[3] == hashlib.sha256(portfolio.pictures[3].tobytes()).hexdigest()
         assert len(set(portfolio.sha256)) == 5
 

@@ -135,7 +135,7 @@ def test_canaries_that_are_in_are_training_pictures_and_nothing_else_changes(tin
             assert np.array_equal(found, pictures[index])
         assert len(set(after.names)) == len(after.names)
         # Under the artist's own style, whoever painted them.
-        assert set(after.train_styles) == set(before.train_styles)
+        assert set(after.train_labels) == set(before.train_labels)
     public = gallery.public_artists[0]
     assert planted.portfolio(public).digest() == gallery.portfolio(public).digest()
 

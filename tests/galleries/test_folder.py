@@ -91,7 +91,7 @@ def test_folders_are_artists(folders: Path) -> None:
     assert anna.pictures.shape == (8, 20, 20, 3)
     assert np.array_equal(anna.pictures[3], np.asarray(Image.open(folders / "anna/3.png")))
     assert anna.sha256[3] == hashlib.sha256((folders / "anna/3.png").read_bytes()).hexdigest()
-    assert anna.styles == ("",) * 8
+    assert anna.labels == ("",) * 8
     assert anna.test.tolist() == [chosen(digest, 0.25, 0, "test") for digest in anna.sha256]
     assert anna.skipped == ()
 
@@ -140,7 +140,7 @@ def sides(root: Path, artist: str, **options: object) -> dict[str, bool]:
 def trained_on(root: Path, artist: str, **options: object) -> Counter[tuple[bytes, str]]:
     portfolio = FolderGallery(root, size=20, on_bad="skip", **options).portfolio(artist)
     train = [p.tobytes() for p in portfolio.train_pictures]
-    return Counter(zip(train, portfolio.train_styles, strict=True))
+    return Counter(zip(train, portfolio.train_labels, strict=True))
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
@@ -425,7 +425,7 @@ def test_equal_pictures_in_different_styles_are_all_left_out(table: Callable[...
     rows = [f"anna/{i}.png,anna,train,x" for i in range(7)]
     root = table("path,artist,split,style", *rows, "anna/copy.png,anna,train,y")
     shutil.copy(root / "anna/1.png", root / "anna/copy.png")
-    refused(root, "'anna/1.png'", "'anna/copy.png' in another style")
+    refused(root, "'anna/1.png'", "'anna/copy.png' with another label")
     anna = FolderGallery(root, size=20, on_bad="skip").portfolio("anna")
     assert anna.names == tuple(f"anna/{i}.png" for i in range(7) if i != 1)
     assert [s.name for s in anna.skipped] == ["anna/1.png", "anna/copy.png"]
@@ -533,7 +533,7 @@ def test_the_table_decides(table: Callable[..., Path]) -> None:
     assert anna.test.tolist() == [False, False, False, True] * 2
     assert anna.styles == ("etching",) * 8
     assert gallery.portfolio("bela").styles == ("",) * 8
-    assert gallery.portfolio("carl").train_styles == ("pastel",) * 6
+    assert gallery.portfolio("carl").train_labels == ("pastel",) * 6
 
 
 def test_another_split_column_drops_artists_without_a_value(table: Callable[..., Path]) -> None:

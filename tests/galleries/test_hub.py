@@ -102,7 +102,7 @@ def test_it_repeats_exactly_and_the_seed_moves_the_split(dataset: str) -> None:
 def test_class_labels_become_names(tmp_path: Path, offline: None) -> None:
     rows = [row | {"artist": i % 2, "school": i % 3 - 1} for i, row in enumerate(rows_for(x=16))]
     path = write(tmp_path / "set", rows, artist=["Zoë", "Adam"], school=["etching", "pastel"])
-    gallery = HubGallery(path, size=20, style_column="school")
+    gallery = HubGallery(path, size=20, label_column="school")
     assert gallery.artists == ("Adam", "Zoë")
     assert gallery.portfolio("Zoë").styles == ("", "pastel", "etching", "", "pastel", "etching", "", "pastel")
 
@@ -182,7 +182,7 @@ def test_missing_columns_and_splits(dataset: str) -> None:
         "no column 'painter'", "columns present: 'image', 'artist'", dataset=dataset, artist_column="painter"
     )
     refused("no column 'photo'", "'image'", dataset=dataset, image_column="photo")
-    refused("no column 'school'", dataset=dataset, style_column="school")
+    refused("no column 'school'", dataset=dataset, label_column="school")
     refused("no split 'test'", "valid: train", dataset=dataset, split="test")
 
 
@@ -237,10 +237,10 @@ def test_names_that_turn_lines_around_or_forge_them(
     path = write(tmp_path / "set", rows, **({column: ["Bela", name]} if classes else {}))
     if problem:
         refused(
-            f"column '{column}': {name!r} holds {problem}", "valid: any", dataset=path, style_column="school"
+            f"column '{column}': {name!r} holds {problem}", "valid: any", dataset=path, label_column="school"
         )
         return
-    gallery = HubGallery(path, size=20, style_column="school")
+    gallery = HubGallery(path, size=20, label_column="school")
     styles = {style for artist in gallery.artists for style in gallery.portfolio(artist).styles}
     assert {"Bela", name} == (set(gallery.artists) if column == "artist" else styles)
 

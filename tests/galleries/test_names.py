@@ -175,7 +175,7 @@ def test_a_table_finds_files_and_columns_in_another_coding(tmp_path: Path) -> No
     (tmp_path / "split.csv").write_text(f"path,artist,{nfd},style\n{rows}", encoding="utf-8")
     ann = FolderGallery(tmp_path, size=16, split_column=nfc).portfolio("ann")
     assert ann.names == tuple(f"{nfd}/{k}.png" for k in range(5))
-    assert set(ann.styles) == {nfc}
+    assert set(ann.labels) == {nfc}
     again = rows + f"{nfd}/3.png,ann,train,\n"
     (tmp_path / "split.csv").write_text(f"path,artist,split,style\n{again}", encoding="utf-8")
     with pytest.raises(GalleryError, match=r"line 7: .* is on line 5 already"):

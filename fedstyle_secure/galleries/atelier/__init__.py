@@ -122,7 +122,7 @@ class Atelier(Gallery):
             test=test,
             names=tuple(f"{k:04d}" for k in range(self._pictures)),
             sha256=tuple(hashlib.sha256(p.tobytes()).hexdigest() for p in pixels),
-            styles=(SCHOOL_NAMES[_member(index, public)[0]],) * self._pictures,
+            labels=(SCHOOL_NAMES[_member(index, public)[0]],) * self._pictures,
         )
 
     def _rng(self, what: int, index: int, public: bool, picture: int) -> np.random.Generator:

@@ -82,7 +82,7 @@ class Meter:
         exact = np.zeros((count, styles.prototypes.shape[1]))
         for portfolio in self._portfolios:
             vectors = encoder.released(encoder.prepare(portfolio.train_pictures))
-            assigned = styles.assign(vectors, portfolio.train_styles)
+            assigned = styles.assign(vectors, portfolio.train_labels)
             rows = picture_rows(vectors, assigned, count).mean(axis=0)
             exact += rows.reshape(count, -1)[:, :-1]
         there = np.linalg.norm(exact, axis=1) > 0
@@ -90,7 +90,7 @@ class Meter:
         cosines = (noisy * unit(exact)).sum(axis=1)[there]
         true = replace(styles, prototypes=np.where(there[:, None], unit(exact), styles.prototypes))
         vectors = encoder.released(encoder.prepare(self._pictures))
-        labels = tuple(s for p in self._portfolios for s, t in zip(p.styles, p.test, strict=True) if t)
+        labels = tuple(s for p in self._portfolios for s, t in zip(p.labels, p.test, strict=True) if t)
         wanted = true.assign(vectors, labels)
 
         def top1(state: State) -> float:

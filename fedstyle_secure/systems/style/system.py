@@ -169,7 +169,7 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
         encoder, prepared = learned(self.config.style, public, self.config.run.seed, self.config.rank)
         vectors = encoder.released(prepared)
         if self.config.styles.source == "labels":
-            styles = styles_from_labels(vectors, tuple(s for p in public for s in p.styles))
+            styles = styles_from_labels(vectors, tuple(s for p in public for s in p.labels))
         else:
             styles = styles_from_vocabulary(vectors, self.config.styles.count, self.config.run.seed)
         fixed, trained = split_arrays(encoder)
@@ -307,7 +307,7 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
         self, model: StyleEncoder, state: State, artist: str, inputs: Tensor, portfolio: Portfolio
     ) -> StyleRecords:
         vectors = model.released(inputs[:, 0])
-        assigned = self.styles(state).assign(vectors, portfolio.train_styles)
+        assigned = self.styles(state).assign(vectors, portfolio.train_labels)
         targets = self.targets(state, artist, assigned)
         cards = self.cards(state)
         anchors = state.public["prototypes"][assigned]
@@ -425,7 +425,7 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
         encoder, rows, styles = self.model(state), [], len(state.texts["styles"])
         for portfolio in public:
             vectors = encoder.released(encoder.prepare(portfolio.train_pictures))
-            assigned = self.styles(state).assign(vectors, portfolio.train_styles)
+            assigned = self.styles(state).assign(vectors, portfolio.train_labels)
             rows.append(picture_rows(vectors, assigned, styles).mean(axis=0))
         announce(forecast(artists, deviations[PROTOTYPES], rows, styles), artists)
 

@@ -59,7 +59,7 @@ def rows_of(at, sums, name):
     """What the artist's own code sums, from the round's instruction."""
     works = at.works(name, "train")
     released = encoder_of(at, sums.sent).released(works.prepared)
-    assigned = style_of(at).styles(sums.sent).assign(released, works.portfolio.styles)
+    assigned = style_of(at).styles(sums.sent).assign(released, works.portfolio.labels)
     return picture_rows(released, assigned, sums.styles)
 
 
