@@ -76,7 +76,7 @@ def test_any_script_is_valid(name: str) -> None:
 def test_a_table_may_name_artists_and_styles_in_any_script(tmp_path: Path) -> None:
     gallery = FolderGallery(listed(tmp_path, {name: name for name in GOOD}), size=16)
     assert set(gallery.artists) == set(GOOD)
-    assert all(set(gallery.portfolio(name).styles) == {name} for name in GOOD)
+    assert all(set(gallery.portfolio(name).labels) == {name} for name in GOOD)
 
 
 @pytest.mark.parametrize("name", BAD)
