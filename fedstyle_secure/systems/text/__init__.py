@@ -1,0 +1,1 @@
+"""Recognition of lettering: what is learned is to read words."""
