@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 
 GROUP = "fedstyle_secure.systems"
 
-_OURS = {"style": "fedstyle_secure.systems.style.system:StyleSystem"}
-_SETTINGS = {"style": "fedstyle_secure.systems.style.settings:StyleConfig"}
-_WORDS = {"style": "fedstyle_secure.systems.style.words:WORDS"}
+_OURS = {
+    "style": "fedstyle_secure.systems.style.system:StyleSystem",
+    "text": "fedstyle_secure.systems.text.system:TextSystem",
+}
+_SETTINGS = {
+    "style": "fedstyle_secure.systems.style.settings:StyleConfig",
+    "text": "fedstyle_secure.systems.text.settings:TextConfig",
+}
+_WORDS = {
+    "style": "fedstyle_secure.systems.style.words:WORDS",
+    "text": "fedstyle_secure.systems.text.words:WORDS",
+}
 """Apart from the systems, as those take seconds to load."""
 
 

@@ -1,1 +1,1 @@
-"""Recognition of lettering: what is learned is to read words."""
+"""Text recognition: a lightweight recogniser of lettering, with hashed updates."""

@@ -1,0 +1,89 @@
+"""How well a recogniser reads: the experimenter's look at held-out crops, and at what a run is compared with.
+
+It sees every artist's crops, so it belongs to a simulation and is no part of the protocol.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from fedstyle_secure.galleries.base import Portfolio
+from fedstyle_secure.system import Figures, State, Summed
+from fedstyle_secure.systems.text.recogniser.charset import Charset
+from fedstyle_secure.systems.text.recogniser.decode import greedy
+from fedstyle_secure.systems.text.recogniser.fitting import fit
+from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
+from fedstyle_secure.systems.text.recogniser.start import pooled
+from fedstyle_secure.systems.text.scores import Reads, reads
+from fedstyle_secure.systems.text.settings import TextConfig
+
+_RATE = 1e-3
+"""Of central and of local training; from 5e-4 to 2e-3 the first came out the same."""
+
+
+class Meter:
+    """Measures states on the crops of the private artists."""
+
+    def __init__(
+        self,
+        config: TextConfig,
+        charset: Charset,
+        model_of: Callable[[State], Recogniser],
+        portfolios: Sequence[Portfolio],
+    ) -> None:
+        """
+        Args:
+            config: The run's settings.
+            charset: Of the recogniser.
+            model_of: The recogniser of a state.
+            portfolios: The private artists' portfolios, without canaries.
+        """
+        self._config = config
+        self._charset = charset
+        self._model_of = model_of
+        self._portfolios = portfolios
+        self._crops = [prepare(p.test_pictures) for p in portfolios]
+        self._texts = [
+            [text for text, held_out in zip(p.labels, p.test, strict=True) if held_out] for p in portfolios
+        ]
+
+    def __call__(self, before: State, now: State, sums: Mapping[str, Summed]) -> Figures:
+        found = asdict(self.everybody(self._model_of(now)))
+        # What a run is compared with begins where it begins itself, when nothing is released yet.
+        if before.round == 0 and self._config.text.compare_epochs:
+            found |= self._compared(self._model_of(before))
+        return found
+
+    def everybody(self, model: Recogniser) -> Reads:
+        """How a recogniser reads the test crops of all artists."""
+        return self._reads(model, range(len(self._portfolios)))
+
+    def _compared(self, start: Recogniser) -> Figures:
+        """What the start would be after as many passes over everybody's crops in one place, and over each
+        artist's own alone."""
+        central = self._trained(start, self._portfolios)
+        alone = [self._trained(start, [portfolio]) for portfolio in self._portfolios]
+        own = [self._reads(model, [place]) for place, model in enumerate(alone)]
+        words = np.array([one.words for one in own])
+        return {
+            "central_word_accuracy": self.everybody(central).word_accuracy,
+            "local_word_accuracy": float(np.mean([self.everybody(model).word_accuracy for model in alone])),
+            "local_own_word_accuracy": float(np.average([one.word_accuracy for one in own], weights=words)),
+        }
+
+    def _trained(self, start: Recogniser, portfolios: Sequence[Portfolio]) -> Recogniser:
+        model = copy.deepcopy(start)
+        fit(model, *pooled(self._charset, portfolios), self._config.text.compare_epochs, _RATE, seed=0)
+        return model
+
+    def _reads(self, model: Recogniser, places: Iterable[int]) -> Reads:
+        texts, read = [], []
+        for place in places:
+            scores = model.read(self._crops[place])
+            read += [greedy(one, self._charset).text for one in scores]
+            texts += self._texts[place]
+        return reads([self._charset.plain(text) for text in texts], read)

@@ -1,0 +1,71 @@
+"""From scores of frames to a text and how sure it is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedstyle_secure.systems.text.recogniser.charset import BLANK, Charset
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a recogniser makes of a crop.
+
+    Attributes:
+        text: What it reads; "" where it sees no letter.
+        confidence: In [0, 1]. Greedy: the product over frames of the largest probability. Beam: the
+            probability of the text, over those of its layouts that the beam has kept.
+    """
+
+    text: str
+    confidence: float
+
+
+def greedy(scores: np.ndarray, charset: Charset) -> Reading:
+    """The likeliest class of each frame, repeats taken as one.
+
+    Args:
+        scores: Log probabilities, float (frames, classes).
+        charset: Names the classes.
+
+    Example:
+        >>> frames = np.log(np.array([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]]))
+        >>> greedy(frames, Charset("a")).text
+        'a'
+    """
+    best = scores.argmax(axis=1).tolist()
+    classes = [c for c, _ in itertools.groupby(best) if c != BLANK]
+    return Reading(charset.decode(classes), math.exp(float(scores.max(axis=1).sum())))
+
+
+def beam(scores: np.ndarray, charset: Charset, width: int) -> Reading:
+    """The likeliest text among the `width` best after each frame: prefix search (Graves 2012, section 7.5.3).
+
+    Args:
+        scores: Log probabilities, float (frames, classes).
+        charset: Names the classes.
+        width: Texts that are kept, >= 1.
+    """
+    # For each text so far: log probabilities of its layouts that end in a blank, and in its last letter.
+    kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
+    for frame in scores.tolist():
+        grown: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [-math.inf, -math.inf])
+        for text, (blank, letter) in kept.items():
+            both = np.logaddexp(blank, letter)
+            same = grown[text]
+            same[0] = np.logaddexp(same[0], both + frame[BLANK])
+            if text:
+                same[1] = np.logaddexp(same[1], letter + frame[text[-1]])
+            for c in range(1, len(frame)):
+                longer = grown[(*text, c)]
+                before = blank if text and text[-1] == c else both
+                longer[1] = np.logaddexp(longer[1], before + frame[c])
+        best = sorted(grown.items(), key=lambda item: -np.logaddexp(*item[1]))[:width]
+        kept = {text: (ends[0], ends[1]) for text, ends in best}
+    text, ends = max(kept.items(), key=lambda item: np.logaddexp(*item[1]))
+    return Reading(charset.decode(list(text)), min(1.0, math.exp(float(np.logaddexp(*ends)))))

@@ -1,0 +1,116 @@
+"""The public start: a recogniser that has read procedural lettering, and then the platform's own crops."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedstyle_secure.cache import cache_folder, key_of, remembered
+from fedstyle_secure.errors import GalleryError, RunError
+from fedstyle_secure.files import read_arrays, sources_digest
+from fedstyle_secure.galleries.base import Portfolio
+from fedstyle_secure.system import tensors
+from fedstyle_secure.systems.text.letterer import SOURCES, Letterer
+from fedstyle_secure.systems.text.recogniser.charset import Charset, TextError
+from fedstyle_secure.systems.text.recogniser.fitting import fit
+from fedstyle_secure.systems.text.recogniser.network import FRAMES, Recogniser, prepare
+
+SHIPPED = "start.safetensors"
+"""In this folder: the start by the settings' defaults, so that nobody waits minutes for it."""
+
+_MADE_BY = (*SOURCES, Path(__file__).parent)
+
+_ARTISTS, _WORDS, _SEED = 16, 500, 2**62
+"""What is practised on: of a seed that no gallery has, so that nobody's test crops are among it."""
+
+_RATE, _PUBLIC_RATE = 2e-3, 5e-4
+
+
+def targets_of(charset: Charset, portfolio: Portfolio, wanted: np.ndarray) -> Tensor:
+    """What the loss wants of some crops, int64 (n, ...).
+
+    Args:
+        charset: Of the recogniser.
+        portfolio: Theirs.
+        wanted: bool (crops,), which.
+
+    Raises:
+        GalleryError: A text cannot be trained on; says whose and which crop, and not what stands there.
+    """
+    made = []
+    for name, text, there in zip(portfolio.names, portfolio.labels, wanted, strict=True):
+        if not there:
+            continue
+        try:
+            made.append(charset.encode(text, FRAMES))
+        except TextError as error:
+            raise GalleryError(
+                f"artist {portfolio.artist!r}: the text of {name!r} {error}; mend or remove it, or set "
+                "text.charset"
+            ) from None
+    return torch.from_numpy(np.stack(made) if made else np.zeros((0, 1), np.int64))
+
+
+def pooled(charset: Charset, portfolios: Sequence[Portfolio]) -> tuple[Tensor, Tensor]:
+    """All training crops of portfolios, prepared, and what the loss wants of them."""
+    crops = [prepare(p.train_pictures) for p in portfolios]
+    targets = [targets_of(charset, p, ~p.test) for p in portfolios]
+    return torch.cat(crops), torch.cat(targets)
+
+
+def public_start(
+    charset: Charset, practice_epochs: int, public: Sequence[Portfolio], public_epochs: int
+) -> dict[str, np.ndarray]:
+    """The weights before any private training.
+
+    Args:
+        charset: Of the recogniser.
+        practice_epochs: Passes over procedural lettering.
+        public: The platform's own portfolios; all their crops are trained on.
+        public_epochs: Passes over these, after that.
+
+    Raises:
+        GalleryError: A public text cannot be trained on.
+    """
+    start = practised(charset, practice_epochs)
+    if not public_epochs:
+        return start
+    model = Recogniser(charset.classes)
+    model.load_state_dict(tensors(start))
+    fit(model, *pooled(charset, public), public_epochs, _PUBLIC_RATE, seed=0)
+    return weights(model)
+
+
+def weights(model: Recogniser) -> dict[str, np.ndarray]:
+    """All tensors of a recogniser by name, copied."""
+    return {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
+
+
+def practised(charset: Charset, epochs: int) -> dict[str, np.ndarray]:
+    """Weights of a recogniser that has read procedural lettering, which is nobody's secret: those that came with
+    the package, where it made them so, else made once a machine."""
+    recipe = json.dumps([sources_digest(_MADE_BY), charset.letters, epochs])
+    with as_file(files("fedstyle_secure.systems.text.recogniser") / SHIPPED) as path, suppress(RunError):
+        arrays, told = read_arrays(path)
+        if told["recipe"] == recipe:
+            return arrays
+    key = key_of(_MADE_BY, charset.letters, epochs)
+    return remembered(cache_folder() / "text", "start", key, lambda: practise(charset, epochs))
+
+
+def practise(charset: Charset, epochs: int) -> dict[str, np.ndarray]:
+    """The weights of `practised`, made now: minutes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Recogniser(charset.classes)
+    school = Letterer(artists=1, pictures=_WORDS, public=_ARTISTS, seed=_SEED, test_fraction=0)
+    crops, targets = pooled(charset, [school.portfolio(artist) for artist in school.public_artists])
+    fit(model, crops, targets, epochs, _RATE, seed=0)
+    return weights(model)

@@ -1,0 +1,77 @@
+"""What the platform does with the artists' mean update: it costs no privacy, as it sees what was released only.
+
+Adaptive server optimisers for federated learning: Reddi et al. 2021 ("FedAdam"). Known noise is taken out of
+the second moment before it divides (Tang et al. 2023, "DP-AdamBC"), else it would only shorten all steps alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedstyle_secure.privacy.shrinkage import signal_share
+
+FIRST, SECOND = "adam.first", "adam.second"
+"""Names of the two moments among what is public."""
+
+_BETAS = (0.9, 0.99)
+_LEAST = 0.1
+"""Of the mean second moment: what remains in a value once noise is taken out counts as that much at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step of Adam.
+
+    Attributes:
+        trained: float32 by name.
+        first: float32 (p,), in order of the sorted names.
+        second: float32 (p,).
+        kept: Share of the update's energy that is no noise.
+    """
+
+    trained: dict[str, np.ndarray]
+    first: np.ndarray
+    second: np.ndarray
+    kept: float
+
+
+def adam(
+    trained: Mapping[str, np.ndarray],
+    moments: tuple[np.ndarray, np.ndarray],
+    mean: Mapping[str, np.ndarray],
+    deviation: float,
+    rate: float,
+    number: int,
+) -> Step:
+    """
+    Args:
+        trained: Weights, float32 by name.
+        moments: After the step before; zeros before the first.
+        mean: The artists' mean update, by name: the way to go, not the gradient.
+        deviation: Of its noise, in each value.
+        rate: Step size.
+        number: Of the step, from 1.
+    """
+    names = sorted(trained)
+    way = np.concatenate([np.asarray(mean[name], np.float64).ravel() for name in names])
+    first = _BETAS[0] * moments[0] + (1 - _BETAS[0]) * way
+    second = _BETAS[1] * moments[1] + (1 - _BETAS[1]) * np.square(way)
+    # Both begin at zero, which the first steps are corrected for.
+    signal = second / (1 - _BETAS[1] ** number) - deviation**2
+    floor = _LEAST * max(float(signal.mean()), deviation**2 / _FAINT) + 1e-30
+    step = rate * (first / (1 - _BETAS[0] ** number)) / np.sqrt(np.maximum(signal, floor))
+    moved, start = {}, 0
+    for name in names:
+        part = step[start : start + trained[name].size].reshape(trained[name].shape)
+        moved[name] = (trained[name] + part).astype(np.float32)
+        start += trained[name].size
+    return Step(
+        moved, first.astype(np.float32), second.astype(np.float32), float(signal_share(way, deviation))
+    )
+
+
+_FAINT = 1e4
+"""Signal of less energy than this part of the noise's is taken for as much: nothing fainter shows."""

@@ -1,0 +1,184 @@
+"""Text recognition: artists train one recogniser of lettering together, and nobody sees their crops or words.
+
+FedOCR (Zhang et al. 2020): a lightweight model and hashed updates, which save bytes. What the abstract has not:
+DP-SGD, encrypted sums with shared noise, and attacks that say what leaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import ConfigError, FederationError
+from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.hashing import hash_weights
+from fedstyle_secure.privacy.kinds import Kind, update_kind
+from fedstyle_secure.privacy.mechanisms import Rows
+from fedstyle_secure.system import (
+    Figures,
+    Form,
+    Records,
+    State,
+    Summed,
+    System,
+    moved,
+    split_arrays,
+    tensors,
+)
+from fedstyle_secure.systems.text.measure import Meter
+from fedstyle_secure.systems.text.recogniser.charset import Charset
+from fedstyle_secure.systems.text.recogniser.ctc import TextLoss
+from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
+from fedstyle_secure.systems.text.recogniser.start import public_start, targets_of
+from fedstyle_secure.systems.text.server import FIRST, SECOND, adam
+from fedstyle_secure.systems.text.settings import TextConfig
+from fedstyle_secure.systems.text.words import WORDS
+from fedstyle_secure.words import Words
+
+_LARGEST = 1e3
+"""Largest absolute value of a weight that is plausible: those of honest runs stay under 10."""
+
+
+class TextSystem(System[TextConfig, Recogniser, Records]):
+    """Text recognition under the settings of one run."""
+
+    name: ClassVar[str] = "text"
+    settings: ClassVar[type[Config]] = TextConfig
+    words: ClassVar[Words] = WORDS
+    attacks: ClassVar[str] = "fedstyle_secure.systems.text.attacks.catalogue:catalogue"
+
+    @property
+    def charset(self) -> Charset:
+        """The letters that it reads."""
+        return Charset(self.config.text.charset)
+
+    def check(self, gallery: Gallery) -> None:
+        if self.config.training.local_steps == 0:
+            raise ConfigError(
+                "training.local_steps = 0: artists of text recognition release nothing but updates; valid: "
+                ">= 1"
+            )
+
+    # What is public.
+
+    def learn(self, public: Sequence[Portfolio]) -> State:
+        text = self.config.text
+        start = public_start(self.charset, text.practice_epochs, public, text.public_epochs)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.run.seed)
+            model = self._model(start if self.config.hashing.base == "public" else None)
+        fixed, trained = split_arrays(model)
+        return State(0, fixed, trained, self._moments(sum(a.size for a in trained.values())), {})
+
+    def admit(self, state: State, artists: int) -> None:
+        if state.texts:
+            raise FederationError("the instruction has texts, and text recognition sends none")
+        expected = split_arrays(self._model())
+        size = sum(array.size for array in expected[1].values())
+        parts = (
+            ("fixed", state.fixed, expected[0]),
+            ("trained", state.trained, expected[1]),
+            ("public", state.public, self._moments(size)),
+        )
+        for part, sent, wanted in parts:
+            if odd := sorted(set(sent) ^ set(wanted)):
+                raise FederationError(f"instruction: tensor {odd[0]!r} is missing or foreign in {part}")
+            for name, array in sent.items():
+                if array.shape != wanted[name].shape or array.dtype != np.float32:
+                    raise FederationError(
+                        f"instruction: tensor {name!r} must be float32 of shape {wanted[name].shape}"
+                    )
+                if not (np.abs(array) <= _LARGEST).all():
+                    raise FederationError(
+                        f"instruction: tensor {name!r} has values that are not in [-{_LARGEST:g}, {_LARGEST:g}]"
+                    )
+
+    def model(self, state: State) -> Recogniser:
+        model = self._model()
+        try:
+            model.load_state_dict(tensors({**state.fixed, **state.trained}))
+        except RuntimeError as error:
+            raise FederationError(f"recogniser: {error}") from None
+        return model
+
+    def _model(self, start: Mapping[str, np.ndarray] | None = None) -> Recogniser:
+        """A recogniser, hashed as the settings say, with what is to train and nothing else to be trained."""
+        model = Recogniser(self.charset.classes)
+        if start is not None:
+            model.load_state_dict(tensors(start))
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(self.config.text.train == "all" or name.startswith("letters."))
+        hash_weights(model, self.config.hashing, [n for n, p in model.named_parameters() if p.requires_grad])
+        return model
+
+    def _moments(self, size: int) -> dict[str, np.ndarray]:
+        """What the platform's optimiser keeps between rounds, at its beginning. It follows from what was
+        released, so artists may be sent it."""
+        if self.config.training.server_optimizer == "mean":
+            return {}
+        return {name: np.zeros(size, np.float32) for name in (FIRST, SECOND)}
+
+    # What artists release.
+
+    def kinds(self) -> tuple[Kind, ...]:
+        return (update_kind(self.config),)
+
+    def forms(self, state: State) -> Mapping[str, Form]:
+        return {"update": Form({name: array.shape for name, array in state.trained.items()})}
+
+    def inputs(self, model: Recogniser, portfolio: Portfolio) -> Tensor:
+        return prepare(portfolio.train_pictures)[:, None]
+
+    def records(
+        self, model: Recogniser, state: State, artist: str, inputs: Tensor, portfolio: Portfolio
+    ) -> Records:
+        return Records(inputs, targets_of(self.charset, portfolio, ~portfolio.test))
+
+    def loss(self, model: Recogniser, state: State) -> TextLoss:
+        return TextLoss()
+
+    def rows(self, kind: Kind, model: Recogniser, state: State, artist: str, records: Records) -> Rows | None:
+        raise FederationError(f"text recognition releases updates only, not {kind.name!r}")
+
+    # What becomes of it.
+
+    def take(
+        self, state: State, kind: Kind, summed: Summed, public: Sequence[Portfolio]
+    ) -> tuple[State, Figures]:
+        training = self.config.training
+        if training.server_optimizer == "mean":
+            return moved(state, summed)
+        mean = {name: array / summed.artists for name, array in summed.arrays.items()}
+        before = state.public[FIRST], state.public[SECOND]
+        # Updates begin in round 1.
+        step = adam(
+            state.trained, before, mean, summed.deviation / summed.artists, training.server_rate, state.round
+        )
+        kept = {FIRST: step.first, SECOND: step.second}
+        return replace(state, trained=step.trained, public=kept), {"update_kept": step.kept}
+
+    def forecast(
+        self, state: State, deviations: Mapping[str, float], artists: int, public: Sequence[Portfolio]
+    ) -> None:
+        """Nothing is told: an update's signal is not known before it is made."""
+
+    # How good it is.
+
+    def meter(
+        self, portfolios: Sequence[Portfolio]
+    ) -> Callable[[State, State, Mapping[str, Summed]], Figures]:
+        return Meter(self.config, self.charset, self.model, portfolios)
+
+    def utility(self, lines: Sequence[Mapping[str, Any]]) -> Figures:
+        first, last = lines[0], lines[-1]
+        keys = [figure.key for figure in WORDS.figures]
+        return {key: last.get(key) for key in keys} | {
+            "baseline_word_accuracy": first.get("word_accuracy"),
+            "baseline_cer": first.get("cer"),
+        }
