@@ -1,9 +1,9 @@
 """Letters as a pen writes them: the middle of every stroke of the 62 ASCII letters and digits.
 
 A table of our own, so that a hand needs no font. A stroke is points `x,y` and arcs `x,y,rx,ry,from,to`
-(degrees, against the clock), joined by straight lines; `/` parts strokes. Heights: of capitals and digits 0 is
-the baseline and 1 their height; of small letters 1 is the height of an x, 2 the top of a b, -1 the foot of a p.
-Widths are in units of the same height (1 = that of capitals, or of an x).
+(degrees, against the clock), joined by straight lines; `/` parts strokes. Heights: of capitals and digits 0
+is the baseline and 1 their height; of small letters 1 is the height of an x, 2 the top of a b, -1 the foot of
+a p. Widths are in units of the same height (1 = that of capitals, or of an x).
 """
 
 from __future__ import annotations
@@ -125,15 +125,19 @@ def _stroke(items: list[str], roundness: float) -> np.ndarray:
     points: list[np.ndarray] = []
     for item in items:
         numbers = [float(number) for number in item.split(",")]
-        points.append(_arc(*numbers, roundness) if len(numbers) == 6 else np.array([numbers]))
+        points.append(_arc(numbers, roundness) if len(numbers) == 6 else np.array([numbers]))
     found = np.concatenate(points)
     apart = np.abs(np.diff(found, axis=0)).max(axis=1) > 1e-6
-    found = found[np.concatenate([[True], apart])]
+    found = np.array(found[np.concatenate([[True], apart])])
     found.flags.writeable = False
     return found
 
 
-def _arc(x: float, y: float, rx: float, ry: float, start: float, end: float, roundness: float) -> np.ndarray:
+def _arc(numbers: list[float], roundness: float) -> np.ndarray:
+    x, y, rx, ry, start, end = numbers
     angles = np.radians(np.linspace(start, end, 1 + int(np.ceil(abs(end - start) / _STEP))))
     unit = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return np.array([x, y]) + np.array([rx, ry]) * np.sign(unit) * np.abs(unit) ** (2.0 / roundness)
+    curve: np.ndarray = np.sign(unit) * np.abs(unit) ** (2.0 / roundness)
+    curve *= [rx, ry]
+    curve += [x, y]
+    return curve

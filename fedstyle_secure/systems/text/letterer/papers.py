@@ -51,7 +51,8 @@ class Paper:
         """uint8 (..., 3) of the uint8 greys that `crop` gives."""
         way = np.linspace(0, 1, 256)[:, None]
         palette = (255 * (self.paper + way * (self.ink - self.paper)) + 0.5).astype(np.uint8)
-        return palette[grey]
+        crops: np.ndarray = palette[grey]
+        return crops
 
 
 def draw_paper(rng: np.random.Generator) -> Paper:
