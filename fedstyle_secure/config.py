@@ -80,6 +80,12 @@ class GallerySection(Section):
     """What makes a gallery of these settings, `package.module:function`: another one where artworks are not
     square pictures."""
 
+    strangers: ClassVar[str] = "fedstyle_secure.galleries.opening:painters"
+    """What makes a gallery of artists who are in no other one, of these settings, a number and a seed."""
+
+    strangers_keep_labels: ClassVar[bool] = False
+    """Whether a stranger's picture among an artist's keeps its label; else it gets one of the artist's."""
+
     source: Literal["atelier", "folder", "hub"] = Field("atelier", description="Kind of gallery.")
     size: int = Field(64, ge=32, le=512, description="Side of the square pictures, in pixels.")
     test_fraction: float = Field(
@@ -118,6 +124,11 @@ class GallerySection(Section):
         le=1,
         description="share of the pictures used, each by its own hash.",
     )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of a picture."""
+        return self.size, self.size
 
     @model_validator(mode="after")
     def _only_of_the_source(self) -> Self:

@@ -249,7 +249,8 @@ class _Look:
         scores: dict[int, float] = {}
         for artist in self._owners():
             mine = list(self.canaries.of(artist, inside_only=False))
-            label = self.gallery.portfolio(artist).train_labels[0]
+            usual = self.gallery.portfolio(artist).train_labels[0]
+            labels = tuple(pictures.label(i, usual) for i in range(len(candidates)))
             total = np.zeros(len(mine))
             seen = 0
             for recorded in self.rounds:
@@ -257,7 +258,7 @@ class _Look:
                 if reply is None or kind not in reply.arrays:
                     continue
                 rows, mean, noise = self._rows(
-                    recorded.sent, artist, candidates, label, kind, reply.arrays[kind]
+                    recorded.sent, artist, candidates, labels, kind, reply.arrays[kind]
                 )
                 total += _membership(rows, mine, mean, noise)
                 seen += 1
@@ -280,14 +281,14 @@ class _Look:
         sent: State,
         artist: str,
         candidates: np.ndarray,
-        label: str,
+        labels: tuple[str, ...],
         kind: str,
         release: Mapping[str, np.ndarray],
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Each candidate's row of a release (n, p), the mean row of those in it (p,), and the variance of the
         noise on that mean, times the number of rows in it."""
         config, plan, system = self.layouts.config, self.layouts.plan, self.system
-        model, portfolio = system.model(sent), _portfolio(artist, candidates, label)
+        model, portfolio = system.model(sent), _portfolio(artist, candidates, labels)
         if sent.fixed_digest not in self.prepared:
             self.prepared[sent.fixed_digest] = system.inputs(model, portfolio)
         records = system.records(model, sent, artist, self.prepared[sent.fixed_digest], portfolio)
@@ -370,7 +371,7 @@ def _membership(rows: np.ndarray, mine: list[int], mean: np.ndarray, noise: floa
     return alignment(torch.from_numpy(rows[mine].astype(np.float64)), pushed, "cosine").numpy()
 
 
-def _portfolio(artist: str, pictures: np.ndarray, label: str) -> Portfolio:
-    """Candidates as an artist's training pictures in the artist's own style."""
+def _portfolio(artist: str, pictures: np.ndarray, labels: tuple[str, ...]) -> Portfolio:
+    """Candidates as an artist's training pictures."""
     names = tuple(map(str, range(len(pictures))))
-    return Portfolio(artist, pictures, np.zeros(len(pictures), bool), names, names, (label,) * len(pictures))
+    return Portfolio(artist, pictures, np.zeros(len(pictures), bool), names, names, labels)

@@ -30,7 +30,7 @@ class Portfolio:
 
     Attributes:
         artist: The artist's name.
-        pictures: uint8, shape (n, size, size, 3), RGB.
+        pictures: uint8, shape (n, height, width, 3), RGB.
         test: bool, shape (n,). True where the artwork is held out for measuring utility.
         names: n names, unique within the portfolio (a relative path, or `0007` for procedural pictures).
         sha256: n hex digests of the artwork's source bytes (the file, or the pixels where there is no file).
@@ -53,7 +53,7 @@ class Portfolio:
         n = len(self.pictures)
         if self.pictures.dtype != np.uint8 or self.pictures.ndim != 4 or self.pictures.shape[3] != 3:
             raise GalleryError(
-                f"artist {self.artist!r}: pictures must be uint8 of shape (n, size, size, 3), "
+                f"artist {self.artist!r}: pictures must be uint8 of shape (n, height, width, 3), "
                 f"not {self.pictures.dtype} {self.pictures.shape}"
             )
         if not (len(self.test) == len(self.names) == len(self.sha256) == len(self.labels) == n):
@@ -61,13 +61,13 @@ class Portfolio:
 
     @property
     def train_pictures(self) -> np.ndarray:
-        """uint8, shape (n_train, size, size, 3)."""
+        """uint8, shape (n_train, height, width, 3)."""
         pictures: np.ndarray = self.pictures[~self.test]
         return pictures
 
     @property
     def test_pictures(self) -> np.ndarray:
-        """uint8, shape (n_test, size, size, 3)."""
+        """uint8, shape (n_test, height, width, 3)."""
         pictures: np.ndarray = self.pictures[self.test]
         return pictures
 

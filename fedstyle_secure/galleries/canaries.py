@@ -21,13 +21,13 @@ import numpy as np
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, RunError
 from fedstyle_secure.files import PRIVATE, write_text
-from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.registry import load
 
 Kind = Literal["gradient", "mislabelled", "foreign", "artist"]
 """`gradient`: a gradient of the clip norm's length along one coordinate, with no picture to it (Nasr et al.
 2023). `mislabelled`: a public artist's picture under a private artist's name. `foreign`: a picture of a
-painter who is in no gallery. `artist`: a whole artist whose vector has the clip's length along one
+stranger who is in no gallery. `artist`: a whole artist whose vector has the clip's length along one
 coordinate, or is zeros."""
 
 PICTURES = ("mislabelled", "foreign")
@@ -36,7 +36,7 @@ PICTURES = ("mislabelled", "foreign")
 _VERSION = 1
 _LARGEST_PAINTED = 256
 
-# No gallery's seed is so large, so these painters are nobody else.
+# No gallery's seed is so large, so these strangers are nobody else.
 _FOREIGN_SEED = 2**62
 
 
@@ -215,7 +215,7 @@ class CanaryPictures:
         self._gallery = gallery
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """uint8 (size, size, 3).
+        """uint8 (height, width, 3).
 
         Raises:
             ConfigError: There are fewer public pictures than canaries.
@@ -223,15 +223,23 @@ class CanaryPictures:
         if canary_kind(self._config) == "mislabelled":
             picture: np.ndarray = self._public[self._order[index]]
         else:
-            picture = self._painters.portfolio(self._painters.artists[index]).pictures[0]
+            picture = self._stranger(index).pictures[0]
         return picture
 
+    def label(self, index: int, usual: str) -> str:
+        """What a picture is labelled: what its own gallery says where such labels are kept, else `usual`."""
+        kept = self._config.gallery.strangers_keep_labels and canary_kind(self._config) == "foreign"
+        return self._stranger(index).labels[0] if kept else usual
+
+    def _stranger(self, index: int) -> Portfolio:
+        return self._strangers.portfolio(self._strangers.artists[index])
+
     @cached_property
-    def _painters(self) -> Atelier:
-        """One painter a canary."""
-        number, size = self._config.audit.canaries, self._config.gallery.size
-        seed = _FOREIGN_SEED + self._config.run.seed
-        return Atelier(artists=number, pictures=2, public=0, size=size, seed=seed, test_fraction=0)
+    def _strangers(self) -> Gallery:
+        """One artist a canary."""
+        settings, seed = self._config.gallery, _FOREIGN_SEED + self._config.run.seed
+        strangers: Gallery = load(settings.strangers)(settings, self._config.audit.canaries, seed)
+        return strangers
 
     @cached_property
     def _public(self) -> np.ndarray:
@@ -269,24 +277,25 @@ class PlantedGallery(Gallery):
     def portfolio(self, artist: str) -> Portfolio:
         """An artist's portfolio with its canaries as its last training pictures; a canary artist has none."""
         if artist not in self._gallery.artists and artist in self.artists:
-            size = self._config.gallery.size
-            return Portfolio(artist, np.zeros((0, size, size, 3), np.uint8), np.zeros(0, bool), (), (), ())
+            none = np.zeros((0, *self._config.gallery.shape, 3), np.uint8)
+            return Portfolio(artist, none, np.zeros(0, bool), (), (), ())
         portfolio = self._gallery.portfolio(artist)
         inside = self._canaries.of(artist, inside_only=True)
         if self._canaries.kind not in PICTURES or artist not in self._gallery.artists or not inside:
             return portfolio
         pictures = CanaryPictures(self._config, self._gallery)
-        return with_pictures(portfolio, {i: pictures[i] for i in inside})
+        usual = portfolio.train_labels[0]
+        return with_pictures(portfolio, {i: (pictures[i], pictures.label(i, usual)) for i in inside})
 
 
-def with_pictures(portfolio: Portfolio, planted: Mapping[int, np.ndarray]) -> Portfolio:
-    """A portfolio with more training pictures, as works of the same artist in its own style.
+def with_pictures(portfolio: Portfolio, planted: Mapping[int, tuple[np.ndarray, str]]) -> Portfolio:
+    """A portfolio with more training pictures, as works of the same artist.
 
     Args:
-        portfolio: Of the artist, with a training picture.
-        planted: By canary's index: uint8 (size, size, 3).
+        portfolio: Of the artist.
+        planted: By canary's index: uint8 (height, width, 3), and the label.
     """
-    pictures = np.stack(list(planted.values()))
+    pictures = np.stack([picture for picture, _ in planted.values()])
     return replace(
         portfolio,
         pictures=np.concatenate([portfolio.pictures, pictures]),
@@ -294,6 +303,6 @@ def with_pictures(portfolio: Portfolio, planted: Mapping[int, np.ndarray]) -> Po
         # No file of a gallery has a name with this sign in it.
         names=(*portfolio.names, *(f"canary\0{i}" for i in planted)),
         sha256=(*portfolio.sha256, *(hashlib.sha256(p.tobytes()).hexdigest() for p in pictures)),
-        labels=portfolio.labels + (portfolio.train_labels[0],) * len(pictures),
+        labels=(*portfolio.labels, *(label for _, label in planted.values())),
         canaries=len(pictures),
     )

@@ -22,6 +22,19 @@ def open_gallery(settings: GallerySection) -> Gallery:
     return gallery
 
 
+def painters(settings: GallerySection, number: int, seed: int) -> Gallery:
+    """Painters who are in no gallery, with pictures as the settings want them.
+
+    Args:
+        settings: Of the run's gallery.
+        number: Private artists.
+        seed: Beyond those of settings.
+    """
+    from fedstyle_secure.galleries.atelier import Atelier
+
+    return Atelier(artists=number, pictures=2, public=0, size=settings.size, seed=seed, test_fraction=0)
+
+
 def open_pictures(settings: GallerySection) -> Gallery:
     """A gallery of square pictures, labelled by style.
 

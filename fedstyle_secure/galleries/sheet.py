@@ -51,7 +51,7 @@ def contact_sheet(
         portfolios: At least one, each with at least one picture.
         columns: Most pictures a row, at least 1.
         seed: Chooses the pictures of portfolios larger than `columns`, independently for each artist.
-        cell: Side of a picture on the sheet in pixels, at least 16.
+        cell: Height of a picture on the sheet in pixels, at least 16.
 
     Returns:
         An RGB image; its height grows with the number of artists.
@@ -79,7 +79,8 @@ def contact_sheet(
     wide = [font.getlength(t) for t in labels] + [small.getlength(t) for t in notes]
     left = _MARGIN + int(max(wide)) + 18
     shown = [_choose(p, columns, seed) for p in portfolios]
-    width = left + max(len(s) for s in shown) * (cell + _GAP) - _GAP + _MARGIN
+    wides = [cell * p.pictures.shape[2] // p.pictures.shape[1] for p in portfolios]
+    width = left + max(len(s) * (w + _GAP) for s, w in zip(shown, wides, strict=True)) - _GAP + _MARGIN
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     for k, (portfolio, chosen) in enumerate(zip(portfolios, shown, strict=True)):
@@ -88,13 +89,13 @@ def contact_sheet(
         draw.text((_MARGIN, middle - 1), labels[k], fill=_INK, font=font, anchor="ls")
         draw.text((_MARGIN, middle + 5), notes[k], fill=_QUIET, font=small, anchor="lt")
         for column, index in enumerate(chosen):
-            x = left + column * (cell + _GAP)
+            x = left + column * (wides[k] + _GAP)
             picture = Image.fromarray(portfolio.pictures[index])
             # Whole multiples keep hard pixels hard; anything else is resampled smoothly.
-            whole = cell % picture.width == 0
+            whole = cell % picture.height == 0
             how = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
-            sheet.paste(picture.resize((cell, cell), how), (x, top))
+            sheet.paste(picture.resize((wides[k], cell), how), (x, top))
             if portfolio.test[index]:
-                centre = x + cell // 2
+                centre = x + wides[k] // 2
                 draw.ellipse((centre - 1, top + cell + 3, centre + 1, top + cell + 5), fill=_QUIET)
     return sheet

@@ -8,6 +8,7 @@ ones, as a platform knows few sorts of lettering: what was learned on public cro
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from fedstyle_secure.cache import key_of, remembered
 from fedstyle_secure.errors import ConfigError, GalleryError
 from fedstyle_secure.galleries.assemble import chosen, unknown_artist
 from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.systems.text.crops import HEIGHT, WIDTH
 from fedstyle_secure.systems.text.letterer.hands import draw_hand
 from fedstyle_secure.systems.text.letterer.papers import draw_paper
 from fedstyle_secure.systems.text.letterer.words import draw_vocabulary, draw_word
-from fedstyle_secure.systems.text.letterer.writing import HEIGHT, WIDTH, write
+from fedstyle_secure.systems.text.letterer.writing import write
 
 SOURCES = (Path(__file__).parent,)
 """What a crop's pixels follow from."""
@@ -118,7 +120,7 @@ class Letterer(Gallery):
 
         if self._cache is None:
             return make()["greys"]
-        key = key_of(SOURCES, self._seed, artist, self._pictures)
+        key = key_of(SOURCES, version("matplotlib"), HEIGHT, self._seed, artist, self._pictures)
         return remembered(self._cache, artist, key, make)["greys"]
 
     def _write(self, index: int, public: bool, words: tuple[str, ...]) -> np.ndarray:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fedstyle_secure.systems.text.crops import HEIGHT, WIDTH
 from fedstyle_secure.systems.text.letterer.hands import TERMS, Hand, powers
 
-HEIGHT, WIDTH = 32, 128
 _OVERSAMPLE = 4
 _THINNEST = 1.2 * _OVERSAMPLE
 _TALLEST_EM = 40.0
