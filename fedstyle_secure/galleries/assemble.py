@@ -14,7 +14,14 @@ import numpy as np
 
 from fedstyle_secure.errors import GalleryError
 from fedstyle_secure.galleries.base import Portfolio, Skipped
-from fedstyle_secure.galleries.pictures import MAX_PIXELS, PictureError, decode_picture
+from fedstyle_secure.galleries.pictures import (
+    MAX_PIXELS,
+    MIN_SIDE,
+    Fit,
+    PictureError,
+    centred_square,
+    decode_picture,
+)
 from fedstyle_secure.names import Names, nfc
 
 OnBad = Literal["refuse", "skip"]
@@ -22,17 +29,38 @@ SKIP_HINT = 'set gallery.on_bad = "skip" to leave it out'
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What a system makes of a picture file and its label.
+
+    Attributes:
+        fit: Makes the record of the decoded picture.
+        min_side: Smallest width and height of the file's picture.
+        check_label: Raises a PictureError for a label that no record can have, without the label, as it is
+            private. None where labels are names, which whoever lists them checks, and shows.
+    """
+
+    fit: Fit = centred_square
+    min_side: int = MIN_SIDE
+    check_label: Callable[[str], None] | None = None
+
+
+PICTURES = Reading()
+"""Square pictures whose labels are names."""
+
+
+@dataclass(frozen=True)
 class PictureRules:
     """What a picture and a portfolio must satisfy, and how pictures are held out.
 
     Attributes:
-        size: Side of the decoded pictures.
+        size: Height of the decoded pictures.
         on_bad: Whether a bad artwork is an error or is left out and listed.
         min_pictures: Fewest pictures of an artist that the gallery does not name as held out.
         test_fraction: Share held out where the gallery does not say what is, each picture by itself.
         seed: Which pictures that share is.
         max_pixels: Largest picture that is decoded.
         keep_fraction: Share of a portfolio that is used at all, the rest being left out without a word.
+        reading: What is made of a file and its label.
     """
 
     size: int = 96
@@ -42,6 +70,7 @@ class PictureRules:
     seed: int = 0
     max_pixels: int = MAX_PIXELS
     keep_fraction: float = 1.0
+    reading: Reading = PICTURES
 
 
 @dataclass(frozen=True)
@@ -81,13 +110,22 @@ def assemble_portfolio(
     """
     left_out = list(skipped)
     kept: list[_Decoded] = []
+    reading = rules.reading
     for artwork in artworks:
         try:
             data = artwork.read()
             digest = hashlib.sha256(data).hexdigest()
             if not chosen(digest, rules.keep_fraction, rules.seed, "keep"):
                 continue
-            picture = decode_picture(data, rules.size, max_pixels=rules.max_pixels)
+            if reading.check_label is not None:
+                reading.check_label(artwork.label)
+            picture = decode_picture(
+                data,
+                rules.size,
+                max_pixels=rules.max_pixels,
+                min_side=reading.min_side,
+                fit=reading.fit,
+            )
         except PictureError as error:
             left_out.append(_left_out(artist, artwork.name, error, rules))
             continue
@@ -132,7 +170,7 @@ def _without_doubles(found: Sequence[_Decoded]) -> tuple[list[_Decoded], list[tu
     """The pictures once each, and those left out with the reason.
 
     Of equal ones a training picture stays, so that a double that is held out moves none. Where they differ in
-    style none stays: whichever did, a further one could put another record in the place of one.
+    label none stays: whichever did, a further one could put another record in the place of one.
     """
     same: dict[bytes, list[_Decoded]] = {}
     for one in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -33,16 +33,18 @@ from fedstyle_secure.visible import visible
 SPLIT_FILE = "split.csv"
 _NOT_A_PICTURE = f"is not a picture type; valid: {', '.join(sorted(SUFFIXES))}"
 
-_Split = Literal["train", "test", "unused", "seeded"]
-_SPLIT_VALUES: Mapping[str, _Split] = {"train": "train", "test": "test", "": "unused"}
+Split = Literal["train", "test", "unused", "seeded"]
+SPLIT_VALUES: Mapping[str, Split] = {"train": "train", "test": "test", "": "unused"}
+"""What a table's split column may say."""
 
 
 @dataclass(frozen=True)
-class _Listed:
+class Listed:
     """A file of an artist, not read yet.
 
     Attributes:
-        name: Relative to the gallery.
+        name: Its name in the portfolio.
+        path: Relative to the gallery.
         split: What the table says, or that its content does.
         label: What its system knows it by.
         problem: Why it cannot be read, "" if it may.
@@ -50,7 +52,8 @@ class _Listed:
     """
 
     name: str
-    split: _Split
+    path: str
+    split: Split
     label: str = ""
     problem: str = ""
     unsure: bool = False
@@ -61,15 +64,92 @@ class _Listed:
 
 
 @dataclass(frozen=True)
-class _Folder:
+class Folder:
     """What an artist has: files that may be artworks, and what was left out with the reason."""
 
-    files: Sequence[_Listed]
+    files: Sequence[Listed]
     left_out: Sequence[Skipped] = ()
 
 
-class FolderGallery(Gallery):
-    """Artworks in a folder.
+class ListedGallery(Gallery):
+    """A folder whose files have been listed, and are decoded one portfolio at a time.
+
+    Attributes:
+        artists: Private artists, sorted: those with a picture in the split who are not public.
+        public_artists: Public artists, sorted. All their pictures are for training, whatever the split says.
+        skipped: Artists left out under `on_bad="skip"` (with an empty name), and what `stray` says.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        listing: Mapping[str, Folder],
+        stray: Sequence[Skipped],
+        public: Sequence[str],
+        rules: PictureRules,
+    ) -> None:
+        """
+        Args:
+            path: The gallery's folder.
+            listing: What each artist has.
+            stray: What lies beside the artists' own.
+            public: Artists whose pictures the platform owns.
+            rules: What pictures and portfolios must satisfy.
+
+        Raises:
+            GalleryError: A public artist is unknown, an artist has too few pictures, or no private artist is
+                left.
+        """
+        self._path, self._listing, self._rules = path, listing, rules
+        self.public_artists = public_artists(public, listing)
+        for name in self.public_artists:
+            check_count(name, self._split(name), rules.min_pictures)
+        # An artist without a row in this split takes no part, unlike one whose folder is empty.
+        splits = {
+            name: self._split(name)
+            for name, folder in listing.items()
+            if name not in self.public_artists
+            and not (folder.files and all(listed.split == "unused" for listed in folder.files))
+        }
+        self.artists, thin = private_artists(splits, rules, f"gallery {str(path)!r}")
+        self.skipped = (*stray, *thin)
+
+    def portfolio(self, artist: str) -> Portfolio:
+        """Read and decode one artist's pictures, in the listing's order; nobody else's files are opened.
+
+        Digests are of the files' bytes.
+
+        Raises:
+            GalleryError: The artist is unknown, a picture is bad and `on_bad` is "refuse", or too few are
+                left.
+        """
+        artist = nfc(artist)
+        if artist not in self.artists and artist not in self.public_artists:
+            raise unknown_artist(artist, (*self.artists, *self.public_artists))
+        skipped = list(self._listing[artist].left_out)
+        artworks = []
+        for listed in self._used(artist):
+            if listed.unsure and not _is_picture(self._path / listed.path):
+                skipped.append(Skipped(artist, listed.name, "is no picture"))
+                continue
+            read = partial(_read, self._path / listed.path, listed.problem, self._rules.max_pixels)
+            held_out = listed.held_out(artist in self.public_artists)
+            artworks.append(Artwork(listed.name, read, listed.label, held_out))
+        return assemble_portfolio(artist, artworks, self._rules, skipped)
+
+    def _used(self, artist: str) -> list[Listed]:
+        """The artist's files that count: all of a public artist's, otherwise those in the split."""
+        public = artist in self.public_artists
+        return [listed for listed in self._listing[artist].files if public or listed.split != "unused"]
+
+    def _split(self, artist: str) -> list[bool | None]:
+        """`Artwork.test` of the artist's files that count and are not known to be bad."""
+        public = artist in self.public_artists
+        return [listed.held_out(public) for listed in self._used(artist) if not listed.problem]
+
+
+class FolderGallery(ListedGallery):
+    """Artworks in a folder; their names are POSIX paths in it, in whose order they come.
 
     Without `split.csv`, every folder in `path` is an artist; pictures may lie in folders below it, and which
     are held out follows from their content and `seed`. With `split.csv` (columns `path`, `artist`, the split
@@ -117,65 +197,30 @@ class FolderGallery(Gallery):
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        self._path = Path(path)
-        self._rules = PictureRules(size, on_bad, min_pictures, test_fraction, seed, max_pixels)
-        if not self._path.is_dir():
-            what = "is not a folder" if self._path.exists() else "does not exist"
-            raise GalleryError(f"gallery.path {str(path)!r} {what}; valid: a folder with a folder per artist")
+        root = gallery_folder(path)
         stray: list[Skipped] = []
-        if os.path.lexists(self._path / SPLIT_FILE):
-            self._listing: Mapping[str, _Folder] = _list_table(self._path, split_column, on_bad)
+        if os.path.lexists(root / SPLIT_FILE):
+            listing: Mapping[str, Folder] = _list_table(root, split_column, on_bad)
         elif split_column != "split":
             raise GalleryError(
                 f"gallery.split_column is {split_column!r}, but {str(path)!r} holds no {SPLIT_FILE}"
             )
         else:
-            self._listing, stray = _list_folders(self._path, on_bad)
-        self.public_artists = public_artists(public, self._listing)
-        for name in self.public_artists:
-            check_count(name, self._split(name), min_pictures)
-        # An artist without a row in this split takes no part, unlike one whose folder is empty.
-        splits = {
-            name: self._split(name)
-            for name, folder in self._listing.items()
-            if name not in self.public_artists
-            and not (folder.files and all(listed.split == "unused" for listed in folder.files))
-        }
-        self.artists, thin = private_artists(splits, self._rules, f"gallery {str(path)!r}")
-        self.skipped = (*stray, *thin)
+            listing, stray = list_folders(root, on_bad, _list_folder, SPLIT_FILE)
+        rules = PictureRules(size, on_bad, min_pictures, test_fraction, seed, max_pixels)
+        super().__init__(root, listing, stray, public, rules)
 
-    def portfolio(self, artist: str) -> Portfolio:
-        """Read and decode one artist's pictures, sorted by name; nobody else's files are opened.
 
-        Names are POSIX paths relative to the gallery, digests are of the files' bytes.
+def gallery_folder(path: Path) -> Path:
+    """The path, if it is a folder.
 
-        Raises:
-            GalleryError: The artist is unknown, a picture is bad and `on_bad` is "refuse", or too few are
-                left.
-        """
-        artist = nfc(artist)
-        if artist not in self.artists and artist not in self.public_artists:
-            raise unknown_artist(artist, (*self.artists, *self.public_artists))
-        skipped = list(self._listing[artist].left_out)
-        artworks = []
-        for listed in self._used(artist):
-            if listed.unsure and not _is_picture(self._path / listed.name):
-                skipped.append(Skipped(artist, listed.name, "is no picture"))
-                continue
-            read = partial(_read, self._path / listed.name, listed.problem, self._rules.max_pixels)
-            held_out = listed.held_out(artist in self.public_artists)
-            artworks.append(Artwork(listed.name, read, listed.label, held_out))
-        return assemble_portfolio(artist, artworks, self._rules, skipped)
-
-    def _used(self, artist: str) -> list[_Listed]:
-        """The artist's files that count: all of a public artist's, otherwise those in the split."""
-        public = artist in self.public_artists
-        return [listed for listed in self._listing[artist].files if public or listed.split != "unused"]
-
-    def _split(self, artist: str) -> list[bool | None]:
-        """`Artwork.test` of the artist's files that count and are not known to be bad."""
-        public = artist in self.public_artists
-        return [listed.held_out(public) for listed in self._used(artist) if not listed.problem]
+    Raises:
+        GalleryError: It is none.
+    """
+    if not Path(path).is_dir():
+        what = "is not a folder" if Path(path).exists() else "does not exist"
+        raise GalleryError(f"gallery.path {str(path)!r} {what}; valid: a folder with a folder per artist")
+    return Path(path)
 
 
 def _read(path: Path, problem: str, max_pixels: int) -> bytes:
@@ -196,14 +241,23 @@ def _is_picture(path: Path) -> bool:
         return False
 
 
-def _list_folders(root: Path, on_bad: OnBad) -> tuple[dict[str, _Folder], list[Skipped]]:
-    """Files by artist, where each folder is an artist, and what lies beside the artists' folders."""
+def list_folders(
+    root: Path, on_bad: OnBad, list_one: Callable[[Path, str, str, OnBad], Folder], table: str
+) -> tuple[dict[str, Folder], list[Skipped]]:
+    """Files by artist, where each folder is an artist, and what lies beside the artists' folders.
+
+    Args:
+        root: The gallery's folder.
+        on_bad: What a bad name does.
+        list_one: Lists a folder, given `root`, the artist, the folder's name and `on_bad`.
+        table: What could lie there instead, for messages.
+    """
     entries, left_out = _entries(root, "", on_bad)
     found = {name: name for name, entry in entries.items() if entry.is_dir()}
     if not found:
         holds = f"{len(entries)} files but no folder" if entries else "nothing"
         raise GalleryError(
-            f"gallery {str(root)!r} holds {holds}; valid: a folder of pictures per artist, or a {SPLIT_FILE}"
+            f"gallery {str(root)!r} holds {holds}; valid: a folder of pictures per artist, or a {table}"
         )
     folders, misnamed = by_name(found, "artist's folder", on_bad)
     stray = [
@@ -212,10 +266,10 @@ def _list_folders(root: Path, on_bad: OnBad) -> tuple[dict[str, _Folder], list[S
         if not entry.is_dir() and PurePosixPath(name).suffix.lower() in SUFFIXES | OTHER_PICTURES
     ]
     beside = [Skipped(*one) for one in stray] + [Skipped("", *one) for one in left_out] + misnamed
-    return {artist: _list_folder(root, artist, folder, on_bad) for artist, folder in folders.items()}, beside
+    return {artist: list_one(root, artist, folder, on_bad) for artist, folder in folders.items()}, beside
 
 
-def _list_folder(root: Path, artist: str, folder: str, on_bad: OnBad) -> _Folder:
+def _list_folder(root: Path, artist: str, folder: str, on_bad: OnBad) -> Folder:
     names, left_out = _files_below(root, folder, folder, on_bad)
     listed = []
     for name in sorted(names):
@@ -224,8 +278,8 @@ def _list_folder(root: Path, artist: str, folder: str, on_bad: OnBad) -> _Folder
             continue
         known = suffix in SUFFIXES
         unsure = not known and suffix not in OTHER_PICTURES
-        listed.append(_Listed(name, "seeded", problem="" if known else _NOT_A_PICTURE, unsure=unsure))
-    return _Folder(listed, [Skipped(artist, *one) for one in left_out])
+        listed.append(Listed(name, name, "seeded", problem="" if known else _NOT_A_PICTURE, unsure=unsure))
+    return Folder(listed, [Skipped(artist, *one) for one in left_out])
 
 
 def _files_below(
@@ -284,17 +338,17 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _list_table(root: Path, split_column: str, on_bad: OnBad) -> dict[str, _Folder]:
+def _list_table(root: Path, split_column: str, on_bad: OnBad) -> dict[str, Folder]:
     """Files by artist, as `split.csv` says.
 
     Raises:
         GalleryError: The table or one of its rows is not valid, or a file does not exist and `on_bad` is
             "refuse".
     """
-    listing: dict[str, list[_Listed]] = {}
+    listing: dict[str, list[Listed]] = {}
     line_of: dict[str, int] = {}
     written: dict[str, str] = {}
-    for line, row in _rows(root / SPLIT_FILE, ("path", "artist", nfc(split_column))):
+    for line, row in table_rows(root / SPLIT_FILE, ("path", "artist", nfc(split_column))):
         where = f"{SPLIT_FILE} line {line}"
         raw, value = row["artist"].strip(), row[nfc(split_column)].strip()
         if not raw:
@@ -306,7 +360,7 @@ def _list_table(root: Path, split_column: str, on_bad: OnBad) -> dict[str, _Fold
                 f"{where}: artist {artist!r} is there in two codings, {written[artist]!a} and {raw!a}; "
                 "valid: one"
             )
-        if value not in _SPLIT_VALUES:
+        if value not in SPLIT_VALUES:
             raise GalleryError(f"{where}: {split_column} is {value!r}; valid: train, test or nothing")
         name = _checked_path(root, row["path"], where)
         if name in line_of:
@@ -317,33 +371,49 @@ def _list_table(root: Path, split_column: str, on_bad: OnBad) -> dict[str, _Fold
             raise GalleryError(f"{where}: {name!r} does not exist; mend the row, or {SKIP_HINT}")
         style = nfc((row.get("style") or "").strip())
         check_name(style, f"{where}: style")
-        listing.setdefault(artist, []).append(_Listed(name, _SPLIT_VALUES[value], style, problem))
+        listing.setdefault(artist, []).append(Listed(name, name, SPLIT_VALUES[value], style, problem))
     if not listing:
         raise GalleryError(f"{SPLIT_FILE} lists no picture; valid: a row for each")
-    return {artist: _Folder(sorted(files, key=lambda one: one.name)) for artist, files in listing.items()}
+    return {artist: Folder(sorted(files, key=lambda one: one.name)) for artist, files in listing.items()}
 
 
-def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV file with a header, each with its line number."""
+def table_rows(
+    table: Path, needed: Sequence[str], *, private: bool = False
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with a header, each with its line number.
+
+    Args:
+        table: The file.
+        needed: Columns that it must have.
+        private: Whether what stands in it is nothing for messages (without a header, the first line is a
+            row), and each line is judged by itself: one with another number of values is an empty row.
+
+    Raises:
+        GalleryError: It cannot be read, a column is missing or twice, or a line has another number of values.
+    """
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             columns = [nfc(column.strip()) for column in reader.fieldnames or ()]
             reader.fieldnames = columns
             missing = [column for column in needed if column not in columns]
+            shown = ", ".join(map(repr, columns))
             if missing:
-                raise GalleryError(
-                    f"{table.name} has no column {', '.join(map(repr, missing))}; "
-                    f"columns present: {', '.join(map(repr, columns)) or 'none'}"
+                present = (
+                    f"valid: a first line with {', '.join(needed)}"
+                    if private
+                    else (f"columns present: {shown or 'none'}")
                 )
+                raise GalleryError(f"{table.name} has no column {', '.join(map(repr, missing))}; {present}")
             if len(set(columns)) != len(columns):
-                raise GalleryError(f"{table.name} names a column twice: {', '.join(map(repr, columns))}")
+                raise GalleryError(f"{table.name} names a column twice" + ("" if private else f": {shown}"))
             for row in reader:
-                if None in row or None in row.values():
+                odd = None in row or None in row.values()
+                if odd and not private:
                     raise GalleryError(
                         f"{table.name} line {reader.line_num}: wrong number of values; valid: {len(columns)}"
                     )
-                yield reader.line_num, row
+                yield reader.line_num, {} if odd else row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise GalleryError(f"{table.name} cannot be read ({error}); valid: UTF-8 text with commas") from error
 
@@ -353,13 +423,13 @@ def _checked_path(root: Path, value: str, where: str) -> str:
     path = PurePosixPath(value)
     if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in value or "\0" in value:
         raise GalleryError(f"{where}: path is {value!r}; valid: inside the gallery, with / and without ..")
-    path = _in_its_coding(root, path)
+    path = in_its_coding(root, path)
     if not is_inside(root / path, root):
         raise GalleryError(f"{where}: {value!r} is a link out of the gallery; valid: the file itself")
     return path.as_posix()
 
 
-def _in_its_coding(root: Path, path: PurePosixPath) -> PurePosixPath:
+def in_its_coding(root: Path, path: PurePosixPath) -> PurePosixPath:
     """A path as the file system writes it, where that differs in the coding of a name alone."""
     if path.as_posix().isascii() or os.path.lexists(root / path):
         return path

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from fedstyle_secure.errors import ConfigError, GalleryError
 from fedstyle_secure.galleries.assemble import (
+    PICTURES,
     SKIP_HINT,
     Artwork,
     OnBad,
     PictureRules,
+    Reading,
     assemble_portfolio,
     check_count,
     is_inside,
@@ -51,7 +53,7 @@ class HubGallery(Gallery):
         split: Split of the dataset that is used.
         subset: Configuration of the dataset; None for its default.
         revision: Commit or tag on the Hub, so that a run can be repeated; None for the newest.
-        size: Side of the decoded pictures.
+        size: Height of the decoded pictures.
         public: Artists whose pictures the platform owns.
         on_bad: "refuse" raises at the first bad artwork; "skip" leaves it out and lists it.
         min_pictures: Fewest training pictures of an artist.
@@ -60,6 +62,7 @@ class HubGallery(Gallery):
         seed: Which pictures these are.
         max_pixels: Largest picture that is decoded.
         keep_fraction: Share of each portfolio that is used, each picture by its own content.
+        reading: What is made of an image and its label.
 
     Raises:
         ConfigError: Flower Datasets is not installed.
@@ -86,11 +89,14 @@ class HubGallery(Gallery):
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
         keep_fraction: float = 1.0,
+        reading: Reading = PICTURES,
     ) -> None:
         self._dataset = dataset
         self._image_column = image_column
         self._label_column = label_column
-        self._rules = PictureRules(size, on_bad, min_pictures, test_fraction, seed, max_pixels, keep_fraction)
+        self._rules = PictureRules(
+            size, on_bad, min_pictures, test_fraction, seed, max_pixels, keep_fraction, reading
+        )
         columns = [artist_column, image_column, *([] if label_column is None else [label_column])]
         self._partitioner, unnamed = _load(dataset, subset, revision, split, columns, on_bad)
         rows = self._partitioner.dataset
@@ -102,7 +108,7 @@ class HubGallery(Gallery):
         where = f"dataset {dataset!r}: column {artist_column!r}:"
         found = {_label(labels, natural_ids[i]): i for i in range(n_artists)}
         self._ids, misnamed = by_name(found, where, on_bad)
-        for column in columns[2:]:
+        for column in columns[2:] if reading.check_label is None else ():
             for value in rows.unique(column):
                 check_name(_label(rows.features[column], value), f"dataset {dataset!r}: column {column!r}:")
         sizes = {name: rows_of[natural_ids[i]] for name, i in self._ids.items()}

@@ -1,4 +1,4 @@
-"""One picture file, made into a small square of RGB pixels.
+"""One picture file, made into a small square of RGB pixels, or whatever else a system fits it into.
 
 Files come from anywhere, so the kind is told from the first bytes, the size is checked in the header
 before anything is decoded, and no global setting of Pillow is touched.
@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -46,6 +46,10 @@ _ONE_AT_A_TIME = threading.Lock()
 """Two that both replace standard error would leave it replaced."""
 
 
+Fit = Callable[[Image.Image, int], np.ndarray]
+"""From an RGB picture of any size and the height of the result to uint8, shape (height, width, 3)."""
+
+
 class PictureError(GalleryError):
     """One picture cannot be used. The message is the reason in one line, without the file's name."""
 
@@ -70,10 +74,24 @@ def read_picture_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
         raise PictureError(f"cannot be read ({error.strerror or type(error).__name__})") from error
 
 
+def centred_square(rgb: Image.Image, size: int) -> np.ndarray:
+    """A picture's centred square, shrunk to uint8 (size, size, 3)."""
+    side = min(rgb.size)
+    left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+    # A box instead of a crop after resizing: a 16 x 6000000 strip must not be blown up first.
+    square = rgb.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    return np.array(square, dtype=np.uint8)
+
+
 def decode_picture(
-    data: bytes, size: int, *, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE
+    data: bytes,
+    size: int,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    min_side: int = MIN_SIDE,
+    fit: Fit = centred_square,
 ) -> np.ndarray:
-    """Decode a picture file and shrink its centred square to `size` x `size`.
+    """Decode a picture file and shrink its centred square to `size` x `size`, or fit it as `fit` does.
 
     Grey, palette, CMYK and 16-bit pixels become 8-bit RGB (16 bits keep their high byte, in grey as in
     colour); transparency is laid over white; the EXIF orientation is applied; of an animation or a document
@@ -82,12 +100,14 @@ def decode_picture(
 
     Args:
         data: The file's bytes.
-        size: Side of the result in pixels.
+        size: Height of the result in pixels.
         max_pixels: Largest width times height that the header may claim.
         min_side: Smallest width and height.
+        fit: Makes the result of the decoded picture.
 
     Returns:
-        uint8, shape (size, size, 3), RGB. A picture that is `size` x `size` already keeps its exact pixels.
+        uint8, shape (size, size, 3), RGB, or what `fit` makes. A picture that is `size` x `size` already
+        keeps its exact pixels.
 
     Raises:
         PictureError: The type is not supported, the picture is too large or too small, or the file is
@@ -97,7 +117,7 @@ def decode_picture(
         with warnings.catch_warnings():
             # What is wrong with a picture is said in the error; what is odd about its metadata is no matter.
             warnings.simplefilter("ignore")
-            return _decode(without_metadata(data), size, max_pixels, min_side)
+            return _decode(without_metadata(data), size, max_pixels, min_side, fit)
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
@@ -108,7 +128,7 @@ def decode_picture(
         raise PictureError(f"is damaged or cut short ({type(error).__name__}: {detail}); {_VALID}") from error
 
 
-def _decode(data: bytes, size: int, max_pixels: int, min_side: int) -> np.ndarray:
+def _decode(data: bytes, size: int, max_pixels: int, min_side: int, fit: Fit) -> np.ndarray:
     image = _open(data)
     _check_size(image, max_pixels, min_side)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
@@ -119,12 +139,7 @@ def _decode(data: bytes, size: int, max_pixels: int, min_side: int) -> np.ndarra
         image.im = Image.new(image.mode, (image.tag_v2[256], image.tag_v2[257])).im
     with _silent_libtiff() if isinstance(image, TiffImagePlugin.TiffImageFile) else nullcontext():
         image.load()
-    rgb = _turned(_to_rgb(image, data), _orientation(image))
-    side = min(rgb.size)
-    left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-    # A box instead of a crop after resizing: a 16 x 6000000 strip must not be blown up first.
-    square = rgb.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
-    return np.array(square, dtype=np.uint8)
+    return fit(_turned(_to_rgb(image, data), _orientation(image)), size)
 
 
 @contextmanager
