@@ -144,7 +144,7 @@ class TestPortfolio:
     def test_a_public_artist_has_the_schools_style_and_other_pictures(self) -> None:
         gallery = Atelier(artists=1, pictures=2, public=1, size=32)
         private, public = gallery.portfolio("impasto-1"), gallery.portfolio("public-impasto-1")
-        assert public.styles == private.styles
+        assert public.labels == private.labels
         assert not set(public.sha256) & set(private.sha256)
 
     def test_pictures_depend_on_nothing_but_seed_artist_number_and_size(self) -> None:

@@ -531,8 +531,8 @@ def test_the_table_decides(table: Callable[..., Path]) -> None:
     anna = gallery.portfolio("anna")
     assert anna.names == tuple(f"anna/{i}.png" for i in range(8))
     assert anna.test.tolist() == [False, False, False, True] * 2
-    assert anna.styles == ("etching",) * 8
-    assert gallery.portfolio("bela").styles == ("",) * 8
+    assert anna.labels == ("etching",) * 8
+    assert gallery.portfolio("bela").labels == ("",) * 8
     assert gallery.portfolio("carl").train_labels == ("pastel",) * 6
 
 
@@ -588,7 +588,7 @@ def test_byte_order_marks_and_line_ends(table: Callable[..., Path], encoding: st
     root = table(" path,artist , split,by_book,style", *rows, "", encoding=encoding, end=end)
     anna = FolderGallery(root, size=20).portfolio("anna")
     assert len(anna.names) == 8
-    assert anna.styles == ("etching",) * 8
+    assert anna.labels == ("etching",) * 8
 
 
 def test_tables_that_cannot_be_read(table: Callable[..., Path]) -> None:

@@ -88,7 +88,7 @@ def test_artists_and_portfolios(dataset: str) -> None:
     assert anna.names == tuple(f"{i:04d}" for i in range(8))
     assert anna.sha256 == tuple(hashlib.sha256(source).hexdigest() for source in sources)
     assert np.array_equal(anna.pictures[5], np.asarray(Image.open(io.BytesIO(sources[5]))))
-    assert anna.styles == ("",) * 8
+    assert anna.labels == ("",) * 8
     assert anna.test.tolist() == [chosen(digest, 0.25, 0, "test") for digest in anna.sha256]
     assert gallery.portfolio("carl").test.sum() == 0
 
@@ -104,7 +104,7 @@ def test_class_labels_become_names(tmp_path: Path, offline: None) -> None:
     path = write(tmp_path / "set", rows, artist=["Zoë", "Adam"], school=["etching", "pastel"])
     gallery = HubGallery(path, size=20, label_column="school")
     assert gallery.artists == ("Adam", "Zoë")
-    assert gallery.portfolio("Zoë").styles == ("", "pastel", "etching", "", "pastel", "etching", "", "pastel")
+    assert gallery.portfolio("Zoë").labels == ("", "pastel", "etching", "", "pastel", "etching", "", "pastel")
 
 
 def test_whole_numbers_become_text(tmp_path: Path, offline: None) -> None:
@@ -241,7 +241,7 @@ def test_names_that_turn_lines_around_or_forge_them(
         )
         return
     gallery = HubGallery(path, size=20, label_column="school")
-    styles = {style for artist in gallery.artists for style in gallery.portfolio(artist).styles}
+    styles = {style for artist in gallery.artists for style in gallery.portfolio(artist).labels}
     assert {"Bela", name} == (set(gallery.artists) if column == "artist" else styles)
 
 
