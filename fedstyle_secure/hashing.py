@@ -1,9 +1,9 @@
-"""Weights by hashing (Chen et al. 2015, "Compressing Neural Networks with the Hashing Trick"): a layer's n values
-are read from k < n numbers, and those are what trains, is clipped, gets noise, and travels.
+"""Weights by hashing (Chen et al. 2015, "Compressing Neural Networks with the Hashing Trick").
 
-weights = base + S v: every weight belongs to one of k buckets and has a sign, both from a hash of its place, so
-that no map travels. The gradient by v is S' times that by the weights; so a record's row is hashed before it is
-clipped, and whatever bounds rows bounds hashed ones.
+A layer's n values are read from k < n numbers, and those are what trains, is clipped, gets noise and
+travels: weights = base + S v. Every weight belongs to one of k buckets and has a sign, both from a hash of
+its place, so that no map travels. The gradient by v is S' times that by the weights; so a record's row is
+hashed before it is clipped, and whatever bounds rows bounds hashed ones.
 
 It saves bytes. It protects nobody: whoever knows the public seed can hash a guess, too.
 """
@@ -86,7 +86,7 @@ class Hashed(nn.Module):
         return self.base + (numbers.index_select(0, self.places) * self.signs).view_as(self.base)
 
     def right_inverse(self, weights: Tensor) -> Tensor:
-        """Numbers to begin with, float32 (size,): as the hashes add weights up, and as large as those are where
+        """Numbers to begin with, float32 (size,): sums of their buckets' weights, as large as those are where
         they are independent draws."""
         rest = (weights - self.base).flatten() * self.signs
         sums = torch.zeros(self.size).index_add_(0, self.places, rest)
@@ -96,9 +96,9 @@ class Hashed(nn.Module):
 def hash_weights(module: nn.Module, settings: HashingSection, names: Collection[str]) -> None:
     """Let numbers stand for the weights of a module, in place.
 
-    A tensor `x` of `settings.least` values and more becomes `parametrizations.x.original`, which trains, and
-    its base, which does not. With the base "public" the module computes what it did before; with "zero" it has
-    random weights again.
+    A tensor `x` of `settings.least` values and more becomes `parametrizations.x.original`, which trains,
+    and its base, which does not. With the base "public" the module computes what it did before; with
+    "zero" it has random weights again.
 
     Args:
         module: With the public start's weights.

@@ -246,9 +246,7 @@ def record_rows(
         yield torch.cat([part.flatten() for part in parts]).numpy()
 
 
-def _batch_row(
-    module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor
-) -> Iterator[np.ndarray]:
+def _batch_row(module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor) -> Iterator[np.ndarray]:
     """The sum of all records' gradients in one product, where no clip bounds a record: nothing is promised of
     one then, and products of many are several times faster."""
     if not len(inputs):

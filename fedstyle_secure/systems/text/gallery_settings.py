@@ -23,7 +23,7 @@ class TextGallerySection(GallerySection):
     )
     artists: int = _of("atelier", default=8, ge=1, le=100_000, description="private artists.")
     pictures: int = _of("atelier", default=500, ge=2, le=10_000, description="crops an artist.")
-    public_artists: int = _of("atelier", default=12, ge=1, le=10_000, description="public artists.")
+    public_artists: int = _of("atelier", default=4, ge=1, le=10_000, description="public artists.")
     label_column: str = _of("hub", default="text", description="column of the words.")
 
     @property

@@ -13,8 +13,8 @@ import numpy as np
 
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import Figures, State, Summed
+from fedstyle_secure.systems.text.decode import greedy
 from fedstyle_secure.systems.text.recogniser.charset import Charset
-from fedstyle_secure.systems.text.recogniser.decode import greedy
 from fedstyle_secure.systems.text.recogniser.fitting import fit
 from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
 from fedstyle_secure.systems.text.recogniser.start import pooled

@@ -1,7 +1,7 @@
-"""What the platform does with the artists' mean update: it costs no privacy, as it sees what was released only.
+"""What the platform does with the artists' mean update. It costs no privacy: it sees what was released only.
 
 Adaptive server optimisers for federated learning: Reddi et al. 2021 ("FedAdam"). Known noise is taken out of
-the second moment before it divides (Tang et al. 2023, "DP-AdamBC"), else it would only shorten all steps alike.
+the second moment before it divides (Tang et al. 2023, "DP-AdamBC"), or it would only shorten all steps alike.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings of text recognition: the recogniser, what of it travels, and what the platform does with it."""
+"""The settings of text recognition: the recogniser, what of it travels, what the platform does with it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from fedstyle_secure.systems.text.scores import ALPHANUMERICS
 class TextSection(Section):
     """The recogniser."""
 
-    charset: str = Field(ALPHANUMERICS, description="Letters that it reads, each once; lower case: any case.")
+    charset: str = Field(ALPHANUMERICS, description="Letters that it reads, each once; lower ones: any case.")
     train: Literal["all", "letters"] = Field(
         "all", description="Weights that train privately; letters: the last layer."
     )
     practice_epochs: int = Field(
-        12, ge=0, le=1000, description="Passes over procedural lettering before anything else; kept."
+        8, ge=0, le=1000, description="Passes over procedural lettering before all else; kept."
     )
     public_epochs: int = Field(4, ge=0, le=1000, description="Passes over the public set after that.")
     beam: int = Field(1, ge=1, le=100, description="Texts kept while reading; 1: the likeliest letters.")
     compare_epochs: int = Field(
         4, ge=0, le=100,
-        description="Experimenter's: passes of training alone and of training centrally, to compare; 0: none.",
+        description="Experimenter's: passes of training alone, and centrally, to compare with; 0: none.",
     )  # fmt: skip
 
     @field_validator("charset")

@@ -1,6 +1,6 @@
 """Text recognition: artists train one recogniser of lettering together, and nobody sees their crops or words.
 
-FedOCR (Zhang et al. 2020): a lightweight model and hashed updates, which save bytes. What the abstract has not:
+FedOCR (Zhang et al. 2020): a lightweight model and hashed updates, which save bytes. What its abstract lacks:
 DP-SGD, encrypted sums with shared noise, and attacks that say what leaks.
 """
 
@@ -96,7 +96,7 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
                     )
                 if not (np.abs(array) <= _LARGEST).all():
                     raise FederationError(
-                        f"instruction: tensor {name!r} has values that are not in [-{_LARGEST:g}, {_LARGEST:g}]"
+                        f"instruction: tensor {name!r} has values beyond {_LARGEST:g} or none"
                     )
 
     def model(self, state: State) -> Recogniser:

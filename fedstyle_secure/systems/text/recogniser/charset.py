@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Charset:
             raise TextError("is empty")
         if len(known) < len(classes):
             raise TextError("has a letter outside text.charset")
-        needed = len(known) + sum(a == b for a, b in zip(known, known[1:], strict=False))
+        needed = len(known) + sum(a == b for a, b in pairwise(known))
         if len(known) > LONGEST or needed > frames:
             raise TextError(f"is longer than {LONGEST} letters, or than {frames} frames have room for")
         target = np.zeros(1 + LONGEST, np.int64)

@@ -18,7 +18,7 @@ from fedstyle_secure.files import read_arrays, sources_digest
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import tensors
 from fedstyle_secure.systems.text.letterer import SOURCES, Letterer
-from fedstyle_secure.systems.text.recogniser.charset import Charset, TextError
+from fedstyle_secure.systems.text.recogniser.charset import LONGEST, Charset, TextError
 from fedstyle_secure.systems.text.recogniser.fitting import fit
 from fedstyle_secure.systems.text.recogniser.network import FRAMES, Recogniser, prepare
 
@@ -55,7 +55,7 @@ def targets_of(charset: Charset, portfolio: Portfolio, wanted: np.ndarray) -> Te
                 f"artist {portfolio.artist!r}: the text of {name!r} {error}; mend or remove it, or set "
                 "text.charset"
             ) from None
-    return torch.from_numpy(np.stack(made) if made else np.zeros((0, 1), np.int64))
+    return torch.from_numpy(np.stack(made) if made else np.zeros((0, 1 + LONGEST), np.int64))
 
 
 def pooled(charset: Charset, portfolios: Sequence[Portfolio]) -> tuple[Tensor, Tensor]:
@@ -94,15 +94,19 @@ def weights(model: Recogniser) -> dict[str, np.ndarray]:
 
 
 def practised(charset: Charset, epochs: int) -> dict[str, np.ndarray]:
-    """Weights of a recogniser that has read procedural lettering, which is nobody's secret: those that came with
-    the package, where it made them so, else made once a machine."""
-    recipe = json.dumps([sources_digest(_MADE_BY), charset.letters, epochs])
+    """Weights of a recogniser that has read procedural lettering, which is nobody's secret: those that came
+    with the package, where it made them so, else made once a machine."""
     with as_file(files("fedstyle_secure.systems.text.recogniser") / SHIPPED) as path, suppress(RunError):
         arrays, told = read_arrays(path)
-        if told["recipe"] == recipe:
+        if told["recipe"] == recipe(charset, epochs):
             return arrays
     key = key_of(_MADE_BY, charset.letters, epochs)
     return remembered(cache_folder() / "text", "start", key, lambda: practise(charset, epochs))
+
+
+def recipe(charset: Charset, epochs: int) -> str:
+    """What practised weights follow from, as text."""
+    return json.dumps([sources_digest(_MADE_BY), charset.letters, epochs])
 
 
 def practise(charset: Charset, epochs: int) -> dict[str, np.ndarray]:

@@ -56,16 +56,20 @@ def beam(scores: np.ndarray, charset: Charset, width: int) -> Reading:
     for frame in scores.tolist():
         grown: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [-math.inf, -math.inf])
         for text, (blank, letter) in kept.items():
-            both = np.logaddexp(blank, letter)
+            both = _both(blank, letter)
             same = grown[text]
-            same[0] = np.logaddexp(same[0], both + frame[BLANK])
+            same[0] = _both(same[0], both + frame[BLANK])
             if text:
-                same[1] = np.logaddexp(same[1], letter + frame[text[-1]])
+                same[1] = _both(same[1], letter + frame[text[-1]])
             for c in range(1, len(frame)):
                 longer = grown[(*text, c)]
                 before = blank if text and text[-1] == c else both
-                longer[1] = np.logaddexp(longer[1], before + frame[c])
-        best = sorted(grown.items(), key=lambda item: -np.logaddexp(*item[1]))[:width]
-        kept = {text: (ends[0], ends[1]) for text, ends in best}
-    text, ends = max(kept.items(), key=lambda item: np.logaddexp(*item[1]))
-    return Reading(charset.decode(list(text)), min(1.0, math.exp(float(np.logaddexp(*ends)))))
+                longer[1] = _both(longer[1], before + frame[c])
+        ends = sorted(grown.items(), key=lambda item: -_both(*item[1]))[:width]
+        kept = {text: (blank, letter) for text, (blank, letter) in ends}
+    text, (blank, letter) = max(kept.items(), key=lambda item: _both(*item[1]))
+    return Reading(charset.decode(list(text)), min(1.0, math.exp(_both(blank, letter))))
+
+
+def _both(a: float, b: float) -> float:
+    return float(np.logaddexp(a, b))
