@@ -13,7 +13,7 @@ from fedstyle_secure.systems.text.recogniser.charset import BLANK, Charset
 
 
 @dataclass(frozen=True)
-class Reading:
+class Guess:
     """What a recogniser makes of a crop.
 
     Attributes:
@@ -26,7 +26,7 @@ class Reading:
     confidence: float
 
 
-def greedy(scores: np.ndarray, charset: Charset) -> Reading:
+def greedy(scores: np.ndarray, charset: Charset) -> Guess:
     """The likeliest class of each frame, repeats taken as one.
 
     Args:
@@ -40,10 +40,10 @@ def greedy(scores: np.ndarray, charset: Charset) -> Reading:
     """
     best = scores.argmax(axis=1).tolist()
     classes = [c for c, _ in itertools.groupby(best) if c != BLANK]
-    return Reading(charset.decode(classes), math.exp(float(scores.max(axis=1).sum())))
+    return Guess(charset.decode(classes), math.exp(float(scores.max(axis=1).sum())))
 
 
-def beam(scores: np.ndarray, charset: Charset, width: int) -> Reading:
+def beam(scores: np.ndarray, charset: Charset, width: int) -> Guess:
     """The likeliest text among the `width` best after each frame: prefix search (Graves 2012, section 7.5.3).
 
     Args:
@@ -68,7 +68,7 @@ def beam(scores: np.ndarray, charset: Charset, width: int) -> Reading:
         ends = sorted(grown.items(), key=lambda item: -_both(*item[1]))[:width]
         kept = {text: (blank, letter) for text, (blank, letter) in ends}
     text, (blank, letter) = max(kept.items(), key=lambda item: _both(*item[1]))
-    return Reading(charset.decode(list(text)), min(1.0, math.exp(_both(blank, letter))))
+    return Guess(charset.decode(list(text)), min(1.0, math.exp(_both(blank, letter))))
 
 
 def _both(a: float, b: float) -> float:

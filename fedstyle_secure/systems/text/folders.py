@@ -84,7 +84,7 @@ def _one_folder(split_column: str, root: Path, artist: str, folder: str, on_bad:
         table = table_in(root / folder)
         if table is not None:
             rows = read_table(table, split_column, artists=False)
-            return Folder([file for _, file in _listed(root, folder, rows, on_bad)])
+            return Folder([file for _, file in listed(root, folder, rows, on_bad)])
         if on_bad == "refuse":
             raise GalleryError(f"has no {_TABLES} in its folder; write one, or {SKIP_HINT}")
     except GalleryError as error:
@@ -98,7 +98,7 @@ def _one_table(
     """Files by artist, and rows that are nobody's."""
     files: dict[str, list[Listed]] = {}
     stray = []
-    for artist, file in _listed(root, "", _owned(read_table(table, split_column, artists=True)), on_bad):
+    for artist, file in listed(root, "", _owned(read_table(table, split_column, artists=True)), on_bad):
         if artist:
             files.setdefault(artist, []).append(file)
         else:
@@ -115,7 +115,7 @@ def _owned(rows: Iterable[Row]) -> Iterable[Row]:
         yield replace(row, problem="has no artist; valid: a name") if missing else row
 
 
-def _listed(root: Path, folder: str, rows: Iterable[Row], on_bad: OnBad) -> Iterable[tuple[str, Listed]]:
+def listed(root: Path, folder: str, rows: Iterable[Row], on_bad: OnBad) -> Iterable[tuple[str, Listed]]:
     """Each row's artist, as written, and file.
 
     Args:

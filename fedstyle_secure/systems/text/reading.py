@@ -1,0 +1,140 @@
+"""A finished run at work: reading crops, and how well it reads a folder of crops with texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import binomtest
+
+from fedstyle_secure.errors import ConfigError, GalleryError
+from fedstyle_secure.galleries.base import Skipped
+from fedstyle_secure.galleries.pictures import PictureError, decode_picture, read_picture_bytes
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.system import State
+from fedstyle_secure.systems.text.crops import HEIGHT, WORDS
+from fedstyle_secure.systems.text.decode import Guess, beam, greedy
+from fedstyle_secure.systems.text.folders import listed
+from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
+from fedstyle_secure.systems.text.scores import Reads, alphanumeric, reads
+from fedstyle_secure.systems.text.settings import TextConfig
+from fedstyle_secure.systems.text.system import TextSystem
+from fedstyle_secure.systems.text.tables import LABELS, TRUTH, read_table, table_in
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A recogniser that reads.
+
+    Attributes:
+        system: Of its run.
+        model: Its weights.
+    """
+
+    system: TextSystem
+    model: Recogniser
+
+    @classmethod
+    def of(cls, run: RunFolder) -> Reader:
+        """The recogniser of a finished run.
+
+        Raises:
+            RunError: The run is not finished, or its files are damaged.
+            ConfigError: It is a run of another system.
+        """
+        config = run.config()
+        if not isinstance(config, TextConfig):
+            raise ConfigError(
+                f"{run.path}: a run of the system {config.run.system!r} reads nothing; valid is one of 'text'"
+            )
+        system = TextSystem(config)
+        return cls(system, system.model(State.load(run.product_file)))
+
+    def read(self, pictures: np.ndarray) -> list[Guess]:
+        """What stands in crops.
+
+        Args:
+            pictures: uint8 (n, 32, 128, 3).
+        """
+        width, charset = self.system.config.text.beam, self.system.charset
+        decode: Callable[[np.ndarray], Guess] = partial(greedy, charset=charset)
+        if width > 1:
+            decode = partial(beam, charset=charset, width=width)
+        return [decode(scores) for scores in self.model.read(prepare(pictures))]
+
+    def read_files(self, paths: Sequence[Path]) -> list[Guess]:
+        """What stands in picture files, each a crop of one word.
+
+        Raises:
+            GalleryError: A file is no picture; names it.
+        """
+        return self.read(np.stack([_crop(path) for path in paths]))
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a folder is read.
+
+    Attributes:
+        exact: Every letter counts, case too where the charset has it.
+        alphanumeric: The field's protocol: letters a to z and digits alone, without case; what has none of
+            them counts in no figure.
+        low, high: Of the word accuracy by that protocol, at 0.95 (Wilson 1927).
+        left_out: Rows that could not be used.
+    """
+
+    exact: Reads
+    alphanumeric: Reads
+    low: float
+    high: float
+    left_out: tuple[Skipped, ...]
+
+
+def evaluate(reader: Reader, folder: Path) -> Score:
+    """How well crops are read whose texts are known.
+
+    Args:
+        reader: Reads them.
+        folder: With a `labels.csv` (columns path, text) or a `gt.txt`.
+
+    Raises:
+        GalleryError: There is no such table, or no row of it can be used.
+    """
+    table = table_in(folder) if folder.is_dir() else None
+    if table is None:
+        raise GalleryError(f"{folder}: holds no {LABELS} and no {TRUTH}; valid: a folder with one of them")
+    texts, crops, left_out = [], [], []
+    for _, row in listed(folder, "", read_table(table, "split", artists=False), "skip"):
+        try:
+            if row.problem:
+                raise PictureError(row.problem)
+            crops.append(_decoded(folder / row.path))
+            texts.append(row.label)
+        except PictureError as error:
+            left_out.append(Skipped("", row.name, str(error)))
+    if not texts:
+        raise GalleryError(f"{folder}: no row of {table.name} can be used ({left_out[0].reason})")
+    read = [guess.text for guess in reader.read(np.stack(crops))]
+    plain = [(alphanumeric(text), alphanumeric(guess)) for text, guess in zip(texts, read, strict=True)]
+    counted = [pair for pair in plain if pair[0]]
+    by_protocol = reads([text for text, _ in counted], [guess for _, guess in counted])
+    right = round(by_protocol.word_accuracy * by_protocol.words)
+    interval = binomtest(right, max(1, by_protocol.words)).proportion_ci(_CONFIDENCE, method="wilson")
+    exact = reads([reader.system.charset.plain(text) for text in texts], read)
+    return Score(exact, by_protocol, float(interval.low), float(interval.high), tuple(left_out))
+
+
+def _crop(path: Path) -> np.ndarray:
+    try:
+        return _decoded(path)
+    except PictureError as error:
+        raise GalleryError(f"{path}: {error}") from None
+
+
+def _decoded(path: Path) -> np.ndarray:
+    return decode_picture(read_picture_bytes(path), HEIGHT, reading=WORDS)
