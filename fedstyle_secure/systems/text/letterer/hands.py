@@ -32,7 +32,7 @@ class Hand:
         serif: Length of a serif, 0 for none.
         slant: Shift to the right at the height of one em.
         squeeze: Width of letters over that of the table or the font.
-        spacing: Between letters.
+        spacing: Between the ink of letters; with a font, beyond what that leaves.
         wave: Height and length of the line's waves.
         shake: Deviation of what differs from one letter to the next.
     """
@@ -67,7 +67,7 @@ class Hand:
                 for table, real in zip(found, placed, strict=True)
                 for serif in self._serifs(table, real, is_small(character))
             ]
-        return penned(placed, self.spacing)
+        return penned(placed, self.spacing + self.thickness + 2 * abs(self.nib[0]))
 
     def _placed(self, table: np.ndarray, bent: np.ndarray, character: str) -> np.ndarray:
         """A stroke in ems, from the units of the table."""
@@ -110,14 +110,14 @@ def draw_hand(rng: np.random.Generator, index: int, public: bool) -> Hand:
     fonts = PUBLIC_FONTS if public else PRIVATE_FONTS
     prints = index % 3 != 2 if public else index % 4 == 2
     number = (index // 3 * 2 + index % 3) if public else index // 4
-    free = 0.4 if public else 1.0
+    free = 0.5 if public else 1.0
     x = float(rng.uniform(0.46, 0.58))
     capital = float(rng.uniform(0.66, 0.76))
     heights = (x, capital, float(rng.uniform(0.74, 0.84)), float(rng.uniform(0.2, 0.28)))
     other = frozenset(c for c in OTHER_FORMS if rng.random() < 0.5)
-    size = np.array([0.015, 0.05, 0.05, 0.05, 0.05, 0.05])[:, None]
+    size = np.array([0.015, 0.04, 0.04, 0.04, 0.04, 0.04])[:, None]
     bends = free * size * rng.standard_normal((len(CHARACTERS), TERMS, 2))
-    broad = float(rng.uniform(0.04, 0.12)) if rng.random() < 0.5 else 0.0
+    broad = float(rng.uniform(0.03, 0.08)) if rng.random() < 0.5 else 0.0
     angle = float(rng.choice([0.0, 0.5, 0.7, 2.4]) + rng.normal(0, 0.1))
     hair = float(rng.uniform(0.05, 0.07)) if broad else float(rng.uniform(0.06, 0.13))
     bold = float(max(0.0, rng.normal(0, 0.012)))
@@ -130,9 +130,9 @@ def draw_hand(rng: np.random.Generator, index: int, public: bool) -> Hand:
         thickness=bold if prints else hair,
         nib=(broad / 2 * float(np.cos(angle)), broad / 2 * float(np.sin(angle))),
         serif=float(rng.uniform(0.06, 0.1)) if not public and rng.random() < 0.3 else 0.0,
-        slant=float(rng.normal(0.03, 0.15 * free)),
-        squeeze=float(rng.uniform(1 - 0.18 * free, 1 + 0.15 * free)),
-        spacing=float(rng.uniform(0.0, 0.06)) if prints else float(rng.uniform(0.13, 0.22)),
+        slant=float(np.clip(rng.normal(0.05, 0.08 if public else 0.1), -0.12, 0.25)),
+        squeeze=float(rng.uniform(1 - 0.15 * free, 1 + 0.12 * free)),
+        spacing=float(rng.uniform(0.0, 0.06)) if prints else float(rng.uniform(0.04, 0.13)),
         wave=(float(abs(rng.normal(0, 0.02 * free))), float(rng.uniform(2.0, 4.0))),
         shake=0.0 if prints else free * float(rng.uniform(0.006, 0.022)),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -93,8 +95,14 @@ def _stroke(
     if not nib.any():
         _round_line(draw, points, joints, thickness)
         return
-    # Between the paths of the edge's ends; where these cross, the stroke is as thin as the edge.
-    draw.polygon(np.concatenate([points + nib, (points - nib)[::-1]]).ravel().tolist(), fill=255)
+    # Between the paths of the edge's ends, cut where the stroke passes from one side of the edge to another:
+    # an outline that covers something twice leaves a hole there.
+    steps = np.diff(points, axis=0)
+    side = steps[:, 0] * nib[1] > steps[:, 1] * nib[0]
+    cuts = [0, *(np.flatnonzero(side[1:] != side[:-1]) + 1).tolist(), len(steps)]
+    for start, end in pairwise(cuts):
+        run = points[start : end + 1]
+        draw.polygon(np.concatenate([run + nib, (run - nib)[::-1]]).ravel().tolist(), fill=255)
     _round_line(draw, points + nib, joints, thickness)
     _round_line(draw, points - nib, joints, thickness)
 
