@@ -201,6 +201,50 @@ def search(
 
 
 @app.command()
+def read(
+    run: Annotated[Path, typer.Argument(help="A finished run of text recognition.", show_default=False)],
+    pictures: Annotated[list[Path], typer.Argument(help="Crops of one word each.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Read lettering: the text of each crop and how sure the recogniser is, a line each."""
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.systems.text.reading import Reader
+
+    guesses = Reader.of(RunFolder(run)).read_files(pictures)
+    if as_json:
+        rows = zip(pictures, guesses, strict=True)
+        print_json([{"picture": str(p), "text": g.text, "confidence": g.confidence} for p, g in rows])
+        return
+    for picture, guess in zip(pictures, guesses, strict=True):
+        say(f"{guess.text or '-'}  {guess.confidence:.2f}  {short(picture)}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A finished run of text recognition.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Crops with a labels.csv or a gt.txt.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Read crops whose texts are known, and count: word accuracy, character error rate, 1-NED."""
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.systems.text.reading import Reader
+    from fedstyle_secure.systems.text.reading import evaluate as score
+
+    found = score(Reader.of(RunFolder(run)), folder)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    rows = [
+        (what, str(r.words), f"{r.word_accuracy:.3f}", f"{r.cer:.3f}", f"{r.ned:.3f}")
+        for what, r in (("a-z, 0-9, any case", found.alphanumeric), ("every letter", found.exact))
+    ]
+    table(f"Read: {short(folder)}", ("counted", "words", "word accuracy", "CER", "1-NED"), rows)
+    say(f"Word accuracy {found.low:.3f} to {found.high:.3f} with confidence 0.95, by the first line's count.")
+    for row in found.left_out:
+        say(f"left out: {row.name}: {row.reason}")
+
+
+@app.command()
 def rivals(
     config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
     settings: Settings = None,

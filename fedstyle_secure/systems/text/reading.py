@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
@@ -94,6 +95,10 @@ class Score:
     high: float
     left_out: tuple[Skipped, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
 
 def evaluate(reader: Reader, folder: Path) -> Score:
     """How well crops are read whose texts are known.
@@ -137,4 +142,4 @@ def _crop(path: Path) -> np.ndarray:
 
 
 def _decoded(path: Path) -> np.ndarray:
-    return decode_picture(read_picture_bytes(path), HEIGHT, reading=WORDS)
+    return decode_picture(read_picture_bytes(path), HEIGHT, min_side=WORDS.min_side, fit=WORDS.fit)

@@ -81,7 +81,7 @@ def test_the_loss_is_minus_the_log_probability_of_the_text():
     logits = torch.from_numpy(rng.normal(size=(1, 4, 3)))
     scores = logits[0].log_softmax(dim=1).numpy()
     for text, probability in by_all_layouts(scores, charset).items():
-        if 0 < len(text) and len(text) + sum(a == b for a, b in itertools.pairwise(text)) <= 4:
+        if len(text) > 0 and len(text) + sum(a == b for a, b in itertools.pairwise(text)) <= 4:
             target = torch.from_numpy(charset.encode(text, 4))[None]
             assert float(TextLoss()(logits, target)) == pytest.approx(-math.log(probability))
 
@@ -124,7 +124,8 @@ def test_a_crop_is_ink_on_paper_whatever_its_colours():
     there, turned = prepare(np.stack([dark, bright]))
     assert torch.equal(there > 0, torch.from_numpy(ink)[None])
     assert torch.allclose(there, turned, atol=1e-6)
-    assert float(there.min()) == -1 and float(there.max()) == 1
+    assert float(there.min()) == -1
+    assert float(there.max()) == 1
     # Paper with next to nothing on it is not blown up to full contrast.
     bare = np.full((1, 32, 128, 3), 200, np.uint8)
     bare[0, ::2] = 201

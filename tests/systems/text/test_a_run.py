@@ -1,0 +1,252 @@
+"""Text recognition in the house: a run with a guarantee, what its files hold, and what breaks it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import fedstyle_secure
+from fedstyle_secure.audit.integrity import check_finished
+from fedstyle_secure.cli import app
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import ConfigError, FederationError, GalleryError
+from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.privacy.dp_sgd import record_rows
+from fedstyle_secure.privacy.ledger import Ledger
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.studios import studio_home
+from fedstyle_secure.system import State, system_bound
+from fedstyle_secure.systems.text.system import TextSystem
+from tests.systems.text.conftest import SETTINGS, settings
+
+
+def portfolios(config: Config):
+    gallery = open_gallery(config.gallery)
+    return [gallery.portfolio(artist) for artist in gallery.artists]
+
+
+def test_it_trains_with_a_guarantee_under_encryption_and_pays_for_every_update(run):
+    summary = run.summary()
+    assert summary["system"] == "text"
+    assert {"word_accuracy", "cer", "baseline_word_accuracy", "central_word_accuracy"} <= set(
+        summary["utility"]
+    )
+    assert summary["utility"]["words"] == sum(p.test.sum() for p in portfolios(run.config()))
+    assert summary["secure_sum"]["exact"] is True
+    assert summary["secure_sum"]["openings"] == 2
+    assert 0 < summary["privacy"]["epsilon_artwork_max"] < 1000
+    home = studio_home(run.path.parent / "studios", run.config().gallery, "letterer-1")
+    entries = Ledger(home / "ledger.jsonl").entries
+    assert [(e.round, e.kind) for e in entries] == [(1, "update"), (2, "update")]
+    check_finished(run)
+
+
+def test_only_hashed_numbers_travel(run):
+    state, config = State.load(run.product_file), run.config()
+    whole = Config.from_dict(SETTINGS | {"hashing": {"ratio": 1.0}})
+    values = sum(a.size for a in state.trained.values())
+    everything = sum(p.numel() for p in system_bound(whole)._model().parameters())
+    assert 6.5 < everything / values <= 8
+    layouts = system_bound(config).forms(state)["update"].tensors
+    assert sum(int(np.prod(shape)) for shape in layouts.values()) == values
+
+
+def test_no_word_of_anybody_is_in_any_byte_of_the_run(run):
+    words = {text.lower() for p in portfolios(run.config()) for text in p.labels if len(text) >= 5}
+    assert len(words) > 10
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for path in files:
+        data = path.read_bytes().lower()
+        assert not [word for word in words if word.encode() in data], path
+    # The test can fail: a word in a file is found.
+    assert next(iter(words)).encode() in json.dumps(sorted(words)).lower().encode()
+
+
+def test_sums_are_the_same_to_the_bit_with_and_without_encryption(tmp_path):
+    found = []
+    for enabled in (True, False):
+        config = settings(privacy={"dp": "off"}, secure_sum={"enabled": enabled}, run={"rounds": 1})
+        found.append(State.load(fedstyle_secure.train(config, tmp_path / str(enabled)).folder.product_file))
+    for name, array in found[0].trained.items():
+        # In clear updates are float32; under encryption they are rounded to 2^-15.
+        assert np.abs(array - found[1].trained[name]).max() < 0.01
+
+
+def test_without_privacy_it_learns_to_read(tmp_path):
+    """Two artists whose few words are tested on themselves: a run that trains nothing stays at none."""
+    values = {
+        "run": {"rounds": 12},
+        "gallery": {"artists": 2, "pictures": 60, "test_fraction": 0.2},
+        "text": {"public_epochs": 60, "compare_epochs": 0},
+        "training": {"local_steps": 6, "sampling_rate": 0.25, "learning_rate": 0.03, "server_rate": 0.01},
+        "privacy": {"dp": "off"},
+    }
+    made = fedstyle_secure.train(settings(**values), tmp_path / "run")
+    utility = made.summary["utility"]
+    assert utility["cer"] < utility["baseline_cer"] - 0.1
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    import fedstyle_secure
+    from fedstyle_secure.privacy.ledger import Ledger
+
+    real, calls = Ledger.append, []
+
+    def append(self, entries):
+        real(self, entries)
+        calls.append(1)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Ledger.append = append
+    fedstyle_secure.train(fedstyle_secure.Config.load(Path(sys.argv[1])), sys.argv[2])
+"""
+
+
+def test_killed_in_the_middle_of_a_round_it_goes_on_and_spends_nothing_twice(tmp_path):
+    config = settings()
+    (tmp_path / "text.toml").write_text(config.to_toml())
+    out = tmp_path / "runs" / "run"
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "text.toml"), str(out)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    done = fedstyle_secure.train(config, out, resume=True)
+    for artist in open_gallery(config.gallery).artists:
+        home = studio_home(out.parent / "studios", config.gallery, artist)
+        assert [e.round for e in Ledger(home / "ledger.jsonl").entries] == [1, 2]
+    assert done.summary["utility"]["central_word_accuracy"] is not None
+    check_finished(done.folder)
+
+
+@pytest.mark.slow
+def test_on_ray_it_is_the_same(tmp_path):
+    pytest.importorskip("ray", reason="needs the extra `simulation`")
+    config = settings(privacy={"dp": "off"}, text={"compare_epochs": 0})
+    here = fedstyle_secure.train(config, tmp_path / "local" / "run")
+    there = fedstyle_secure.train(config, tmp_path / "ray" / "run", engine="ray")
+    ours, theirs = (State.load(one.folder.product_file) for one in (here, there))
+    for name, array in ours.trained.items():
+        assert np.abs(array - theirs.trained[name]).max() <= 1e-4
+
+
+@pytest.fixture(scope="module")
+def sent(run):
+    """A system, the state that artists are sent first, and an artist's portfolio."""
+    config = run.config()
+    gallery = open_gallery(config.gallery)
+    system = system_bound(config)
+    state = system.learn([gallery.portfolio(artist) for artist in gallery.public_artists])
+    return system, state, gallery.portfolio("letterer-1")
+
+
+def test_a_words_row_is_the_same_alone_and_in_company(sent):
+    system, state, portfolio = sent
+    model = system.model(state)
+    records = system.records(model, state, "letterer-1", system.inputs(model, portfolio), portfolio)
+    loss = system.loss(model, state)
+    rows = list(record_rows(model, loss, records.inputs, records.targets))
+    (alone,) = record_rows(model, loss, records.inputs[2:3], records.targets[2:3])
+    assert np.array_equal(rows[2], alone)
+    # And it is the plain gradient of that word's loss.
+    model.zero_grad()
+    loss(model(records.inputs[2]), records.targets[2:3]).sum().backward()
+    plain = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]).numpy()
+    assert np.allclose(rows[2], plain, rtol=1e-5, atol=1e-5 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"texts": {"names": ("a",)}}, "has texts"),
+        ({"trained": lambda t: {**t, "more": np.zeros(3, np.float32)}}, "'more' is missing or foreign"),
+        ({"fixed": lambda f: dict(list(f.items())[1:])}, "missing or foreign in fixed"),
+        ({"trained": lambda t: {k: a[:-1] for k, a in t.items()}}, "must be float32 of shape"),
+        ({"trained": lambda t: {k: a.astype(np.float64) for k, a in t.items()}}, "must be float32"),
+        ({"trained": lambda t: {k: np.full_like(a, np.nan) for k, a in t.items()}}, "values beyond 1000"),
+        ({"public": lambda p: {k: np.full_like(a, 1e6) for k, a in p.items()}}, "values beyond 1000"),
+    ],
+)
+def test_what_no_honest_platform_sends_is_refused(sent, change, says):
+    system, state, _ = sent
+    system.admit(state, 3)
+    made = {key: value(getattr(state, key)) if callable(value) else value for key, value in change.items()}
+    with pytest.raises(FederationError, match=says):
+        system.admit(replace(state, **made), 3)
+
+
+def test_a_text_that_cannot_be_trained_on_is_named_by_its_place(sent):
+    system, state, portfolio = sent
+    model = system.model(state)
+    place = int(np.flatnonzero(~portfolio.test)[3])
+    labels = list(portfolio.labels)
+    labels[place] = "geheimnisvoll!"
+    odd = replace(portfolio, labels=tuple(labels))
+    with pytest.raises(GalleryError, match=portfolio.names[place]) as caught:
+        system.records(model, state, "letterer-1", system.inputs(model, odd), odd)
+    assert "geheimnisvoll" not in str(caught.value)
+
+
+def test_settings_that_train_nothing_are_refused():
+    config = settings(training={"local_steps": 0})
+    with pytest.raises(ConfigError, match=r"training\.local_steps = 0"):
+        TextSystem(config).check(open_gallery(config.gallery))
+    with pytest.raises(ConfigError, match=r"text\.charset"):
+        settings(text={"charset": "aa"})
+
+
+@pytest.fixture(scope="module")
+def folder(run, tmp_path_factory):
+    """Crops as files with a table, one row of it without a picture."""
+    root = tmp_path_factory.mktemp("words")
+    portfolio = portfolios(run.config())[0]
+    rows = [("path", "text")]
+    for k in range(6):
+        Image.fromarray(portfolio.pictures[k]).save(root / f"{k}.png")
+        rows.append((f"{k}.png", portfolio.labels[k]))
+    rows += [("missing.png", "none"), ("0.png", "twice")]
+    with (root / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return root
+
+
+def test_a_finished_run_reads_and_is_scored(run, folder):
+    shown = CliRunner().invoke(
+        app, ["read", str(run.path), *map(str, sorted(folder.glob("*.png"))), "--json"]
+    )
+    rows = json.loads(shown.stdout)
+    assert [row["picture"][-5:] for row in rows] == [f"{k}.png" for k in range(6)]
+    assert all(0 <= row["confidence"] <= 1 for row in rows)
+    scored = CliRunner().invoke(app, ["evaluate", str(run.path), str(folder), "--json"])
+    found = json.loads(scored.stdout)
+    labels = portfolios(run.config())[0].labels[:6]
+    right = np.mean([row["text"] == label.lower() for row, label in zip(rows, labels, strict=True)])
+    assert found["exact"]["words"] == 6
+    assert found["exact"]["word_accuracy"] == pytest.approx(right)
+    assert [row["name"] for row in found["left_out"]] == ["labels.csv row 8", "labels.csv row 9"]
+    assert found["low"] <= found["alphanumeric"]["word_accuracy"] <= found["high"]
+
+
+def test_a_run_of_another_system_reads_nothing(finished, folder):
+    shown = CliRunner().invoke(app, ["read", str(finished.path), str(folder / "0.png")])
+    assert isinstance(shown.exception, ConfigError)
+    assert "reads nothing" in str(shown.exception)
+    with pytest.raises(GalleryError, match="holds no"):
+        fedstyle_secure_evaluate(finished, folder)
+
+
+def fedstyle_secure_evaluate(run: RunFolder, folder):
+    from fedstyle_secure.systems.text.reading import evaluate
+
+    return evaluate(None, folder.parent / f"nothing-{os.getpid()}")
