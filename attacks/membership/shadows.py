@@ -217,6 +217,30 @@ def stacked_outputs(head: nn.Module, state: State, features: Tensor) -> Tensor:
         return outputs
 
 
+def stacked_losses(
+    head: nn.Module, state: State, features: Tensor, targets: Tensor, loss: Loss
+) -> np.ndarray:
+    """Losses of all candidates under each of k trained heads, float64 (n, k) as `References` takes signals.
+
+    Args:
+        head: Of the heads' architecture.
+        state: Parameters, stacked: (k, ...).
+        features: What the heads see, (n, ...).
+        targets: (n, ...).
+        loss: Losses (b,) of outputs and targets.
+
+    Example:
+        >>> from attacks.observation import cross_entropy
+        >>> state = {"weight": torch.zeros(3, 4, 2), "bias": torch.zeros(3, 4)}  # Three that know nothing.
+        >>> x, y = torch.ones(5, 2), torch.zeros(5).long()
+        >>> stacked_losses(nn.Linear(2, 4), state, x, y, cross_entropy).shape
+        (5, 3)
+    """
+    with torch.no_grad():
+        outputs = stacked_outputs(head, state, features)
+        return torch.stack([loss(one, targets) for one in outputs], dim=1).double().numpy()
+
+
 def order_of(members: np.ndarray, recipe: Recipe, model: int) -> list[Tensor]:
     """The steps of one model: its own set in an order of its own, anew each epoch.
 

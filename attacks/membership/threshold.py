@@ -11,6 +11,9 @@ from scipy.special import log_softmax, logsumexp
 
 from attacks.errors import AttackError
 
+_ROUNDING = 1e-7
+"""Of a float32 loss."""
+
 
 def loss_score(losses: np.ndarray) -> np.ndarray:
     """Minus the loss (n,): members have small losses.
@@ -84,6 +87,27 @@ def logit_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     others = logits.copy()
     others[rows, labels] = -np.inf
     scores: np.ndarray = logits[rows, labels] - logsumexp(others, axis=1)
+    return scores
+
+
+def likelihood_score(losses: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)) of p = exp(-loss), the same shape: `logit_score` where a loss is all that there is.
+
+    For any loss that is minus the log-probability of the whole target, such as a word's under CTC. Losses
+    below 1e-7 are float32's rounding, and count as that: one that came out as zero is no endless evidence.
+
+    Args:
+        losses: Any shape, finite and >= 0.
+
+    Example:
+        >>> likelihood_score(np.array([np.log(2), 9.0])).round(3).tolist()
+        [0.0, -9.0]
+    """
+    losses = np.asarray(losses, np.float64)
+    if not np.isfinite(losses).all() or (losses < 0).any():
+        raise AttackError("losses must be finite and >= 0, minus the logarithm of a probability")
+    losses = np.maximum(losses, _ROUNDING)
+    scores: np.ndarray = -losses - np.log(-np.expm1(-losses))
     return scores
 
 
