@@ -204,6 +204,10 @@ class System(ABC, Generic[SettingsT, ModelT, RecordsT]):
     """Attacks on what only this system releases, beside those on any: `package.module:function`, a function
     that gives `audit.catalogue.Known`s. As a text, since the audit stands above what a run needs."""
 
+    smooth_loss: ClassVar[str] = ""
+    """The same as `loss`, for attacks, where that one has no second derivative or cannot be stacked:
+    `package.module:function` of what the model returns and targets. As a text, like `attacks`."""
+
     planned: ClassVar[tuple[str, ...]] = ()
     """Settings that a rehearsal may choose, where `run.plan` is "auto"."""
 

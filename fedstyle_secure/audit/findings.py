@@ -45,6 +45,7 @@ Metric = Literal[
     "style named rightly",
     "main style named rightly",
     "artist named rightly",
+    "letters named rightly",
     "epsilon lower bound",
 ]
 """What a figure measures. These names are compared; a number that belongs to one has a field of its own."""

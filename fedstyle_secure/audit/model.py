@@ -14,7 +14,7 @@ from attacks.observation import Observation
 from fedstyle_secure.audit.findings import MEMBERSHIP
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, membership
-from fedstyle_secure.audit.scene import CENTRED, Scene
+from fedstyle_secure.audit.scene import Scene
 
 _STEPS, _BATCH, _RATE = 1500, 64, 1e-2
 _STEPS_OF_IMAGES = 100
@@ -34,11 +34,10 @@ def gradient_length(scene: Scene) -> Outcome:
     started, sent, targets = time.perf_counter(), scene.last, product_targets(scene)
 
     def of(model: nn.Module, artist: str) -> np.ndarray:
-        weights, loss = model.state_dict(), scene.system.loss(model, sent)
+        weights, loss = model.state_dict(), scene.smooth_loss(model, sent)
         pictures = scene.seen(both(scene, artist))
         seen = Observation(
-            model, weights, tuple(pictures.shape[1:]), loss=loss,
-            normalisation=CENTRED if scene.images else None,
+            model, weights, tuple(pictures.shape[1:]), loss=loss, normalisation=scene.normalisation,
         )  # fmt: skip
         values = -picture_gradients(seen, weights, pictures, targets[artist]).norm(dim=1).double().numpy()
         scaled: np.ndarray = (values - values.mean()) / max(float(values.std()), 1e-12)
@@ -65,11 +64,22 @@ def on_product(
 
 
 def _overfitted(scene: Scene) -> nn.Module:
-    """The final model, trained on without any defence until it knows the audited artists' pictures."""
-    model = scene.model(scene.last)
+    """Where it knows the audited artists' pictures by heart."""
     parts = [scene.records(scene.last, scene.works(artist, "train")) for artist in scene.artists]
-    loss, inputs = scene.system.loss(model, scene.last), torch.cat([part.inputs[:, 0] for part in parts])
-    targets = torch.cat([part.targets for part in parts])
+    inputs = torch.cat([part.inputs[:, 0] for part in parts])
+    return memorised(scene, inputs, torch.cat([part.targets for part in parts]))
+
+
+def memorised(scene: Scene, inputs: torch.Tensor, targets: torch.Tensor) -> nn.Module:
+    """The final model, trained on without any defence until it knows some records.
+
+    Args:
+        scene: The run.
+        inputs: Float32 (n, ...), one view of each.
+        targets: (n, ...).
+    """
+    model = scene.model(scene.last)
+    loss = scene.system.loss(model, scene.last)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=_RATE)
     draws = torch.Generator().manual_seed(scene.settings.seed)
     model.train()

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from attacks.membership.participation import blind_baseline
-from attacks.observation import LocalTraining, Normalisation, Observation
+from attacks.observation import LocalTraining, Loss, Normalisation, Observation
 from fedstyle_secure.audit.blind import Blind
 from fedstyle_secure.audit.limits import NO_GUARANTEE, planned, require_planned
 from fedstyle_secure.audit.settings import AuditSettings
@@ -36,6 +36,7 @@ from fedstyle_secure.privacy.kinds import UPDATE
 from fedstyle_secure.privacy.mechanisms import DpSgd
 from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.plan import Plan
+from fedstyle_secure.registry import load
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import withdrawals
 from fedstyle_secure.system import AnySystem, Records, State, plan_of, split_arrays, system_bound, tensors
@@ -346,11 +347,24 @@ class Scene:
             picture_shape=tuple(self.public.prepared.shape[1:]),
             updates=updates,
             training=training,
-            loss=self.system.loss(model, state),
-            normalisation=CENTRED if self.images else None,
+            loss=self.smooth_loss(model, state),
+            normalisation=self.normalisation,
             targets=targets,
             public_pictures=self.seen(self.public.prepared),
         )
+
+    def smooth_loss(self, model: nn.Module, state: State) -> Loss:
+        """The artists' loss as attacks need it: with a second derivative, and under `vmap`."""
+        if self.system.smooth_loss:
+            found: Loss = load(self.system.smooth_loss)
+            return found
+        return self.system.loss(model, state)
+
+    @cached_property
+    def normalisation(self) -> Normalisation | None:
+        """From pictures in [0, 1] to what training sees; None where it sees features."""
+        channels = self.public.prepared.shape[1]
+        return Normalisation((0.5,) * channels, (0.5,) * channels) if self.images else None
 
     @cached_property
     def images(self) -> bool:
