@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from attacks.bounds import Terms
+from attacks.exposure import exposure as bits_of_ranks
 from attacks.exposure import exposure_epsilon, sampled_exposure
 from attacks.membership.threshold import loss_score
 from fedstyle_secure.audit.findings import MEMBERSHIP, PROVEN, Finding, judge
@@ -79,7 +80,8 @@ def exposure(scene: Scene) -> Outcome:
     scores = gains(scene.model(scene.last))
     there = torch.from_numpy(inside)
     control = proved(gains(memorised(scene, inputs[there], words[there])))
-    bits = sampled_exposure(-scores[inside], -scores[~inside])
+    bits, outside = sampled_exposure(-scores[inside], -scores[~inside]), int((~inside).sum())
+    none = bits_of_ranks(np.arange(1, outside + 2), outside + 1).mean()
     value, allowed = proved(scores), merge(scene.costs())
     spent = None if any(e.noiseless for e in allowed) else epsilon(allowed, scene.config.privacy.delta)
     verdict = judge(value > 0, control > 0, able=True)
@@ -96,10 +98,9 @@ def exposure(scene: Scene) -> Outcome:
                 method=f"one run, guesses both, delta {terms.delta:g}, {terms.adjacency} neighbours",
                 control=control, budget=f"{len(inside)} planted crops",
                 details={
-                    "median exposure in bits": float(np.median(bits)), "mean exposure in bits": bits.mean(),
-                    "most in bits": float(np.log2(1 + (~inside).sum())),
-                    "mean without a leak in bits": 1 / np.log(2),
-                    "in": float(inside.sum()), "out": float((~inside).sum()),
+                    "median exposure in bits": float(np.median(bits)),
+                    "mean exposure in bits": float(bits.mean()), "mean without a leak in bits": float(none),
+                    "in": float(inside.sum()), "out": float(outside),
                 },
             ),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,22 +51,23 @@ def word_named(scene: Scene) -> Outcome:
     known = public_words(scene, sent, settings.targets)
     among = len(sought[0].targets)
 
-    def rank(word: Sought, update_of: Sought, defended: bool) -> int:
-        seen = seen_gradient(scene, sent, update_of, defended=defended)
-        rows = torch.from_numpy(
-            scene.gradients(sent, word.artist, word.candidates, defended=defended)
-        ).double()
+    def ranks_of(word: Sought, seen: Sequence[Sought], defended: bool) -> list[int]:
+        """Ranks of a word by the updates of some."""
+        rows = scene.gradients(sent, word.artist, word.candidates, defended=defended)
         deviation = noise_of(scene) if defended and scene.noise else 0.0
-        return rank_of_target(_scores(seen, rows, deviation), word.number)
+        pushed = [seen_gradient(scene, sent, one, defended=defended) for one in seen]
+        return [rank_of_target(_scores(one, rows, deviation), word.number) for one in pushed]
 
-    ranks = np.array([rank(word, word, True) for word in sought])
-    blind = np.array([rank(word, known[i % len(known)], True) for i, word in enumerate(sought)])
-    control = ranks if undefended(scene) else np.array([rank(word, word, False) for word in known])
     if not undefended(scene) and len(known[0].targets) < among:
         raise AuditError(
-            f"public words are {len(known[0].targets)}, too few for a control among {among}: set "
+            f"there are {len(known[0].targets)} public words, too few for a control among {among}: set "
             "candidates to that"
         )
+    both = [ranks_of(word, (word, known[i % len(known)]), True) for i, word in enumerate(sought)]
+    ranks, blind = np.array(both).T
+    control = ranks
+    if not undefended(scene):
+        control = np.array([ranks_of(word, (word,), False)[0] for word in known])
     how = Setting(
         NAMED, settings.seed, settings.confidence, time.perf_counter() - started,
         f"{among} gradients a word", batches_of_one(scene),
@@ -74,8 +76,8 @@ def word_named(scene: Scene) -> Outcome:
     return Outcome((replace(finding, details=dict(finding.details) | told(sought)),))
 
 
-def _scores(seen: Tensor, rows: Tensor, deviation: float) -> Tensor:
+def _scores(seen: Tensor, rows: np.ndarray, deviation: float) -> Tensor:
     """(n,), larger is more likely."""
     kind: Kind = "likelihood" if deviation else "cosine"
     distance = UpdateDistance(kind, {"all": seen}, {"all": 1.0}, deviation)
-    return candidate_scores(distance, list(rows), lambda row: {"all": row})
+    return candidate_scores(distance, list(rows), lambda row: {"all": torch.from_numpy(row).double()})
