@@ -52,6 +52,7 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
     settings: ClassVar[type[Config]] = TextConfig
     words: ClassVar[Words] = WORDS
     attacks: ClassVar[str] = "fedstyle_secure.systems.text.attacks.catalogue:catalogue"
+    smooth_loss: ClassVar[str] = "attacks.text.ctc:ctc_loss"
 
     @property
     def charset(self) -> Charset:

@@ -63,7 +63,8 @@ def test_noise_hides_the_word(noisy):
     assert found.verdict == "not broken by this attack"
     assert found.control == 1.0
     assert found.value <= 0.25
-    assert 1 / 12 < found.bound < 0.25
+    assert found.bound > found.details["chance"]
+    assert not found.alarm
 
 
 def test_the_limit_is_that_of_a_batch_of_one(noisy, limit_of):
