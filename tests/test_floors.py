@@ -14,7 +14,7 @@ FLOORS = (
     {"version", "errors", "hints", "processes", "spreadsheet", "threads", "visible", "words"},
     {"files", "names", "registry", "terminal"},
     {"config", "cache"},
-    {"runs", "idle"},
+    {"runs", "idle", "hashing"},
     {"galleries", "privacy"},
     {"secure_sum", "studios"},
     {"system"},

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,9 +22,9 @@ from fedstyle_secure.errors import ConfigError, FederationError, GalleryError
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.dp_sgd import record_rows
 from fedstyle_secure.privacy.ledger import Ledger
-from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import studio_home
 from fedstyle_secure.system import State, system_bound
+from fedstyle_secure.systems.text.reading import Reader, evaluate
 from fedstyle_secure.systems.text.system import TextSystem
 from tests.systems.text.conftest import SETTINGS, settings
 
@@ -84,17 +83,20 @@ def test_sums_are_the_same_to_the_bit_with_and_without_encryption(tmp_path):
 
 
 def test_without_privacy_it_learns_to_read(tmp_path):
-    """Two artists whose few words are tested on themselves: a run that trains nothing stays at none."""
+    """From the start that comes with the package, on lettering that it has not seen."""
     values = {
-        "run": {"rounds": 12},
-        "gallery": {"artists": 2, "pictures": 60, "test_fraction": 0.2},
-        "text": {"public_epochs": 60, "compare_epochs": 0},
-        "training": {"local_steps": 6, "sampling_rate": 0.25, "learning_rate": 0.03, "server_rate": 0.01},
+        "run": {"rounds": 3},
+        "gallery": {"artists": 3, "pictures": 120},
+        "text": {"practice_epochs": 8, "public_epochs": 0},
+        "training": {
+            "local_steps": 8, "sampling_rate": 0.125, "learning_rate": 0.03, "expected_pictures": 90,
+        },
         "privacy": {"dp": "off"},
-    }
-    made = fedstyle_secure.train(settings(**values), tmp_path / "run")
-    utility = made.summary["utility"]
-    assert utility["cer"] < utility["baseline_cer"] - 0.1
+    }  # fmt: skip
+    utility = fedstyle_secure.train(settings(**values), tmp_path / "run").summary["utility"]
+    # About 90 test crops: by chance alone a start comes out 0.1 better in one run of 20, not 0.12 on a gain.
+    assert utility["word_accuracy"] > utility["baseline_word_accuracy"] + 0.04
+    assert utility["baseline_word_accuracy"] > 0.4
 
 
 KILLED = """
@@ -238,15 +240,9 @@ def test_a_finished_run_reads_and_is_scored(run, folder):
     assert found["low"] <= found["alphanumeric"]["word_accuracy"] <= found["high"]
 
 
-def test_a_run_of_another_system_reads_nothing(finished, folder):
+def test_a_run_of_another_system_reads_nothing(finished, run, folder, tmp_path):
     shown = CliRunner().invoke(app, ["read", str(finished.path), str(folder / "0.png")])
     assert isinstance(shown.exception, ConfigError)
     assert "reads nothing" in str(shown.exception)
-    with pytest.raises(GalleryError, match="holds no"):
-        fedstyle_secure_evaluate(finished, folder)
-
-
-def fedstyle_secure_evaluate(run: RunFolder, folder):
-    from fedstyle_secure.systems.text.reading import evaluate
-
-    return evaluate(None, folder.parent / f"nothing-{os.getpid()}")
+    with pytest.raises(GalleryError, match=r"holds no labels\.csv"):
+        evaluate(Reader.of(run), tmp_path)
