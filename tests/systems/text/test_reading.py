@@ -132,11 +132,11 @@ def test_a_crop_is_ink_on_paper_whatever_its_colours():
     assert float(prepare(bare).max()) < 0
 
 
-def test_a_crop_reads_the_same_alone_and_in_company():
+def test_a_crop_reads_alike_alone_and_in_company():
     torch.manual_seed(0)
     model, crops = Recogniser(PLAIN.classes), torch.rand(5, 1, 32, 128) * 2 - 1
     together = model.read(crops)
     assert together.shape == (5, FRAMES, 37)
-    assert np.array_equal(model.read(crops[3:4])[0], together[3])
+    assert np.allclose(model.read(crops[3:4])[0], together[3], atol=1e-4)
     assert np.allclose(np.exp(together).sum(axis=2), 1, atol=1e-5)
     assert sum(p.numel() for p in model.parameters()) < 300_000
