@@ -218,7 +218,14 @@ def _worst(values: Iterable[float | None]) -> float | None:
 def _secure_sum(config: Config, run: RunFolder) -> dict[str, Any]:
     sums = [line["sum"] for line in run.metrics() if line["sum"] and line["sum"]["artists"]]
     cohort = min((found["artists"] for found in sums), default=None)
-    return {"enabled": config.secure_sum.enabled, "openings": len(sums), "smallest_cohort": cohort}
+    sent = [found["upload_bytes"] for found in sums]
+    return {
+        "enabled": config.secure_sum.enabled,
+        "openings": len(sums),
+        "smallest_cohort": cohort,
+        "upload_bytes": max(sent, default=None),
+        "run_bytes": sum(found["upload_bytes"] * found["artists"] for found in sums),
+    }
 
 
 def _cost(config: Config, cohort: int | None, wanted: RoundSum | None) -> dict[str, Any]:

@@ -52,7 +52,10 @@ class Meter:
         ]
 
     def __call__(self, before: State, now: State, sums: Mapping[str, Summed]) -> Figures:
-        found = asdict(self.everybody(self._model_of(now)))
+        model = self._model_of(now)
+        found = asdict(self.everybody(model))
+        found["update_values"] = sum(array.size for array in now.trained.values())
+        found["weights"] = sum(p.numel() for p in Recogniser(self._charset.classes).parameters())
         # What a run is compared with begins where it begins itself, when nothing is released yet.
         if before.round == 0 and self._config.text.compare_epochs:
             found |= self._compared(self._model_of(before))

@@ -48,6 +48,11 @@ WORDS = Words(
             "Experimenter's: everybody's test crops, read by the same.",
             "everybody's crops read by artists who train alone",
         ),
+        Figure(
+            "update_values", "whole", "numbers", "Numbers in an artist's update.",
+            "numbers in an artist's update, hashed",
+        ),
+        Figure("weights", "whole", "numbers", "Weights of the recogniser.", "weights of the recogniser"),
     ),
     headlines=(
         Headline("word_accuracy", "baseline_word_accuracy", "test crops read without an error (share)"),
