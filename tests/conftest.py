@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import pytest
 from PIL import Image
 
@@ -19,6 +20,10 @@ from fedstyle_secure.config import Config
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.threads import one_thread
+
+# No test depends on how fast the machine is.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 TINY = (
     "gallery.artists=4",
