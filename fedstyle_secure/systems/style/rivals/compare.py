@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,10 +13,11 @@ from fedstyle_secure.errors import ConfigError, GalleryError
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.idle import idle
+from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.rivals.budget import Budget
 from fedstyle_secure.systems.style.rivals.catalogue import HISTOGRAM, PRODUCT, RIVALS, Rival
 from fedstyle_secure.systems.style.rivals.central import colour_histogram
-from fedstyle_secure.systems.style.rivals.product import fedstyle
+from fedstyle_secure.systems.style.rivals.product import Product
 from fedstyle_secure.systems.style.rivals.settings import Conditions, Settings, base_grid, told
 from fedstyle_secure.systems.style.rivals.task import Found, Task, private_task
 from fedstyle_secure.systems.style.rivals.tuning import practice, tuned
@@ -115,11 +116,64 @@ def row(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """All that is chosen before a private picture is opened.
+
+    Attributes:
+        config: The settings of the product's run.
+        public: The platform's portfolios.
+        encoder: What rivals' features come from.
+        prototypes: float32 (k, d), of the shared styles.
+        conditions: What all rivals share.
+        rivals: Each rival's settings, and those of them that were tuned, by its name.
+    """
+
+    config: StyleConfig
+    public: Sequence[Portfolio]
+    encoder: StyleEncoder
+    prototypes: np.ndarray
+    conditions: Conditions
+    rivals: Mapping[str, tuple[Settings, dict[str, float]]]
+
+
+def tune(config: StyleConfig, public: Sequence[Portfolio], artists: int, on_step: OnStep) -> Choices:
+    """Choose every rival's settings on public and procedural artists, for so many private ones."""
+    on_step("learning from the public set")
+    system = StyleSystem(config)
+    state = system.learn(public)
+    encoder, prototypes = system.model(state), state.public["prototypes"]
+    on_step("practising on public and procedural artists")
+    rehearsed = practice(config, encoder, public, prototypes, artists)
+    conditions = Conditions.of(config, Budget.of(config), artists)
+    chosen = {}
+    for rival in RIVALS:
+        on_step(f"tuning {rival.name}")
+        chosen[rival.name] = _choice(rival, config, rehearsed, conditions)
+    return Choices(config, public, encoder, prototypes, conditions, chosen)
+
+
+def judge(
+    choices: Choices, portfolios: list[Portfolio], draws: int, on_step: OnStep = lambda text: None
+) -> dict[str, list[Found]]:
+    """What the product and every rival, in the catalogue's order, answer on private portfolios, by name."""
+    product = Product(choices.config, portfolios, choices.public)
+    found: dict[str, list[Found]] = {PRODUCT: []}
+    for draw in range(draws):
+        on_step(f"playing {PRODUCT}, {draw + 1} of {draws}")
+        found[PRODUCT].append(product.found(draw))
+    task = private_task(choices.encoder, portfolios, choices.public, choices.prototypes)
+    for rival in RIVALS:
+        on_step(f"running {rival.name}")
+        found[rival.name] = _drawn(rival, task, choices.rivals[rival.name][0], choices.conditions, draws)
+    return found
+
+
 def compare(config: Config, draws: int, on_step: OnStep = lambda text: None) -> list[Row]:
     """Tune and run every method.
 
-    Rivals are simulated in this process on prepared features: no Flower and no ciphertexts. The product is
-    trained for real. Choices are made before a private picture is opened.
+    All are simulated in this process on prepared features: no Flower and no ciphertexts. Choices are made
+    before a private picture is opened.
 
     Args:
         config: Of a run of style search.
@@ -139,34 +193,19 @@ def compare(config: Config, draws: int, on_step: OnStep = lambda text: None) -> 
     system.check(gallery)
     for sentence in idle(style):
         logging.getLogger("fedstyle_secure").warning(sentence)
-    on_step("learning from the public set")
     public = [gallery.portfolio(name) for name in gallery.public_artists]
-    state = system.learn(public)
-    encoder, prototypes = system.model(state), state.public["prototypes"]
-    on_step("practising on public and procedural artists")
-    rehearsed = practice(style, encoder, public, prototypes, len(gallery.artists))
-    conditions = Conditions.of(style, Budget.of(style), len(gallery.artists))
-    choices = {}
-    for rival in RIVALS:
-        on_step(f"tuning {rival.name}")
-        choices[rival.name] = _choice(rival, style, rehearsed, conditions)
+    choices = tune(style, public, len(gallery.artists), on_step)
     on_step("opening the private portfolios")
     portfolios = [gallery.portfolio(name) for name in gallery.artists]
     if sum(int(p.test.sum()) for p in portfolios) < 2:
         raise GalleryError("private artists hold out fewer than two pictures, so nothing can be compared")
-    task = private_task(encoder, portfolios, public, prototypes)
-    product = []
-    for draw in range(draws):
-        on_step(f"training {PRODUCT}, {draw + 1} of {draws}")
-        product.append(fedstyle(style, portfolios, draw))
-    guarantee = _guarantee(style)
+    found = judge(choices, portfolios, draws, on_step)
+    product, guarantee = found[PRODUCT], _guarantee(style)
     rows = [row(PRODUCT, product, product, "updates, sums of styles, a card", guarantee, {})]
     for rival in RIVALS:
-        on_step(f"running {rival.name}")
-        settings, chosen = choices[rival.name]
-        found = _drawn(rival, task, settings, conditions, draws)
         words = guarantee if rival.covered else NO_GUARANTEE
-        rows.append(row(rival.name, found, product, rival.gives, words, chosen))
+        chosen = choices.rivals[rival.name][1]
+        rows.append(row(rival.name, found[rival.name], product, rival.gives, words, chosen))
     on_step(HISTOGRAM)
     return [*rows, _histogram_row(portfolios, product)]
 

@@ -1,66 +1,83 @@
-"""The product itself, trained for real, beside its rivals."""
+"""The product itself, played in memory beside its rivals: the same releases and sums as in a run."""
 
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from fedstyle_secure.federation.simulation import play
 from fedstyle_secure.galleries.base import Portfolio
-from fedstyle_secure.system import State
+from fedstyle_secure.privacy.plan import solve
+from fedstyle_secure.systems.style.encoder import StyleEncoder
+from fedstyle_secure.systems.style.rehearsal import rehearsed
 from fedstyle_secure.systems.style.retrieval import own_ranks
 from fedstyle_secure.systems.style.rivals.task import Found, likeness
 from fedstyle_secure.systems.style.settings import StyleConfig
 from fedstyle_secure.systems.style.system import StyleSystem
-from fedstyle_secure.training import train
 
 
-def fedstyle(config: StyleConfig, portfolios: Sequence[Portfolio], draw: int) -> Found:
-    """Train the run that the settings describe, as `fedstyle train` does, and find held-out pictures.
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What the encoder's fixed part makes of the pictures: the same in every draw that has the same one."""
 
-    The run and the artists' ledgers lie in a folder of their own that is deleted: it is an experiment, and
-    charges nobody's real ledger. Sums are encrypted if the settings say so.
+    fixed: str
+    inputs: Mapping[str, Tensor]
+    queries: Tensor
+    means: np.ndarray
 
-    Args:
-        config: The settings; canaries and records are left out.
-        portfolios: The private artists', in the gallery's order.
-        draw: Added to the run's seed. Noise is new in every draw anyway.
-    """
-    with tempfile.TemporaryDirectory(prefix="fedstyle-rivals-") as folder:
-        here = StyleConfig.from_flat(
-            {
-                **config.to_flat(),
-                "run.seed": config.run.seed + draw,
-                "run.studios": str(Path(folder) / "studios"),
-                "audit.canaries": 0,
-                "audit.record": "none",
-            }
-        )
-        with _quiet():
-            run = train(here, Path(folder) / "run")
-        state = State.load(run.folder.product_file)
-        system = StyleSystem(here)
+
+class Product:
+    """FedStyle under the settings of a run, once a draw. Nothing is charged to anybody's ledger."""
+
+    def __init__(
+        self, config: StyleConfig, portfolios: Sequence[Portfolio], public: Sequence[Portfolio]
+    ) -> None:
+        """
+        Args:
+            config: The settings; a plan that they leave to a rehearsal is chosen here. Canaries are left out.
+            portfolios: The private artists', in the gallery's order.
+            public: The platform's own.
+        """
+        if config.run.plan == "auto":
+            log = logging.getLogger("fedstyle_secure")
+            config = config.override(rehearsed(config, len(portfolios), log.info))
+        config = config.override(["audit.canaries=0"])
+        if not config.shares_noise:
+            config = config.override(["secure_sum.enabled=false", "privacy.noise=own"])
+        self._config, self._portfolios, self._public = config, portfolios, public
+        system = StyleSystem(config)
+        self._plan = solve(config, system.kinds(), len(portfolios))
+        self._prepared: _Prepared | None = None
+
+    def found(self, draw: int) -> Found:
+        """Whose card is nearest to each held-out picture after a run.
+
+        Args:
+            draw: Added to the run's seed. Noise is new in every draw anyway.
+        """
+        config = self._config.override([f"run.seed={self._config.run.seed + draw}"])
+        system = StyleSystem(config)
+        start = system.learn(self._public)
+        seen = self._prepared
+        if seen is None or seen.fixed != start.fixed_digest or config.style.views > 1:
+            seen = self._prepared = self._prepare(system, system.model(start), start.fixed_digest)
+        state = play(system, self._plan, start, self._portfolios, seen.inputs, self._public)
         encoder, cards = system.model(state), system.cards(state)
-        rows = np.stack([cards[p.artist] for p in portfolios])
-        queries = np.concatenate([encoder.embed_pictures(p.test_pictures) for p in portfolios])
-        owners = np.repeat(np.arange(len(portfolios)), [int(p.test.sum()) for p in portfolios])
-        ranks = own_ranks(queries @ encoder.place(rows).numpy().T, owners)
-        means = [encoder.released(encoder.prepare(p.train_pictures)).sum(axis=0) for p in portfolios]
-    return Found(ranks, likeness(torch.from_numpy(rows), torch.from_numpy(np.stack(means))))
+        rows = np.stack([cards[p.artist] for p in self._portfolios])
+        owners = np.repeat(np.arange(len(rows)), [int(p.test.sum()) for p in self._portfolios])
+        ranks = own_ranks(encoder.embed(seen.queries) @ encoder.place(rows).numpy().T, owners)
+        return Found(ranks, likeness(torch.from_numpy(rows), torch.from_numpy(seen.means)))
 
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the notices of a run: those of every draw are the same, and of a folder that is deleted."""
-    logger = logging.getLogger("fedstyle_secure")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+    def _prepare(self, system: StyleSystem, model: StyleEncoder, fixed: str) -> _Prepared:
+        inputs = {p.artist: system.inputs(model, p) for p in self._portfolios}
+        return _Prepared(
+            fixed,
+            inputs,
+            torch.cat([model.prepare(p.test_pictures) for p in self._portfolios]),
+            np.stack([model.released(one[:, 0]).sum(axis=0) for one in inputs.values()]),
+        )

@@ -97,10 +97,14 @@ def quick(monkeypatch):
     )
     monkeypatch.setattr(module, "RIVALS", (few, known["start, cards"]))
 
-    def product(config, portfolios, draw):
-        return Found(np.ones(sum(int(p.test.sum()) for p in portfolios), int), 1.0)
+    class Untrained:
+        def __init__(self, config, portfolios, public):
+            self.pictures = sum(int(p.test.sum()) for p in portfolios)
 
-    monkeypatch.setattr(module, "fedstyle", product)
+        def found(self, draw):
+            return Found(np.ones(self.pictures, int), 1.0)
+
+    monkeypatch.setattr(module, "Product", Untrained)
     monkeypatch.setattr(tuning, "LEAST", 4)
 
 
