@@ -95,16 +95,16 @@ class LocalGrid(Grid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Push, then pull what came in time.
+        """The replies that came in time, each made when it is asked for, so that one is in memory.
 
         Nodes work one after the other here and side by side elsewhere, so each has all of `timeout` to
         itself. Nobody is interrupted; a reply that took longer is dropped.
         """
-        ids = list(self.push_messages(messages))
-        for message_id in ids:
-            if timeout is not None and self._replies[message_id][0] > timeout:
-                del self._replies[message_id]
-        return self.pull_messages(ids)
+        for message in messages:
+            (message_id,) = self.push_messages([message])
+            seconds, reply = self._replies.pop(message_id)
+            if timeout is None or seconds <= timeout:
+                yield reply
 
     def _handle(self, message: Message) -> Message:
         context = self._contexts.get(message.metadata.dst_node_id)

@@ -25,15 +25,18 @@ class FixedPartMissing(FederationError):
 
 
 class FixedParts:
-    """The fixed part of one run on an artist's own disk. Another run's is never used: whether an artist has
-    that would tell whether it took part there. That it began many runs since shows in its asking again."""
+    """The fixed part of one run on an artist's own disk alone, as a process may run a thousand artists.
+
+    Another run's is never used: whether an artist has that would tell whether it took part there. That it
+    began many runs since shows in its asking again.
+    """
 
     def __init__(self, home: Path, run: str) -> None:
         """Args: home: The artist's own folder. run: Identity of the run."""
         self._folder = home / "fixed"
         self._pin = self._folder / run
         self._file = self._folder / f"{run}.safetensors"
-        self._last: State | None = None
+        self._settled = False
 
     def state(self, instruction: Instruction) -> State:
         """The state that an instruction means.
@@ -43,8 +46,6 @@ class FixedParts:
         """
         if instruction.fixed is not None:
             return instruction.state(instruction.fixed)
-        if self._last is not None and self._last.fixed_digest == instruction.fixed_digest:
-            return instruction.state(self._last.fixed)
         try:
             state = instruction.state(read_arrays(self._file)[0])
         except RunError:
@@ -63,12 +64,12 @@ class FixedParts:
         create(self._pin, state.fixed_digest.encode())
         if self._pin.read_text(encoding="ascii") != state.fixed_digest:
             raise FederationError("the fixed part is not the one that the run began with")
-        if self._last is None and not self._kept(state):
+        if not self._settled and not self._kept(state):
             write_arrays(self._file, state.fixed, {}, mode=PRIVATE)
             kept = sorted(self._folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime_ns)
             for old in kept[:-_KEPT]:
                 old.unlink()
-        self._last = state
+        self._settled = True
 
     def _kept(self, state: State) -> bool:
         try:

@@ -32,11 +32,30 @@ def test_each_node_answers_once_with_its_own_state_and_its_own_copy():
     grid = LocalGrid(echo_app(), 3, {"run.seed": 1})
     shared = RecordDict({"arrays": ArrayRecord({})})
     for turn in range(2):
-        replies = grid.send_and_receive([Message(shared, node, "train") for node in grid.get_node_ids()])
+        messages = [Message(shared, node, "train") for node in grid.get_node_ids()]
+        replies = list(grid.send_and_receive(messages))
         who = [reply.content["who"] for reply in replies]
         assert [w["partition"] for w in who] == [0, 1, 2]
         assert [w["seen"] for w in who] == [turn] * 3
         assert "arrays" in shared, "an app changed the record that all nodes were sent"
+
+
+def test_a_reply_is_made_when_it_is_asked_for():
+    """A thousand uploads were in memory at once."""
+    made = []
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        made.append(context.node_config["partition-id"])
+        return Message(RecordDict(), reply_to=message)
+
+    grid = LocalGrid(app, 3, {})
+    replies = iter(grid.send_and_receive([Message(RecordDict(), n, "train") for n in grid.get_node_ids()]))
+    assert made == []
+    next(replies)
+    assert made == [0]
+    assert len(list(replies)) == 2
 
 
 def test_replies_are_pulled_once_and_belong_to_their_message():
