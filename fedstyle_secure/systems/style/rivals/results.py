@@ -20,8 +20,8 @@ GIVEN = ("method", "leaks", "gives away", "guarantee")
 
 NOTE = (
     "Which artist's card is nearest to a held-out picture; ± one standard error over pictures, of "
-    "differences picture by picture. Rivals are simulated in one process on prepared features, without "
-    "Flower and without ciphertexts; their settings were chosen on public and procedural artists."
+    "differences picture by picture. All are simulated in one process on prepared features, without "
+    "Flower and without ciphertexts; rivals' settings were chosen on public and procedural artists."
 )
 
 LEAKS = "Leaks: mean cosine between what is published of an artist and its true mean; all: the pictures are."
