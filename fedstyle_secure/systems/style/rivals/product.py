@@ -13,6 +13,7 @@ from torch import Tensor
 from fedstyle_secure.federation.simulation import play
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.privacy.plan import solve
+from fedstyle_secure.system import system_bound
 from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.rehearsal import rehearsed
 from fedstyle_secure.systems.style.retrieval import own_ranks
@@ -66,7 +67,8 @@ class Product:
         seen = self._prepared
         if seen is None or seen.fixed != start.fixed_digest or config.style.views > 1:
             seen = self._prepared = self._prepare(system, system.model(start), start.fixed_digest)
-        state = play(system, self._plan, start, self._portfolios, seen.inputs, self._public)
+        playing = system_bound(config)
+        state = play(playing, self._plan, start, self._portfolios, seen.inputs, self._public)
         encoder, cards = system.model(state), system.cards(state)
         rows = np.stack([cards[p.artist] for p in self._portfolios])
         owners = np.repeat(np.arange(len(rows)), [int(p.test.sum()) for p in self._portfolios])
