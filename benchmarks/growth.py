@@ -4,8 +4,8 @@ Usage: python benchmarks/growth.py LINES [--plot FILE.png] [--part gain|cost]
 Procedural artists. *Gain* is what `fedstyle rehearse` finds where the platform owns pictures of three schools
 and practises on nothing: of second moments and steps together, over the whole budget on cards, at epsilon 8.
 *Cost* is a whole run of configs/artists.toml, encrypted sum included, in a process of its own that is also
-every artist: seconds, and the most memory that it took, with pictures and without. Appends a JSON line a point
-to the file LINES, and prints it; points that are there already are not measured again. Then draws all of them.
+every artist: seconds, and the most memory that it took, with pictures and without. Appends a JSON line for
+each point to the file LINES, and prints it; what is there already is not measured again. Then draws it all.
 """
 
 from __future__ import annotations
