@@ -204,19 +204,36 @@ def search(
 def read(
     run: Annotated[Path, typer.Argument(help="A finished run of text recognition.", show_default=False)],
     pictures: Annotated[list[Path], typer.Argument(help="Crops of one word each.", show_default=False)],
+    artist: Annotated[str | None, typer.Option(help="By this artist's own recogniser.")] = None,
+    studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Read lettering: the text of each crop and how sure the recogniser is, a line each."""
     from fedstyle_secure.runs import RunFolder
     from fedstyle_secure.systems.text.reading import Reader
 
-    guesses = Reader.of(RunFolder(run)).read_files(pictures)
+    guesses = Reader.of(RunFolder(run), artist, studios).read_files(pictures)
     if as_json:
         rows = zip(pictures, guesses, strict=True)
         print_json([{"picture": str(p), "text": g.text, "confidence": g.confidence} for p, g in rows])
         return
     for picture, guess in zip(pictures, guesses, strict=True):
         say(f"{guess.text or '-'}  {guess.confidence:.2f}  {short(picture)}")
+
+
+@app.command()
+def personalise(
+    run: Annotated[Path, typer.Argument(help="A finished run of text recognition.", show_default=False)],
+    artist: Annotated[str, typer.Argument(help="For whom.", show_default=False)],
+    studios: StudiosPath = None,
+) -> None:
+    """Train the shared recogniser on for one artist, on that artist's machine, where it stays."""
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.systems.text.personal import personalise as train_on
+
+    path = train_on(RunFolder(run), artist, studios)
+    say(f"{artist}'s own recogniser lies in {short(path)} and costs no privacy, as it leaves nobody.")
+    say(f"  fedstyle read {short(run)} --artist {artist} CROP.png")
 
 
 @app.command()

@@ -14,6 +14,7 @@ import numpy as np
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import Figures, State, Summed
 from fedstyle_secure.systems.text.decode import greedy
+from fedstyle_secure.systems.text.own import trained_on
 from fedstyle_secure.systems.text.recogniser.charset import Charset
 from fedstyle_secure.systems.text.recogniser.fitting import fit
 from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
@@ -59,7 +60,17 @@ class Meter:
         # What a run is compared with begins where it begins itself, when nothing is released yet.
         if before.round == 0 and self._config.text.compare_epochs:
             found |= self._compared(self._model_of(before))
+        if before.round == self._config.run.rounds and self._config.text.compare_epochs:
+            found["personal_own_word_accuracy"] = self._personal(model)
         return found
+
+    def _personal(self, shared: Recogniser) -> float:
+        """Own test crops, read by artists who trained the shared recogniser on for themselves."""
+        own = [
+            self._reads(trained_on(shared, self._config.text, *pooled(self._charset, [portfolio])), [place])
+            for place, portfolio in enumerate(self._portfolios)
+        ]
+        return _pooled_accuracy(own)
 
     def everybody(self, model: Recogniser) -> Reads:
         """How a recogniser reads the test crops of all artists."""
@@ -71,11 +82,10 @@ class Meter:
         central = self._trained(start, self._portfolios)
         alone = [self._trained(start, [portfolio]) for portfolio in self._portfolios]
         own = [self._reads(model, [place]) for place, model in enumerate(alone)]
-        words = np.array([one.words for one in own])
         return {
             "central_word_accuracy": self.everybody(central).word_accuracy,
             "local_word_accuracy": float(np.mean([self.everybody(model).word_accuracy for model in alone])),
-            "local_own_word_accuracy": float(np.average([one.word_accuracy for one in own], weights=words)),
+            "local_own_word_accuracy": _pooled_accuracy(own),
         }
 
     def _trained(self, start: Recogniser, portfolios: Sequence[Portfolio]) -> Recogniser:
@@ -90,3 +100,7 @@ class Meter:
             read += [greedy(one, self._charset).text for one in scores]
             texts += self._texts[place]
         return reads([self._charset.plain(text) for text in texts], read)
+
+
+def _pooled_accuracy(found: Sequence[Reads]) -> float:
+    return float(np.average([one.word_accuracy for one in found], weights=[one.words for one in found]))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from fedstyle_secure.errors import ConfigError, GalleryError
+from fedstyle_secure.errors import GalleryError
 from fedstyle_secure.galleries.base import Skipped
 from fedstyle_secure.galleries.pictures import PictureError, decode_picture, read_picture_bytes
 from fedstyle_secure.runs import RunFolder
@@ -19,10 +19,10 @@ from fedstyle_secure.system import State
 from fedstyle_secure.systems.text.crops import HEIGHT, WORDS
 from fedstyle_secure.systems.text.decode import Guess, beam, greedy
 from fedstyle_secure.systems.text.folders import listed
+from fedstyle_secure.systems.text.personal import personal_model
 from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
 from fedstyle_secure.systems.text.scores import Reads, alphanumeric, reads
-from fedstyle_secure.systems.text.settings import TextConfig
-from fedstyle_secure.systems.text.system import TextSystem
+from fedstyle_secure.systems.text.system import TextSystem, text_config
 from fedstyle_secure.systems.text.tables import LABELS, TRUTH, read_table, table_in
 
 _CONFIDENCE = 0.95
@@ -41,19 +41,21 @@ class Reader:
     model: Recogniser
 
     @classmethod
-    def of(cls, run: RunFolder) -> Reader:
+    def of(cls, run: RunFolder, artist: str | None = None, studios: Path | None = None) -> Reader:
         """The recogniser of a finished run.
 
+        Args:
+            run: A finished run.
+            artist: Whose own it is to be, as `personal.personalise` made it; None: the shared one.
+            studios: Where the artists' own folders lie; None: where the run says.
+
         Raises:
-            RunError: The run is not finished, or its files are damaged.
+            RunError: The run is not finished, its files are damaged, or the artist has none of its own.
             ConfigError: It is a run of another system.
         """
-        config = run.config()
-        if not isinstance(config, TextConfig):
-            raise ConfigError(
-                f"{run.path}: a run of the system {config.run.system!r} reads nothing; valid is one of 'text'"
-            )
-        system = TextSystem(config)
+        system = TextSystem(text_config(run))
+        if artist is not None:
+            return cls(system, personal_model(run, artist, studios))
         return cls(system, system.model(State.load(run.product_file)))
 
     def read(self, pictures: np.ndarray) -> list[Guess]:

@@ -29,6 +29,11 @@ class TextSection(Section):
         description="Experimenter's: passes of training alone, and centrally, to compare with; 0: none.",
     )  # fmt: skip
 
+    personal: Literal["all", "letters"] = Field(
+        "all", description="What an artist trains on for itself after a run; it never leaves."
+    )
+    personal_epochs: int = Field(2, ge=1, le=1000, description="Passes over its own crops for that.")
+
     @field_validator("charset")
     @classmethod
     def _letters(cls, charset: str) -> str:

@@ -20,6 +20,7 @@ from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.hashing import hash_weights
 from fedstyle_secure.privacy.kinds import Kind, update_kind
 from fedstyle_secure.privacy.mechanisms import Rows
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.system import (
     Figures,
     Form,
@@ -43,6 +44,20 @@ from fedstyle_secure.words import Words
 
 _LARGEST = 1e3
 """Largest absolute value of a weight that is plausible: those of honest runs stay under 10."""
+
+
+def text_config(run: RunFolder) -> TextConfig:
+    """The settings of a run of text recognition.
+
+    Raises:
+        ConfigError: It is a run of another system.
+    """
+    config = run.config()
+    if not isinstance(config, TextConfig):
+        raise ConfigError(
+            f"{run.path}: a run of the system {config.run.system!r} reads nothing; valid is one of 'text'"
+        )
+    return config
 
 
 class TextSystem(System[TextConfig, Recogniser, Records]):
@@ -180,4 +195,4 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
         first, last = lines[0], lines[-1]
         begun = {f"baseline_{key}": first.get(key) for key in ("word_accuracy", "cer")}
         # What a run is compared with was measured when it began.
-        return {figure.key: (first | last | begun).get(figure.key) for figure in WORDS.figures}
+        return {figure.key: {**first, **last, **begun}.get(figure.key) for figure in WORDS.figures}

@@ -49,6 +49,11 @@ WORDS = Words(
             "everybody's crops read by artists who train alone",
         ),
         Figure(
+            "personal_own_word_accuracy", "number", "share",
+            "Own test crops, read by artists who trained the shared recogniser on for themselves.",
+            "own crops read by artists who trained the shared recogniser on for themselves",
+        ),
+        Figure(
             "update_values", "whole", "numbers", "Numbers in an artist's update.",
             "numbers in an artist's update, hashed",
         ),

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -18,13 +20,19 @@ import fedstyle_secure
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.cli import app
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError, FederationError, GalleryError
+from fedstyle_secure.errors import ConfigError, FederationError, GalleryError, RunError
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.dp_sgd import record_rows
 from fedstyle_secure.privacy.ledger import Ledger
+from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import studio_home
 from fedstyle_secure.system import State, system_bound
+from fedstyle_secure.systems.text.personal import personalise
 from fedstyle_secure.systems.text.reading import Reader, evaluate
+from fedstyle_secure.systems.text.recogniser.charset import Charset
+from fedstyle_secure.systems.text.recogniser.ctc import TextLoss
+from fedstyle_secure.systems.text.recogniser.start import pooled
+from fedstyle_secure.systems.text.scores import ALPHANUMERICS
 from fedstyle_secure.systems.text.system import TextSystem
 from tests.systems.text.conftest import SETTINGS, settings
 
@@ -238,6 +246,33 @@ def test_a_finished_run_reads_and_is_scored(run, folder):
     assert found["exact"]["word_accuracy"] == pytest.approx(right)
     assert [row["name"] for row in found["left_out"]] == ["labels.csv row 8", "labels.csv row 9"]
     assert found["low"] <= found["alphanumeric"]["word_accuracy"] <= found["high"]
+
+
+def test_an_artists_own_recogniser_stays_with_it(run, folder, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(run.path.parent, runs)
+    mine = RunFolder(runs / "run")
+    crop = str(folder / "0.png")
+    before = {path: path.read_bytes() for path in mine.path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match="has no recogniser of its own"):
+        Reader.of(mine, "letterer-1")
+    with pytest.raises(RunError, match="no such studio"):
+        personalise(mine, "letterer-9")
+    path = personalise(mine, "letterer-1")
+    home = studio_home(runs / "studios", mine.config().gallery, "letterer-1")
+    assert path.is_relative_to(home)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    # Nothing of the run, which others may have, was touched.
+    assert {path: path.read_bytes() for path in mine.path.rglob("*") if path.is_file()} == before
+    shown = CliRunner().invoke(app, ["read", str(mine.path), crop, "--artist", "letterer-1", "--json"])
+    shared = CliRunner().invoke(app, ["read", str(mine.path), crop, "--json"])
+    assert json.loads(shown.stdout)[0]["confidence"] != json.loads(shared.stdout)[0]["confidence"]
+    portfolio = portfolios(mine.config())[0]
+    crops, targets = pooled(Charset(ALPHANUMERICS), [portfolio])
+    loss = TextLoss()
+    own, ours = Reader.of(mine, "letterer-1").model, Reader.of(mine).model
+    with torch.no_grad():
+        assert loss(own(crops), targets).mean() < loss(ours(crops), targets).mean()
 
 
 def test_a_run_of_another_system_reads_nothing(finished, run, folder, tmp_path):

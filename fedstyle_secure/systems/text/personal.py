@@ -1,0 +1,73 @@
+"""A recogniser of an artist's own: the shared one, trained on by the artist for itself. It never leaves, so
+that it costs no privacy.
+
+It is made after a run. Weights of an artist's own *during* private training would hang on all of its words,
+and so would each word's gradient then: no clip would bound what one word changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedstyle_secure.errors import RunError
+from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_arrays
+from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.studios import known_studios, studio_home
+from fedstyle_secure.system import State, split_arrays, tensors
+from fedstyle_secure.systems.text.own import trained_on
+from fedstyle_secure.systems.text.recogniser.network import Recogniser
+from fedstyle_secure.systems.text.recogniser.start import pooled
+from fedstyle_secure.systems.text.system import TextSystem, text_config
+
+
+def personalise(run: RunFolder, artist: str, studios: Path | None = None) -> Path:
+    """Train a finished run's recogniser on for one artist, on that artist's machine, and keep it there.
+
+    Args:
+        run: A finished run.
+        artist: Whose crops.
+        studios: Where the artists' own folders lie; None: where the run says.
+
+    Returns:
+        The file, in the artist's own folder.
+
+    Raises:
+        RunError: The run is not finished, or the artist's folder is not there.
+        GalleryError: There is no such artist.
+        ConfigError: It is a run of another system.
+    """
+    system = TextSystem(text_config(run))
+    path = _file(run, artist, studios)
+    portfolio = open_gallery(system.config.gallery).portfolio(artist)
+    shared = system.model(State.load(run.product_file))
+    own = trained_on(shared, system.config.text, *pooled(system.charset, [portfolio]))
+    fixed, trained = split_arrays(own)
+    private_folder(path.parent)
+    write_arrays(path, {**fixed, **trained}, {"artist": artist}, mode=PRIVATE)
+    return path
+
+
+def personal_model(run: RunFolder, artist: str, studios: Path | None = None) -> Recogniser:
+    """What `personalise` made.
+
+    Raises:
+        RunError: It did not, or the file is damaged.
+        ConfigError: It is a run of another system.
+    """
+    path = _file(run, artist, studios)
+    if not path.is_file():
+        raise RunError(f"{artist} has no recogniser of its own yet: `fedstyle personalise` makes one")
+    model = TextSystem(text_config(run)).model(State.load(run.product_file))
+    try:
+        model.load_state_dict(tensors(read_arrays(path)[0]))
+    except RuntimeError as error:
+        raise RunError(f"{path}: is no recogniser of this run: {error}") from None
+    return model
+
+
+def _file(run: RunFolder, artist: str, studios: Path | None) -> Path:
+    home = studio_home(known_studios(run, studios), run.config().gallery, artist)
+    if not home.is_dir():
+        raise RunError(f"{home}: no such studio; valid is an artist of the run")
+    return home / "personal" / f"{run.identity}.safetensors"
