@@ -51,7 +51,9 @@ class TextTrainingSection(TrainingSection):
     server_optimizer: Literal["mean", "adam"] = Field(
         "adam", description="How the platform moves by the artists' mean update."
     )
-    server_rate: float = Field(4e-3, gt=0, le=10, description="adam: step size of the platform.")
+    server_rate: float = Field(
+        1.5e-3, gt=0, le=10, description="adam: step size of the platform, of weights that are not hashed."
+    )
 
 
 class TextConfig(Config):

@@ -6,6 +6,7 @@ DP-SGD, encrypted sums with shared noise, and attacks that say what leaks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -123,14 +124,15 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
             raise FederationError(f"recogniser: {error}") from None
         return model
 
-    def _model(self, start: Mapping[str, np.ndarray] | None = None) -> Recogniser:
+    def _model(self, start: Mapping[str, np.ndarray] | None = None, *, hashed: bool = True) -> Recogniser:
         """A recogniser, hashed as the settings say, with what is to train and nothing else to be trained."""
         model = Recogniser(self.charset.classes)
         if start is not None:
             model.load_state_dict(tensors(start))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(self.config.text.train == "all" or name.startswith("letters."))
-        hash_weights(model, self.config.hashing, [n for n, p in model.named_parameters() if p.requires_grad])
+        trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        hash_weights(model, self.config.hashing, trained if hashed else ())
         return model
 
     def _moments(self, size: int) -> dict[str, np.ndarray]:
@@ -173,11 +175,20 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
         mean = {name: array / summed.artists for name, array in summed.arrays.items()}
         before = state.public[FIRST], state.public[SECOND]
         # Updates begin in round 1.
-        step = adam(
-            state.trained, before, mean, summed.deviation / summed.artists, training.server_rate, state.round
-        )
+        noise = summed.deviation / summed.artists
+        step = adam(state.trained, before, mean, noise, self._server_rate(state), state.round)
         kept = {FIRST: step.first, SECOND: step.second}
         return replace(state, trained=step.trained, public=kept), {"update_kept": step.kept}
+
+    def _server_rate(self, state: State) -> float:
+        """The platform's step size for the numbers that train.
+
+        A step of equal length in each of k numbers goes 1 / sqrt(weights / k) as far along the weights' own
+        gradient, and so does its noise: with this factor a ratio of hashing changes neither.
+        """
+        weights = sum(p.numel() for p in self._model(hashed=False).parameters() if p.requires_grad)
+        numbers = sum(array.size for array in state.trained.values())
+        return self.config.training.server_rate * math.sqrt(weights / numbers)
 
     def forecast(
         self, state: State, deviations: Mapping[str, float], artists: int, public: Sequence[Portfolio]
