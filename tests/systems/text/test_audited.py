@@ -21,7 +21,8 @@ def audited(run, tmp_path_factory):
     root = tmp_path_factory.mktemp("audited")
     shutil.copytree(run.path.parent, root / "runs")
     folder = RunFolder(root / "runs" / "run")
-    found = audit(folder, AuditSettings(targets=4, candidates=8, rounds=1, processes=1))
+    few = {"artists": 2, "targets": 4, "candidates": 4, "pictures": 1, "steps": 2, "rounds": 1}
+    found = audit(folder, AuditSettings(**few, processes=1))
     return folder, found, report(folder.path, ("html", "pdf", "json", "csv"))
 
 
