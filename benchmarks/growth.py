@@ -24,11 +24,11 @@ from fedstyle_secure.systems.style import rehearsal
 from fedstyle_secure.systems.style.settings import StyleConfig
 from fedstyle_secure.threads import one_thread
 
-GAIN = ((28, 12, 4), (112, 12, 4), (1000, 12, 1), (28, 45, 4), (56, 45, 4), (112, 45, 4))
+GAIN = ((28, 45, 4), (56, 45, 4), (112, 45, 4), (1000, 12, 1))
 """Artists, training pictures of each, draws of noise."""
 
 COST = (250, 500, 1000)
-"""Artists, with 6 training pictures each."""
+"""Artists, with 6 training pictures each, as that file says."""
 
 CONFIG = Path(__file__).parents[1] / "configs" / "artists.toml"
 PLAN = "scatter and head"
