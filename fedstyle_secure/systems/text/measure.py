@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
+from torch import Tensor
 
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import Figures, State, Summed
@@ -18,7 +19,7 @@ from fedstyle_secure.systems.text.own import trained_on
 from fedstyle_secure.systems.text.recogniser.charset import Charset
 from fedstyle_secure.systems.text.recogniser.fitting import fit
 from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
-from fedstyle_secure.systems.text.recogniser.start import pooled
+from fedstyle_secure.systems.text.recogniser.start import pooled, targets_of
 from fedstyle_secure.systems.text.scores import Reads, reads
 from fedstyle_secure.systems.text.settings import TextConfig
 
@@ -42,11 +43,17 @@ class Meter:
             charset: Of the recogniser.
             model_of: The recogniser of a state.
             portfolios: The private artists' portfolios, without canaries.
+
+        Raises:
+            GalleryError: A text cannot be trained on, and `gallery.on_bad` is "refuse".
         """
         self._config = config
         self._charset = charset
         self._model_of = model_of
         self._portfolios = portfolios
+        # A text that cannot be trained on is named before anything is released, not by its artist's silence.
+        for portfolio in portfolios:
+            targets_of(charset, portfolio, ~portfolio.test, config.gallery.on_bad)
         self._crops = [prepare(p.test_pictures) for p in portfolios]
         self._texts = [
             [text for text, held_out in zip(p.labels, p.test, strict=True) if held_out] for p in portfolios
@@ -67,7 +74,7 @@ class Meter:
     def _personal(self, shared: Recogniser) -> float:
         """Own test crops, read by artists who trained the shared recogniser on for themselves."""
         own = [
-            self._reads(trained_on(shared, self._config.text, *pooled(self._charset, [portfolio])), [place])
+            self._reads(trained_on(shared, self._config.text, *self._pooled([portfolio])), [place])
             for place, portfolio in enumerate(self._portfolios)
         ]
         return _pooled_accuracy(own)
@@ -90,8 +97,11 @@ class Meter:
 
     def _trained(self, start: Recogniser, portfolios: Sequence[Portfolio]) -> Recogniser:
         model = copy.deepcopy(start)
-        fit(model, *pooled(self._charset, portfolios), self._config.text.compare_epochs, _RATE, seed=0)
+        fit(model, *self._pooled(portfolios), self._config.text.compare_epochs, _RATE, seed=0)
         return model
+
+    def _pooled(self, portfolios: Sequence[Portfolio]) -> tuple[Tensor, Tensor]:
+        return pooled(self._charset, portfolios, self._config.gallery.on_bad)
 
     def _reads(self, model: Recogniser, places: Iterable[int]) -> Reads:
         texts, read = [], []

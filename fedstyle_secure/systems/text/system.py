@@ -86,7 +86,8 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
 
     def learn(self, public: Sequence[Portfolio]) -> State:
         text = self.config.text
-        start = public_start(self.charset, text.practice_epochs, public, text.public_epochs)
+        on_bad = self.config.gallery.on_bad
+        start = public_start(self.charset, text.practice_epochs, public, text.public_epochs, on_bad)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.run.seed)
             model = self._model(start if self.config.hashing.base == "public" else None)
@@ -156,7 +157,8 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
     def records(
         self, model: Recogniser, state: State, artist: str, inputs: Tensor, portfolio: Portfolio
     ) -> Records:
-        return Records(inputs, targets_of(self.charset, portfolio, ~portfolio.test))
+        on_bad = self.config.gallery.on_bad
+        return Records(inputs, targets_of(self.charset, portfolio, ~portfolio.test, on_bad))
 
     def loss(self, model: Recogniser, state: State) -> TextLoss:
         return TextLoss()

@@ -22,11 +22,11 @@ from fedstyle_secure.cli import app
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, FederationError, GalleryError, RunError
 from fedstyle_secure.galleries.opening import open_gallery
-from fedstyle_secure.privacy.dp_sgd import record_rows
+from fedstyle_secure.privacy.dp_sgd import DPTrainer, record_rows
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import studio_home
-from fedstyle_secure.system import State, system_bound
+from fedstyle_secure.system import State, plan_of, system_bound
 from fedstyle_secure.systems.text.personal import personalise
 from fedstyle_secure.systems.text.reading import Reader, evaluate
 from fedstyle_secure.systems.text.recogniser.charset import Charset
@@ -206,6 +206,38 @@ def test_a_text_that_cannot_be_trained_on_is_named_by_its_place(sent):
     with pytest.raises(GalleryError, match=portfolio.names[place]) as caught:
         system.records(model, state, "letterer-1", system.inputs(model, odd), odd)
     assert "geheimnisvoll" not in str(caught.value)
+    # Nobody has to find out by an artist's silence: the run does not begin.
+    with pytest.raises(GalleryError, match=portfolio.names[place]):
+        system.meter([odd])
+
+
+def test_a_text_that_is_skipped_counts_for_nothing_and_moves_no_other(sent):
+    """Or one word decided whether its artist answers, which no noise hides."""
+    system, state, portfolio = sent
+    gallery = system.config.gallery.model_copy(update={"on_bad": "skip"})
+    skipping = TextSystem(system.config.model_copy(update={"gallery": gallery}))
+    places = np.flatnonzero(~portfolio.test)
+    labels = list(portfolio.labels)
+    # The first one too, whose text checks before training look at.
+    for place in places[[0, 3]]:
+        labels[place] = "geheimnisvoll!"
+    odd = replace(portfolio, labels=tuple(labels))
+    model = skipping.model(state)
+    inputs, loss = skipping.inputs(model, odd), skipping.loss(model, state)
+    found = skipping.records(model, state, "letterer-1", inputs, odd)
+    usual = skipping.records(model, state, "letterer-1", inputs, portfolio)
+    rows = list(record_rows(model, loss, found.inputs, found.targets))
+    whole = list(record_rows(model, loss, usual.inputs, usual.targets))
+    for k, (row, other) in enumerate(zip(rows, whole, strict=True)):
+        assert not row.any() if k in (0, 3) else np.array_equal(row, other)
+    sgd = replace(plan_of(skipping.config, 3).sgd, noise_multiplier=0.0)
+    sums = [
+        DPTrainer(model, loss, sgd, 0.1).gradient_sum(records.inputs[kept], records.targets[kept], 2**16)
+        for records, kept in ((found, slice(None)), (usual, np.setdiff1d(range(len(rows)), (0, 3))))
+    ]
+    assert np.array_equal(*sums)
+    assert len(pooled(skipping.charset, [odd], "skip")[0]) == len(rows) - 2
+    assert skipping.meter([odd])
 
 
 def test_settings_that_train_nothing_are_refused():

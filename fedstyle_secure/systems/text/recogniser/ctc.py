@@ -12,7 +12,8 @@ from fedstyle_secure.systems.text.recogniser.charset import BLANK
 
 
 class TextLoss(PictureLoss):
-    """Minus the log probability of a crop's text, over all ways to lay its letters out on the frames."""
+    """Minus the log probability of a crop's text, over all ways to lay its letters out on the frames;
+    0 for a text of no letters, which stands for one that is left out."""
 
     name = "CTC"
 
@@ -28,4 +29,4 @@ class TextLoss(PictureLoss):
         frames = torch.full((len(embeddings),), embeddings.shape[1])
         scores = embeddings.log_softmax(dim=-1).transpose(0, 1)
         loss: Tensor = F.ctc_loss(scores, targets[:, 1:], frames, targets[:, 0], BLANK, reduction="none")
-        return loss
+        return torch.where(targets[:, 0] > 0, loss, 0.0)

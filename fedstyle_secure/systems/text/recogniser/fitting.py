@@ -19,7 +19,7 @@ def fit(model: nn.Module, crops: Tensor, targets: Tensor, epochs: int, rate: flo
 
     Args:
         model: Trained in place.
-        crops: float32 (n, 1, 32, 128), n >= 1.
+        crops: float32 (n, 1, 32, 128); none: nothing is trained.
         targets: int64 (n, ...), of `Charset.encode`.
         epochs: Passes over all crops, >= 0.
         rate: Largest step size.
@@ -27,11 +27,13 @@ def fit(model: nn.Module, crops: Tensor, targets: Tensor, epochs: int, rate: flo
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     batches = -(-len(crops) // _BATCH)
-    if not epochs:
+    if not epochs * batches:
         return
     optimizer = torch.optim.Adam(parameters, rate)
+    # It rises over two steps at least: over one it divides by zero, and over none by less.
+    steps = max(3, epochs * batches)
     rates = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, total_steps=epochs * batches, pct_start=_WARM
+        optimizer, rate, total_steps=steps, pct_start=max(_WARM, 2 / steps)
     )
     loss, draws = TextLoss(), torch.Generator().manual_seed(seed)
     model.train()

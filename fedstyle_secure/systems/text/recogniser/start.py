@@ -15,6 +15,7 @@ from torch import Tensor
 from fedstyle_secure.cache import cache_folder, key_of, remembered
 from fedstyle_secure.errors import GalleryError, RunError
 from fedstyle_secure.files import read_arrays, sources_digest
+from fedstyle_secure.galleries.assemble import SKIP_HINT, OnBad
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import tensors
 from fedstyle_secure.systems.text.letterer import SOURCES, Letterer
@@ -33,13 +34,17 @@ _ARTISTS, _WORDS, _SEED = 16, 500, 2**62
 _RATE, _PUBLIC_RATE = 2e-3, 5e-4
 
 
-def targets_of(charset: Charset, portfolio: Portfolio, wanted: np.ndarray) -> Tensor:
+def targets_of(
+    charset: Charset, portfolio: Portfolio, wanted: np.ndarray, on_bad: OnBad = "refuse"
+) -> Tensor:
     """What the loss wants of some crops, int64 (n, ...).
 
     Args:
         charset: Of the recogniser.
         portfolio: Theirs.
         wanted: bool (crops,), which.
+        on_bad: "skip" gives zeros for a text that cannot be trained on: it counts for nothing, and no other
+            crop, nor whether its artist answers, hangs on it.
 
     Raises:
         GalleryError: A text cannot be trained on; says whose and which crop, and not what stands there.
@@ -51,22 +56,32 @@ def targets_of(charset: Charset, portfolio: Portfolio, wanted: np.ndarray) -> Te
         try:
             made.append(charset.encode(text, FRAMES))
         except TextError as error:
-            raise GalleryError(
-                f"artist {portfolio.artist!r}: the text of {name!r} {error}; mend or remove it, or set "
-                "text.charset"
-            ) from None
+            if on_bad == "refuse":
+                raise GalleryError(
+                    f"artist {portfolio.artist!r}: the text of {name!r} {error}; mend or remove it, set "
+                    f"text.charset, or {SKIP_HINT}"
+                ) from None
+            made.append(np.zeros(1 + LONGEST, np.int64))
     return torch.from_numpy(np.stack(made) if made else np.zeros((0, 1 + LONGEST), np.int64))
 
 
-def pooled(charset: Charset, portfolios: Sequence[Portfolio]) -> tuple[Tensor, Tensor]:
-    """All training crops of portfolios, prepared, and what the loss wants of them."""
-    crops = [prepare(p.train_pictures) for p in portfolios]
-    targets = [targets_of(charset, p, ~p.test) for p in portfolios]
-    return torch.cat(crops), torch.cat(targets)
+def pooled(
+    charset: Charset, portfolios: Sequence[Portfolio], on_bad: OnBad = "refuse"
+) -> tuple[Tensor, Tensor]:
+    """All training crops of portfolios, prepared, and what the loss wants of them; without those that
+    `targets_of` leaves out."""
+    crops = torch.cat([prepare(p.train_pictures) for p in portfolios])
+    targets = torch.cat([targets_of(charset, p, ~p.test, on_bad) for p in portfolios])
+    known = targets[:, 0] > 0
+    return crops[known], targets[known]
 
 
 def public_start(
-    charset: Charset, practice_epochs: int, public: Sequence[Portfolio], public_epochs: int
+    charset: Charset,
+    practice_epochs: int,
+    public: Sequence[Portfolio],
+    public_epochs: int,
+    on_bad: OnBad = "refuse",
 ) -> dict[str, np.ndarray]:
     """The weights before any private training.
 
@@ -75,6 +90,7 @@ def public_start(
         practice_epochs: Passes over procedural lettering.
         public: The platform's own portfolios; all their crops are trained on.
         public_epochs: Passes over these, after that.
+        on_bad: What a public text does that cannot be trained on.
 
     Raises:
         GalleryError: A public text cannot be trained on.
@@ -84,7 +100,7 @@ def public_start(
         return start
     model = Recogniser(charset.classes)
     model.load_state_dict(tensors(start))
-    fit(model, *pooled(charset, public), public_epochs, _PUBLIC_RATE, seed=0)
+    fit(model, *pooled(charset, public, on_bad), public_epochs, _PUBLIC_RATE, seed=0)
     return weights(model)
 
 
@@ -110,11 +126,13 @@ def recipe(charset: Charset, epochs: int) -> str:
 
 
 def practise(charset: Charset, epochs: int) -> dict[str, np.ndarray]:
-    """The weights of `practised`, made now: minutes."""
+    """The weights of `practised`, made now: minutes. Words outside the charset are left out."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Recogniser(charset.classes)
+    if not epochs:
+        return weights(model)
     school = Letterer(artists=1, pictures=_WORDS, public=_ARTISTS, seed=_SEED, test_fraction=0)
-    crops, targets = pooled(charset, [school.portfolio(artist) for artist in school.public_artists])
+    crops, targets = pooled(charset, [school.portfolio(artist) for artist in school.public_artists], "skip")
     fit(model, crops, targets, epochs, _RATE, seed=0)
     return weights(model)
