@@ -27,6 +27,9 @@ from fedstyle_secure.privacy.picture_loss import PictureLoss
 _ROUNDING = 1e-3
 """What another order of float32 sums may change in a unit embedding."""
 
+_TOGETHER = 64
+"""Records in one product, where nothing is promised of any one."""
+
 _CHECKED = 3
 """Records that module and loss are tried on before a step is taken."""
 
@@ -195,10 +198,10 @@ class DPTrainer:
         _check_canaries(self._size, canaries)
 
     def _rows(self, inputs: Tensor, targets: Tensor, canaries: GradientCanaries) -> Iterator[np.ndarray]:
-        """Rows of one step, each checked to be its record's own; without a clip, one row for all of them."""
+        """Rows of one step, each checked to be its record's own; without a clip, of a few of them."""
         first = None
         if math.isinf(self._plan.clip_norm):
-            yield from _batch_row(self._module, self._loss, inputs, targets)
+            yield from _batch_rows(self._module, self._loss, inputs, targets)
             inputs, targets = inputs[:0], targets[:0]
         for row in record_rows(self._module, self._loss, inputs, targets):
             first = row if first is None else first
@@ -246,16 +249,20 @@ def record_rows(
         yield torch.cat([part.flatten() for part in parts]).numpy()
 
 
-def _batch_row(module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor) -> Iterator[np.ndarray]:
-    """The sum of all records' gradients in one product, where no clip bounds a record: nothing is promised of
-    one then, and products of many are several times faster."""
-    if not len(inputs):
-        return
+def _batch_rows(
+    module: nn.Module, loss: PictureLoss, inputs: Tensor, targets: Tensor
+) -> Iterator[np.ndarray]:
+    """The sums of records' gradients, those of a few records in one product, where no clip bounds a record:
+    nothing is promised of one then, and products of many are several times faster. Memory does not grow with
+    the records, and one whose gradient is not finite takes no others with it but the few in its product."""
     parameters, views = _trainable(module), inputs.shape[1]
-    wanted = targets.repeat_interleave(views, dim=0)
-    value = loss.frozen()(module(inputs.flatten(0, 1)), wanted).sum() / views
-    parts = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
-    yield torch.cat([part.flatten() for part in parts]).numpy()
+    for some, theirs in zip(inputs.split(_TOGETHER), targets.split(_TOGETHER), strict=True):
+        if not len(some):
+            continue
+        wanted = theirs.repeat_interleave(views, dim=0)
+        value = loss.frozen()(module(some.flatten(0, 1)), wanted).sum() / views
+        parts = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+        yield torch.cat([part.flatten() for part in parts]).numpy()
 
 
 def clipped_gradient_sum(

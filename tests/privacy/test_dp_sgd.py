@@ -351,6 +351,30 @@ def test_an_auditors_rows_add_up_to_the_clipped_sum(clip):
     assert (rows.sum(0) - theirs).abs().max() < 1e-4
 
 
+def test_without_a_clip_a_few_records_share_a_product_and_memory_does_not_grow():
+    """A thousand crops in one product took 700 MB, and one that was not finite took all others along."""
+    seen = []
+
+    class Watching(Plain):
+        def forward(self, x):
+            seen.append(len(x))
+            return super().forward(x)
+
+    module, plan = Watching(), DpSgd(math.inf, 0.0, 1.0, 1, 1)
+    inputs, targets = torch.randn(200, 2, 6), torch.tensor([[0, -1]] * 200)
+    inputs[7] = math.nan
+    before = module.head.weight.detach().clone()
+    DPTrainer(module, prototype_loss(), plan, 1.0).fit(inputs, targets, np.random.default_rng(0))
+    moved = before - module.head.weight.detach()
+    assert max(seen) <= 2 * dp_sgd._TOGETHER < len(inputs)
+    with torch.no_grad():
+        module.head.weight.copy_(before)
+    expected = one_at_a_time(
+        module, prototype_loss(), inputs[dp_sgd._TOGETHER :], targets[dp_sgd._TOGETHER :], math.inf
+    )
+    assert torch.allclose(moved.flatten(), expected, atol=1e-4 * float(expected.abs().max()))
+
+
 class Forgetful(Plain):
     """Drops values at random, so that a picture's gradient hangs on how many came before it."""
 
