@@ -14,11 +14,11 @@ from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_ar
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import known_studios, studio_home
-from fedstyle_secure.system import State, split_arrays, tensors
+from fedstyle_secure.system import split_arrays, tensors
 from fedstyle_secure.systems.text.own import trained_on
 from fedstyle_secure.systems.text.recogniser.network import Recogniser
 from fedstyle_secure.systems.text.recogniser.start import pooled
-from fedstyle_secure.systems.text.system import TextSystem, text_config
+from fedstyle_secure.systems.text.system import finished
 
 
 def personalise(run: RunFolder, artist: str, studios: Path | None = None) -> Path:
@@ -37,10 +37,9 @@ def personalise(run: RunFolder, artist: str, studios: Path | None = None) -> Pat
         GalleryError: There is no such artist.
         ConfigError: It is a run of another system.
     """
-    system = TextSystem(text_config(run))
+    system, shared = finished(run)
     path = _file(run, artist, studios)
     portfolio = open_gallery(system.config.gallery).portfolio(artist)
-    shared = system.model(State.load(run.product_file))
     crops, targets = pooled(system.charset, [portfolio], system.config.gallery.on_bad)
     own = trained_on(shared, system.config.text, crops, targets)
     fixed, trained = split_arrays(own)
@@ -59,7 +58,7 @@ def personal_model(run: RunFolder, artist: str, studios: Path | None = None) -> 
     path = _file(run, artist, studios)
     if not path.is_file():
         raise RunError(f"{artist} has no recogniser of its own yet: `fedstyle personalise` makes one")
-    model = TextSystem(text_config(run)).model(State.load(run.product_file))
+    _, model = finished(run)
     try:
         model.load_state_dict(tensors(read_arrays(path)[0]))
     except RuntimeError as error:

@@ -15,14 +15,13 @@ from fedstyle_secure.errors import GalleryError
 from fedstyle_secure.galleries.base import Skipped
 from fedstyle_secure.galleries.pictures import PictureError, decode_picture, read_picture_bytes
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.system import State
 from fedstyle_secure.systems.text.crops import HEIGHT, WORDS
 from fedstyle_secure.systems.text.decode import Guess, beam, greedy
 from fedstyle_secure.systems.text.folders import listed
 from fedstyle_secure.systems.text.personal import personal_model
 from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
 from fedstyle_secure.systems.text.scores import Reads, alphanumeric, reads
-from fedstyle_secure.systems.text.system import TextSystem, text_config
+from fedstyle_secure.systems.text.system import TextSystem, finished
 from fedstyle_secure.systems.text.tables import LABELS, TRUTH, read_table, table_in
 
 _CONFIDENCE = 0.95
@@ -52,11 +51,10 @@ class Reader:
         Raises:
             RunError: The run is not finished, its files are damaged, or the artist has none of its own.
             ConfigError: It is a run of another system.
+            FederationError: Its product is none of its settings, or not of numbers.
         """
-        system = TextSystem(text_config(run))
-        if artist is not None:
-            return cls(system, personal_model(run, artist, studios))
-        return cls(system, system.model(State.load(run.product_file)))
+        system, model = finished(run)
+        return cls(system, model if artist is None else personal_model(run, artist, studios))
 
     def read(self, pictures: np.ndarray) -> list[Guess]:
         """What stands in crops.
@@ -87,7 +85,7 @@ class Score:
         exact: Every letter counts, case too where the charset has it.
         alphanumeric: The field's protocol: letters a to z and digits alone, without case; what has none of
             them counts in no figure.
-        low, high: Of the word accuracy by that protocol, at 0.95 (Wilson 1927).
+        low, high: Of the word accuracy by that protocol, at 0.95 (Wilson 1927); 0 and 1 where no text counts.
         left_out: Rows that could not be used.
     """
 
@@ -131,9 +129,12 @@ def evaluate(reader: Reader, folder: Path) -> Score:
     counted = [pair for pair in plain if pair[0]]
     by_protocol = reads([text for text, _ in counted], [guess for _, guess in counted])
     right = round(by_protocol.word_accuracy * by_protocol.words)
-    interval = binomtest(right, max(1, by_protocol.words)).proportion_ci(_CONFIDENCE, method="wilson")
+    low, high = 0.0, 1.0
+    if counted:
+        interval = binomtest(right, len(counted)).proportion_ci(_CONFIDENCE, method="wilson")
+        low, high = float(interval.low), float(interval.high)
     exact = reads([reader.system.charset.plain(text) for text in texts], read)
-    return Score(exact, by_protocol, float(interval.low), float(interval.high), tuple(left_out))
+    return Score(exact, by_protocol, low, high, tuple(left_out))
 
 
 def _crop(path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ DP-SGD, encrypted sums with shared noise, and attacks that say what leaks.
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from torch import Tensor
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.galleries.canaries import canary_kind
 from fedstyle_secure.hashing import hash_weights
 from fedstyle_secure.privacy.kinds import Kind, update_kind
 from fedstyle_secure.privacy.mechanisms import Rows
@@ -61,6 +63,20 @@ def text_config(run: RunFolder) -> TextConfig:
     return config
 
 
+def finished(run: RunFolder) -> tuple[TextSystem, Recogniser]:
+    """The recogniser of a finished run, held to what artists hold it to.
+
+    Raises:
+        RunError: The run is not finished, or its files are damaged.
+        ConfigError: It is a run of another system.
+        FederationError: Its product is none of its settings, or not of numbers.
+    """
+    system = TextSystem(text_config(run))
+    state = State.load(run.product_file)
+    system.admit(state, 0)
+    return system, system.model(state)
+
+
 class TextSystem(System[TextConfig, Recogniser, Records]):
     """Text recognition under the settings of one run."""
 
@@ -80,6 +96,13 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
             raise ConfigError(
                 "training.local_steps = 0: artists of text recognition release nothing but updates; valid: "
                 ">= 1"
+            )
+        # Such a canary's artist could not answer, and so would say on which side its coin fell.
+        strange = set(self.charset.plain(string.ascii_letters + string.digits)) - set(self.charset.letters)
+        if canary_kind(self.config) == "foreign" and strange:
+            raise ConfigError(
+                "audit.canary_kind = 'foreign' plants words of a to z and digits, of both cases where "
+                f"text.charset has both, and that lacks {min(strange)!r}; valid: 'gradient', 'mislabelled'"
             )
 
     # What is public.

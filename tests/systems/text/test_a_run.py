@@ -248,6 +248,16 @@ def test_settings_that_train_nothing_are_refused():
         settings(text={"charset": "aa"})
 
 
+def test_canaries_whose_words_cannot_be_trained_on_are_refused():
+    """Their artists alone would not answer: what coins said would show on the wire."""
+    for charset, lacks in (("0123456789", "'a'"), (ALPHANUMERICS + "A", "'B'")):
+        config = settings(text={"charset": charset}, audit={"canaries": 4, "canary_kind": "foreign"})
+        with pytest.raises(ConfigError, match=f"lacks {lacks}; valid: 'gradient'"):
+            TextSystem(config).check(open_gallery(config.gallery))
+    config = settings(text={"charset": ALPHANUMERICS}, audit={"canaries": 4, "canary_kind": "foreign"})
+    TextSystem(config).check(open_gallery(config.gallery))
+
+
 @pytest.fixture(scope="module")
 def folder(run, tmp_path_factory):
     """Crops as files with a table, one row of it without a picture."""
@@ -313,3 +323,20 @@ def test_a_run_of_another_system_reads_nothing(finished, run, folder, tmp_path):
     assert "reads nothing" in str(shown.exception)
     with pytest.raises(GalleryError, match=r"holds no labels\.csv"):
         evaluate(Reader.of(run), tmp_path)
+
+
+def test_a_product_that_is_not_of_numbers_is_read_by_nobody(run, tmp_path):
+    edited = RunFolder(tmp_path / "run")
+    shutil.copytree(run.path, edited.path)
+    state = State.load(run.product_file)
+    nothing = {name: np.full_like(array, np.nan) for name, array in state.trained.items()}
+    replace(state, trained=nothing).save(edited.product_file)
+    with pytest.raises(FederationError, match="has values beyond 1000 or none"):
+        Reader.of(edited)
+
+
+def test_where_no_text_counts_nothing_is_claimed(run, folder, tmp_path):
+    shutil.copy(folder / "0.png", tmp_path)
+    (tmp_path / "labels.csv").write_text("path,text\n0.png,\N{EURO SIGN}\n", encoding="utf-8")
+    found = evaluate(Reader.of(run), tmp_path)
+    assert (found.alphanumeric.words, found.low, found.high) == (0, 0.0, 1.0)
