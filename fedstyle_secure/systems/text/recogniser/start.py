@@ -114,7 +114,7 @@ def practised(charset: Charset, epochs: int) -> dict[str, np.ndarray]:
     with the package, where it made them so, else made once a machine."""
     with as_file(files("fedstyle_secure.systems.text.recogniser") / SHIPPED) as path, suppress(RunError):
         arrays, told = read_arrays(path)
-        if told["recipe"] == recipe(charset, epochs):
+        if told.get("recipe") == recipe(charset, epochs):
             return arrays
     key = key_of(_MADE_BY, charset.letters, epochs)
     return remembered(cache_folder() / "text", "start", key, lambda: practise(charset, epochs))
