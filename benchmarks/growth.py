@@ -119,8 +119,8 @@ def draw(points: list[dict[str, Any]], file: Path) -> None:
         )  # fmt: skip
     left.axhline(0, color="0.6", linewidth=0.8)
     left.set(xscale="log", xlabel="artists", ylabel="top-1 over cards alone", title="Gain at epsilon 8")
-    artists = sorted({p["artists"] for p in points if p["part"] == "gain"})
-    left.set_xticks(artists, [str(n) for n in artists])
+    counts = sorted({p["artists"] for p in points if p["part"] == "gain"})
+    left.set_xticks(counts, [str(count) for count in counts])
     left.minorticks_off()
     left.legend(frameon=False)
     own = sorted((p for p in points if p["part"] == "cost"), key=_artists)
