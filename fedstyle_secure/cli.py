@@ -256,7 +256,10 @@ def evaluate(
         for what, r in (("a-z, 0-9, any case", found.alphanumeric), ("every letter", found.exact))
     ]
     table(f"Read: {short(folder)}", ("counted", "words", "word accuracy", "CER", "1-NED"), rows)
-    say(f"Word accuracy {found.low:.3f} to {found.high:.3f} with confidence 0.95, by the first line's count.")
+    say(
+        f"Word accuracy {found.low:.3f} to {found.high:.3f}, CER {found.cer_low:.3f} to {found.cer_high:.3f} "
+        "with confidence 0.95, by the first line's count."
+    )
     for row in found.left_out:
         say(f"left out: {row.name}: {row.reason}")
 

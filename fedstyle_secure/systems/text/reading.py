@@ -20,7 +20,7 @@ from fedstyle_secure.systems.text.decode import Guess, beam, greedy
 from fedstyle_secure.systems.text.folders import listed
 from fedstyle_secure.systems.text.personal import personal_model
 from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
-from fedstyle_secure.systems.text.scores import Reads, alphanumeric, reads
+from fedstyle_secure.systems.text.scores import Reads, alphanumeric, cer_interval, reads
 from fedstyle_secure.systems.text.system import TextSystem, finished
 from fedstyle_secure.systems.text.tables import LABELS, TRUTH, read_table, table_in
 
@@ -86,6 +86,7 @@ class Score:
         alphanumeric: The field's protocol: letters a to z and digits alone, without case; what has none of
             them counts in no figure.
         low, high: Of the word accuracy by that protocol, at 0.95 (Wilson 1927); 0 and 1 where no text counts.
+        cer_low, cer_high: Of its character error rate, at 0.95, by drawing words; 0 and 1 likewise.
         left_out: Rows that could not be used.
     """
 
@@ -93,6 +94,8 @@ class Score:
     alphanumeric: Reads
     low: float
     high: float
+    cer_low: float
+    cer_high: float
     left_out: tuple[Skipped, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,14 +130,16 @@ def evaluate(reader: Reader, folder: Path) -> Score:
     read = [guess.text for guess in reader.read(np.stack(crops))]
     plain = [(alphanumeric(text), alphanumeric(guess)) for text, guess in zip(texts, read, strict=True)]
     counted = [pair for pair in plain if pair[0]]
-    by_protocol = reads([text for text, _ in counted], [guess for _, guess in counted])
+    wanted, got = [text for text, _ in counted], [guess for _, guess in counted]
+    by_protocol = reads(wanted, got)
     right = round(by_protocol.word_accuracy * by_protocol.words)
     low, high = 0.0, 1.0
     if counted:
         interval = binomtest(right, len(counted)).proportion_ci(_CONFIDENCE, method="wilson")
         low, high = float(interval.low), float(interval.high)
     exact = reads([reader.system.charset.plain(text) for text in texts], read)
-    return Score(exact, by_protocol, low, high, tuple(left_out))
+    of_cer = cer_interval(wanted, got, _CONFIDENCE)
+    return Score(exact, by_protocol, low, high, *of_cer, left_out=tuple(left_out))
 
 
 def _crop(path: Path) -> np.ndarray:

@@ -288,6 +288,7 @@ def test_a_finished_run_reads_and_is_scored(run, folder):
     assert found["exact"]["word_accuracy"] == pytest.approx(right)
     assert [row["name"] for row in found["left_out"]] == ["labels.csv row 8", "labels.csv row 9"]
     assert found["low"] <= found["alphanumeric"]["word_accuracy"] <= found["high"]
+    assert found["cer_low"] <= found["alphanumeric"]["cer"] <= found["cer_high"]
 
 
 def test_an_artists_own_recogniser_stays_with_it(run, folder, tmp_path):

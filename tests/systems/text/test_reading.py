@@ -14,7 +14,7 @@ from fedstyle_secure.systems.text.decode import beam, greedy
 from fedstyle_secure.systems.text.recogniser.charset import LONGEST, Charset, TextError
 from fedstyle_secure.systems.text.recogniser.ctc import TextLoss
 from fedstyle_secure.systems.text.recogniser.network import FRAMES, Recogniser, prepare
-from fedstyle_secure.systems.text.scores import ALPHANUMERICS, alphanumeric, distance, reads
+from fedstyle_secure.systems.text.scores import ALPHANUMERICS, alphanumeric, cer_interval, distance, reads
 
 PLAIN = Charset(ALPHANUMERICS)
 
@@ -114,6 +114,21 @@ def test_figures_of_words():
     assert found.cer == pytest.approx(3 / 8)
     assert found.ned == pytest.approx((1 + 2 / 3 + 1 / 2) / 3)
     assert alphanumeric("Don't-Stop 9!") == "dontstop9"
+
+
+def test_the_interval_of_the_error_rate_covers_and_is_as_wide_as_words_say():
+    """Half of the words of four letters have one error: 1/8, with a deviation of 1/8 over root words."""
+    rng = np.random.default_rng(3)
+    covered = []
+    for _ in range(20):
+        wrong = rng.random(100) < 0.5
+        low, high = cer_interval(["abcd"] * 100, ["abcx" if bad else "abcd" for bad in wrong], 0.95)
+        covered.append(low <= 1 / 8 <= high)
+        assert high - low == pytest.approx(2 * 1.96 * 0.0125, rel=0.15)
+    # Of 20 intervals at 0.95, 16 and fewer cover in less than one of 60 sets of draws.
+    assert sum(covered) >= 17
+    assert cer_interval([], [], 0.95) == (0.0, 1.0)
+    assert cer_interval(["ab"], ["ab"], 0.95) == (0.0, 0.0)
 
 
 def test_a_crop_is_ink_on_paper_whatever_its_colours():
