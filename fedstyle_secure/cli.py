@@ -265,6 +265,27 @@ def evaluate(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run of text recognition.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="The ONNX file to write.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the recogniser of a run as ONNX, to read text in other programs; needs the extra `onnx`."""
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.systems.text.export import export as write
+    from fedstyle_secure.systems.text.reading import Reader
+
+    reader = Reader.of(RunFolder(run))
+    size = write(reader, model, force=force)
+    if as_json:
+        print_json({"model": str(model), "bytes": size, "charset": reader.system.charset.letters})
+        return
+    say(f"{short(model.absolute())}: {size / 1e6:.2f} MB; its scores were checked against torch's.")
+    say("Its metadata_props tell the charset, what to do to a picture before, and how scores become text.")
+
+
+@app.command()
 def rivals(
     config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
     settings: Settings = None,
