@@ -2,7 +2,7 @@
 
     python benchmarks/text.py plain 0 1 2      start, federated whole and hashed, alone, central: seeds
     python benchmarks/text.py private 0 1 2    epsilon 8 a word, by ratio of hashing
-    python benchmarks/text.py artists 0        epsilon 8 a word, 16 and 64 artists of 100 words each
+    python benchmarks/text.py artists 0        epsilon 8 a word, 64 artists of 100 words each
 
 A seed is that of the gallery and of the run, so that every seed has other artists. A JSON line a run; the
 last line has paired differences over seeds, in points of word accuracy, with their standard errors.
@@ -36,7 +36,7 @@ CELLS = {
                 f"gallery.artists={n}", "gallery.pictures=120", "training.expected_pictures=100",
                 "text.compare_epochs=4",
             ]
-            for n in (16, 64)
+            for n in (64,)
         },
     ),
 }  # fmt: skip

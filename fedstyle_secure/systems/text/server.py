@@ -6,6 +6,7 @@ the second moment before it divides (Tang et al. 2023, "DP-AdamBC"), or it would
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,13 @@ FIRST, SECOND = "adam.first", "adam.second"
 _BETAS = (0.9, 0.99)
 _LEAST = 0.1
 """Of the mean second moment: what remains in a value once noise is taken out counts as that much at least."""
+
+_FAINT = 1 / 16
+"""Of the noise's energy: signal fainter than this counts as that much, so that noise is not blown up."""
+
+_ENOUGH, _SURE = 0.05, 3.0
+"""Share of an update's energy that must be no noise, by so many deviations; below, steps are shortened in
+proportion, down to none: where records are few, noise would undo what the public start can."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +69,15 @@ def adam(
     second = _BETAS[1] * moments[1] + (1 - _BETAS[1]) * np.square(way)
     # Both begin at zero, which the first steps are corrected for.
     signal = second / (1 - _BETAS[1] ** number) - deviation**2
-    floor = _LEAST * max(float(signal.mean()), deviation**2 / _FAINT) + 1e-30
-    step = rate * (first / (1 - _BETAS[0] ** number)) / np.sqrt(np.maximum(signal, floor))
+    floor = max(_LEAST * float(signal.mean()), _FAINT * deviation**2, 1e-30)
+    kept = float(signal_share(way, deviation))
+    # By chance alone the energy of noise is off by a share of sqrt(2 / values), one deviation.
+    sure = kept - _SURE * math.sqrt(2 / way.size) if deviation else kept
+    length = rate * min(1.0, max(0.0, sure / _ENOUGH))
+    step = length * (first / (1 - _BETAS[0] ** number)) / np.sqrt(np.maximum(signal, floor))
     moved, start = {}, 0
     for name in names:
         part = step[start : start + trained[name].size].reshape(trained[name].shape)
         moved[name] = (trained[name] + part).astype(np.float32)
         start += trained[name].size
-    return Step(
-        moved, first.astype(np.float32), second.astype(np.float32), float(signal_share(way, deviation))
-    )
-
-
-_FAINT = 1e4
-"""Signal of less energy than this part of the noise's is taken for as much: nothing fainter shows."""
+    return Step(moved, first.astype(np.float32), second.astype(np.float32), kept)

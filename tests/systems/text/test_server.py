@@ -32,13 +32,18 @@ def test_without_noise_it_is_torchs_adam():
 
 
 def test_known_noise_does_not_shorten_steps():
-    rng = np.random.default_rng(1)
-    signal = np.full((200, 7), 0.1)
-    noisy = signal + rng.normal(size=signal.shape)
-    blind, _ = played(noisy, deviation=0.0)
-    told, step = played(noisy, deviation=1.0)
-    assert told.mean() > 2 * blind.mean()
-    assert step.kept < 0.9
+    rng, trained = np.random.default_rng(1), {"a": np.zeros(3000, np.float32)}
+    ways = 0.5 + rng.normal(size=(30, 3000))
+    ends = []
+    for deviation in (0.0, 1.0):
+        weights, moments = trained, (np.zeros(3000, np.float32), np.zeros(3000, np.float32))
+        for number, way in enumerate(ways, start=1):
+            step = adam(weights, moments, {"a": way}, deviation, 0.01, number)
+            weights, moments = step.trained, (step.first, step.second)
+        ends.append(weights["a"].mean())
+    # Signal and noise together have 1.25 times the energy of the noise: sqrt(1.25 / 0.25) as long steps.
+    assert ends[1] / ends[0] == pytest.approx(np.sqrt(5), rel=0.15)
+    assert step.kept == pytest.approx(0.2, abs=0.1)
 
 
 @pytest.mark.parametrize("deviation", [0.0, 1.0, 1e6])
@@ -46,6 +51,22 @@ def test_no_noise_makes_a_step_infinite(deviation):
     rng = np.random.default_rng(2)
     ours, step = played(rng.normal(size=(3, 7)) * max(deviation, 1), deviation=deviation)
     assert np.isfinite(ours).all()
-    # Bounded by what is left at the floor: a hundredth part of the noise's energy over a tenth of that.
-    assert np.abs(ours).max() < 3 * 0.01 * 400
+    # Three steps, each of at most the rate times what lies four deviations out over a quarter of one.
+    assert np.abs(ours).max() < 3 * 0.01 * 16
     assert 0 <= step.kept <= 1
+
+
+def test_noise_alone_moves_nothing():
+    """An update that is all noise: in 200 draws no step is taken (false alarm 200 * 0.0013)."""
+    rng = np.random.default_rng(3)
+    trained = {"a": np.ones(2000, np.float32)}
+    none = (np.zeros(2000, np.float32), np.zeros(2000, np.float32))
+    moved = [
+        not np.array_equal(adam(trained, none, {"a": way}, 1.0, 0.01, 1).trained["a"], trained["a"])
+        for way in rng.normal(size=(200, 2000))
+    ]
+    assert sum(moved) <= 2
+    clear = {"a": rng.normal(size=2000) + 1.0}
+    step = adam(trained, none, clear, 1.0, 0.01, 1)
+    assert step.kept > 0.4
+    assert np.abs(step.trained["a"] - 1).max() > 0.001
