@@ -683,7 +683,7 @@ def _show(run: Run, as_json: bool) -> None:
     if headline is not None and start is not None and found[headline.key] > start:
         say(
             f"Private training helped: {headline.key} is {found[headline.key]:.3f} after it and was "
-            f"{start:.3f} before, by the same cards."
+            f"{start:.3f} before."
         )
     if headline is not None and start is not None and found[headline.key] <= start:
         say(

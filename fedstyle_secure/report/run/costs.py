@@ -38,8 +38,11 @@ def spending(facts: Facts) -> list[Block]:
     if facts.summary["privacy"]["epsilon_artist_max"] is None:
         told = (
             "No figure holds for an artist as a whole. An epsilon per artwork says little about an artist "
-            "with many artworks, and a style card is published so that its artist is found."
+            "with many artworks"
         )
+        if facts.words.consents:
+            told += ", and a style card is published so that its artist is found"
+        told += "."
         blocks.append(Para([told], "note"))
     if facts.shares:
         told = (
