@@ -17,7 +17,9 @@ from fedstyle_secure.system import system_bound
 
 ROW_NORM = math.sqrt(1 + 0.5**2)
 RUNS = sorted(
-    path for path in (Path(__file__).parents[2] / "configs").glob("*.toml") if "[privacy]" in path.read_text()
+    path
+    for path in (Path(__file__).parents[2] / "configs").glob("*.toml")
+    if "[privacy]" in path.read_text() and 'system = "text"' not in path.read_text()
 )
 
 
