@@ -97,7 +97,7 @@ def test_without_privacy_it_learns_to_read(tmp_path):
         "gallery": {"artists": 3, "pictures": 120},
         "text": {"practice_epochs": 8, "public_epochs": 0},
         "training": {
-            "local_steps": 8, "sampling_rate": 0.125, "learning_rate": 0.03, "expected_pictures": 90,
+            "local_steps": 8, "sampling_rate": 0.125, "expected_pictures": 90,
         },
         "privacy": {"dp": "off"},
     }  # fmt: skip

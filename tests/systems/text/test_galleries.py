@@ -46,7 +46,7 @@ def test_the_atelier_of_words_is_the_letterer(tmp_path, monkeypatch):
 def test_settings_are_those_of_crops():
     section = TextGallerySection()
     assert (section.size, section.shape) == (32, (32, 128))
-    assert (section.artists, section.pictures, section.public_artists) == (8, 500, 12)
+    assert (section.artists, section.pictures, section.public_artists) == (8, 500, 4)
     with pytest.raises(ValueError, match="less than or equal to 32"):
         TextGallerySection(size=64)
     # A setting of another kind of gallery is refused by the defaults of words.
