@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attacks.errors import AttackError
 from attacks.intervals import clopper_pearson, median_interval
-from attacks.ranges import real
+from attacks.ranges import real, whole
 from attacks.results import Result
 
 
@@ -59,6 +59,7 @@ def letters_most_shown(gradient: Tensor, count: int) -> Tensor:
         tensor([False, False,  True])
     """
     entries = _entries(gradient)
+    whole("count", count, 0, len(entries))
     named = torch.zeros(len(entries), dtype=torch.bool)
     named[entries.argsort()[:count]] = True
     return named

@@ -17,6 +17,7 @@ from attacks import (
     bounds,
     canaries,
     estimates,
+    exposure,
     identification,
     intervals,
     metrics,
@@ -32,7 +33,7 @@ from attacks import (
     vetting,
 )
 from attacks.errors import AttackError
-from attacks.inversion import analytic, objectives, optimisation, priors, prototypes, restarts
+from attacks.inversion import analytic, letters, objectives, optimisation, priors, prototypes, restarts
 from attacks.matching import match
 from attacks.membership import (
     encoder,
@@ -44,10 +45,12 @@ from attacks.membership import (
     rmia,
     scores,
     shadows,
+    threshold,
     tracing,
 )
 from attacks.observation import LocalTraining, Normalisation, cross_entropy
 from attacks.results import Budget
+from attacks.text.ctc import ctc_loss
 
 NAN, INF = math.nan, math.inf
 TERMS = bounds.Terms(1e-5, "add-remove", "artwork")
@@ -112,6 +115,49 @@ def brightness(found):
 
 # A function, arguments that it takes, and for some of them values that it must not take.
 CASES = [
+    (
+        exposure.random_words,
+        {"count": 2, "letters": 3, "alphabet": 36, "rng": R},
+        {"count": whole(1), "letters": whole(1), "alphabet": whole(2)},
+    ),
+    (
+        exposure.exposure,
+        {"ranks": np.array([1, 8]), "space": 8},
+        {"ranks": (np.array([0]), np.array([9]), np.array([1.5])), "space": whole(2)},
+    ),
+    (exposure.exposure_p_value, {"exposures": np.ones(3), "bits": 2.0}, {"bits": real("(0, inf)")}),
+    (
+        exposure.extrapolated_exposure,
+        {"losses": np.zeros(2), "references": np.array([1.0, 2.0])},
+        {"references": (np.array([1.0]), np.array([1.0, 1.0]), np.array([1.0, NAN]))},
+    ),
+    (
+        letters.letters_shown,
+        {"gradient": torch.tensor([-0.9, 0.3, -0.2])},
+        {"deviation": real("[0, inf)")},
+    ),
+    (letters.letters_most_shown, {"gradient": torch.zeros(4), "count": 2}, {"count": whole(0, 3)}),
+    (
+        letters.letter_agreement,
+        {"attack": "a", **dict.fromkeys(("named", "truth", "blind"), np.eye(8, dtype=bool))},
+        {"confidence": RATE},
+    ),
+    (
+        threshold.likelihood_score,
+        {"losses": np.ones(3)},
+        {"losses": (np.array([-1.0]), np.array([NAN]), np.array([INF]))},
+    ),
+    (
+        ctc_loss,
+        {"logits": torch.zeros(1, 4, 3), "targets": torch.tensor([[2, 1, 2]])},
+        {
+            "targets": (
+                torch.tensor([[2, 1, 3]]),
+                torch.tensor([[3, 1, 2]]),
+                torch.tensor([[2.0, 1.0, 2.0]]),
+            )
+        },
+    ),
     (bounds.Explicit, {"threshold": 0.5}, {"threshold": (NAN, INF, -INF)}),
     (bounds.ExplicitRank, {"rank": 3}, {"rank": whole(1)}),
     (bounds.Split, {"fraction": 0.5, "seed": 0}, {"fraction": RATE, "seed": whole(0)}),
