@@ -40,6 +40,7 @@ def test_in_clear_every_letter_shows_and_none_is_made_up(plain):
     assert found.baseline < 0.5
 
 
+@pytest.mark.slow
 def test_in_clear_the_word_is_named_hashed_or_not(plain, read_run):
     whole = Scene(read_run(*CLEAR, "privacy.dp=off", "hashing.ratio=1"), SETTINGS)
     assert whole.config.hashing.ratio > plain.config.hashing.ratio
@@ -50,6 +51,7 @@ def test_in_clear_the_word_is_named_hashed_or_not(plain, read_run):
         assert found.details["prior only"] < 0.5
 
 
+@pytest.mark.slow
 def test_noise_hides_the_letters_and_says_that_the_attack_could_have_won(noisy):
     (found,) = letters.letters_of_one(noisy).findings
     assert found.verdict == "not broken by this attack"
@@ -57,6 +59,7 @@ def test_noise_hides_the_letters_and_says_that_the_attack_could_have_won(noisy):
     assert found.low <= found.baseline < found.bound < 0.6
 
 
+@pytest.mark.slow
 def test_noise_hides_the_word(noisy):
     """Updates are made anew at the public start, with seeded noise: nothing here is drawn by chance."""
     (found,) = named.word_named(noisy).findings
@@ -67,6 +70,7 @@ def test_noise_hides_the_word(noisy):
     assert not found.alarm
 
 
+@pytest.mark.slow
 def test_the_limit_is_that_of_a_batch_of_one(noisy, limit_of):
     """Nothing but updates leaves, and the first round's are made at the public start."""
     plan = noisy.plan.sgd
@@ -74,6 +78,7 @@ def test_the_limit_is_that_of_a_batch_of_one(noisy, limit_of):
     assert limit_of(letters, letters.letters_of_one, noisy) == (merge([surely]), 1)
 
 
+@pytest.mark.slow
 def test_a_share_that_is_read_by_itself_has_no_limit(read_run):
     """Noise is shared: in the sum it is whole, and whoever reads one update has next to none to see past."""
     settings = SETTINGS.model_copy(update={"without": ("encryption",)})
@@ -92,12 +97,14 @@ def test_candidates_are_different_words_of_like_length(plain):
         assert int((sought.targets[:, 0] - sought.word[0]).abs().max()) <= 4
 
 
+@pytest.mark.slow
 def test_a_bias_that_does_not_train_by_itself_is_said_to_be_missing(read_run):
     scene = Scene(read_run(*CLEAR, "privacy.dp=off", "hashing.least=1"), SETTINGS)
     with pytest.raises(AuditError, match="none trains here"):
         letters.letters_of_one(scene)
 
 
+@pytest.mark.slow
 def test_what_the_product_learned_of_crops_is_held_against_the_whole_run(noisy):
     found = model.crop_gain(noisy).findings[0]
     assert 0.5 < found.bound < 0.8
@@ -105,6 +112,7 @@ def test_what_the_product_learned_of_crops_is_held_against_the_whole_run(noisy):
     assert found.control is not None
 
 
+@pytest.mark.slow
 def test_planted_crops_of_a_real_run_prove_no_more_than_its_ledger_says(noisy):
     (found,) = model.exposure(noisy).findings
     assert not found.alarm
@@ -120,6 +128,7 @@ def test_planted_crops_of_a_real_run_prove_no_more_than_its_ledger_says(noisy):
         (0.0, 0.0, "inconclusive"),
     ],
 )
+@pytest.mark.slow
 def test_exposure_is_read_from_what_was_learned_of_those_that_are_in(
     noisy, monkeypatch, learned, by_heart, verdict
 ):
@@ -139,6 +148,7 @@ def test_exposure_is_read_from_what_was_learned_of_those_that_are_in(
     assert found.details["mean without a leak in bits"] == pytest.approx(1.44, abs=0.15)
 
 
+@pytest.mark.slow
 def test_exposure_needs_planted_crops_and_a_record(plain, read_run):
     with pytest.raises(AuditError, match=r"audit\.canaries"):
         model.exposure(plain)
