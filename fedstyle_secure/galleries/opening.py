@@ -7,6 +7,7 @@ from pathlib import Path
 from fedstyle_secure.cache import cache_folder
 from fedstyle_secure.config import GallerySection
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.galleries.assemble import PICTURES, Reading
 from fedstyle_secure.galleries.base import Gallery
 from fedstyle_secure.registry import load
 
@@ -55,12 +56,10 @@ def open_pictures(settings: GallerySection) -> Gallery:
             cache=cache_folder() / "atelier",
         )
     if settings.source == "folder":
-        if not settings.path:
-            raise ConfigError('gallery.path is empty; gallery.source = "folder" needs the gallery\'s folder')
         from fedstyle_secure.galleries.folder import FolderGallery
 
         return FolderGallery(
-            path=Path(settings.path),
+            path=folder_of(settings),
             size=settings.size,
             public=settings.public,
             split_column=settings.split_column,
@@ -69,6 +68,27 @@ def open_pictures(settings: GallerySection) -> Gallery:
             test_fraction=settings.test_fraction,
             seed=settings.seed,
         )
+    return open_hub(settings)
+
+
+def folder_of(settings: GallerySection) -> Path:
+    """The gallery's folder. Raises ConfigError where the settings name none."""
+    if not settings.path:
+        raise ConfigError('gallery.path is empty; gallery.source = "folder" needs the gallery\'s folder')
+    return Path(settings.path)
+
+
+def open_hub(settings: GallerySection, reading: Reading = PICTURES) -> Gallery:
+    """A gallery of a data set of the Hub.
+
+    Args:
+        settings: With a data set's name.
+        reading: What becomes of its pictures and labels.
+
+    Raises:
+        ConfigError: No data set is named.
+        GalleryError: It cannot be listed.
+    """
     if not settings.dataset:
         raise ConfigError('gallery.dataset is empty; gallery.source = "hub" needs a data set\'s name')
     from fedstyle_secure.galleries.hub import HubGallery
@@ -87,4 +107,5 @@ def open_pictures(settings: GallerySection) -> Gallery:
         test_fraction=settings.test_fraction,
         seed=settings.seed,
         keep_fraction=settings.keep_fraction,
+        reading=reading,
     )

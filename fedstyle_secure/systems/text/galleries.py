@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fedstyle_secure.cache import cache_folder
 from fedstyle_secure.config import GallerySection
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.galleries.base import Gallery
+from fedstyle_secure.galleries.opening import folder_of, open_hub
+from fedstyle_secure.systems.text.crops import WORDS
 
 
 def open_words(settings: GallerySection) -> Gallery:
@@ -29,12 +29,10 @@ def open_words(settings: GallerySection) -> Gallery:
             cache=cache_folder() / "letterer",
         )
     if settings.source == "folder":
-        if not settings.path:
-            raise ConfigError('gallery.path is empty; gallery.source = "folder" needs the gallery\'s folder')
         from fedstyle_secure.systems.text.folders import WordFolder
 
         return WordFolder(
-            path=Path(settings.path),
+            path=folder_of(settings),
             public=settings.public,
             split_column=settings.split_column,
             on_bad=settings.on_bad,
@@ -42,29 +40,9 @@ def open_words(settings: GallerySection) -> Gallery:
             test_fraction=settings.test_fraction,
             seed=settings.seed,
         )
-    if not settings.dataset:
-        raise ConfigError('gallery.dataset is empty; gallery.source = "hub" needs a data set\'s name')
     if not settings.label_column:
         raise ConfigError("gallery.label_column is empty; text needs the column of the words")
-    from fedstyle_secure.galleries.hub import HubGallery
-    from fedstyle_secure.systems.text.crops import HEIGHT, WORDS
-
-    return HubGallery(
-        dataset=settings.dataset,
-        artist_column=settings.artist_column,
-        image_column=settings.image_column,
-        label_column=settings.label_column,
-        split=settings.dataset_split,
-        size=HEIGHT,
-        public=settings.public,
-        on_bad=settings.on_bad,
-        min_pictures=settings.min_pictures,
-        max_artists=settings.max_artists,
-        test_fraction=settings.test_fraction,
-        seed=settings.seed,
-        keep_fraction=settings.keep_fraction,
-        reading=WORDS,
-    )
+    return open_hub(settings, WORDS)
 
 
 def strangers(settings: GallerySection, number: int, seed: int) -> Gallery:
