@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from unittest.mock import patch
 
 import numpy as np
 from learning import SETTINGS, artists_of, gain, histogram, means, resplit
@@ -40,8 +41,7 @@ def main() -> None:
     if not asked.folders:
         print(json.dumps({"benchmark": "rivals", "skipped": "no folder of pictures was given"}))
         return
-    TextureEncoder.measure = remembered(TextureEncoder.measure)  # type: ignore[method-assign]
-    with one_thread():
+    with one_thread(), patch.object(TextureEncoder, "measure", remembered(TextureEncoder.measure)):
         for privacy, settings in (("epsilon 8", "private"), ("no privacy", "no privacy")):
             config = Config().override(["run.rounds=4", "gallery.size=96", *SETTINGS[settings]])
             for split, resplits in (("split", asked.resplits), ("split_by_book", 1)):
