@@ -170,6 +170,15 @@ class TrainingSection(Section):
     realign_rate: float = Field(0.1, gt=0, le=100, description="Step size of those.")
 
 
+class ServerTrainingSection(TrainingSection):
+    """Local training and what the platform does with it."""
+
+    server_optimizer: Literal["mean", "adam"] = Field(
+        "adam", description="How the platform moves by the artists' mean update."
+    )
+    server_rate: float = Field(1.5e-3, gt=0, le=10, description="adam: step size of the platform.")
+
+
 class PrivacySection(Section):
     """The guarantee."""
 

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 GROUP = "fedstyle_secure.systems"
 
 _OURS = {
+    "art": "fedstyle_secure.systems.art.system:ArtSystem",
     "style": "fedstyle_secure.systems.style.system:StyleSystem",
     "text": "fedstyle_secure.systems.text.system:TextSystem",
 }
 _SETTINGS = {
+    "art": "fedstyle_secure.systems.art.settings:ArtConfig",
     "style": "fedstyle_secure.systems.style.settings:StyleConfig",
     "text": "fedstyle_secure.systems.text.settings:TextConfig",
 }
 _WORDS = {
+    "art": "fedstyle_secure.systems.art.words:WORDS",
     "style": "fedstyle_secure.systems.style.words:WORDS",
     "text": "fedstyle_secure.systems.text.words:WORDS",
 }

@@ -70,6 +70,23 @@ def known_studios(run: RunFolder, named: Path | None = None) -> Path:
     return root
 
 
+def personal_file(run: RunFolder, artist: str, named: Path | None = None) -> Path:
+    """Where what an artist makes of a run for itself lies, on its own disk: it never leaves.
+
+    Args:
+        run: The run.
+        artist: Whose.
+        named: Where the studios lie; None: where the run says.
+
+    Raises:
+        RunError: The artist has no studio there.
+    """
+    home = studio_home(known_studios(run, named), run.config().gallery, artist)
+    if not home.is_dir():
+        raise RunError(f"{home}: no such studio; valid is an artist of the run")
+    return home / "personal" / f"{run.identity}.safetensors"
+
+
 def has_studios(run: RunFolder, root: Path) -> bool:
     """Whether a folder holds the studios that a run began with, or ones that released something for it,
     whatever the run itself says. What lies inside a run's own folder is the run's own word, and no studios.

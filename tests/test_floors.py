@@ -18,7 +18,7 @@ FLOORS = (
     {"galleries", "privacy"},
     {"secure_sum", "studios"},
     {"system"},
-    {"federation"},
+    {"federation", "server_optimizer"},
     {"accounts", "transcripts"},
     {"audit"},
     {"engines"},

@@ -13,7 +13,7 @@ from fedstyle_secure.errors import RunError
 from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_arrays
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.studios import known_studios, studio_home
+from fedstyle_secure.studios import personal_file
 from fedstyle_secure.system import split_arrays, tensors
 from fedstyle_secure.systems.text.own import trained_on
 from fedstyle_secure.systems.text.recogniser.network import Recogniser
@@ -38,7 +38,7 @@ def personalise(run: RunFolder, artist: str, studios: Path | None = None) -> Pat
         ConfigError: It is a run of another system.
     """
     system, shared = finished(run)
-    path = _file(run, artist, studios)
+    path = personal_file(run, artist, studios)
     portfolio = open_gallery(system.config.gallery).portfolio(artist)
     crops, targets = pooled(system.charset, [portfolio], system.config.gallery.on_bad)
     own = trained_on(shared, system.config.text, crops, targets)
@@ -55,7 +55,7 @@ def personal_model(run: RunFolder, artist: str, studios: Path | None = None) -> 
         RunError: It did not, or the file is damaged.
         ConfigError: It is a run of another system.
     """
-    path = _file(run, artist, studios)
+    path = personal_file(run, artist, studios)
     if not path.is_file():
         raise RunError(f"{artist} has no recogniser of its own yet: `fedstyle personalise` makes one")
     _, model = finished(run)
@@ -64,10 +64,3 @@ def personal_model(run: RunFolder, artist: str, studios: Path | None = None) -> 
     except RuntimeError as error:
         raise RunError(f"{path}: is no recogniser of this run: {error}") from None
     return model
-
-
-def _file(run: RunFolder, artist: str, studios: Path | None) -> Path:
-    home = studio_home(known_studios(run, studios), run.config().gallery, artist)
-    if not home.is_dir():
-        raise RunError(f"{home}: no such studio; valid is an artist of the run")
-    return home / "personal" / f"{run.identity}.safetensors"

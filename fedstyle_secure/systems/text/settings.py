@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from fedstyle_secure.config import Config, Idle, Section, TrainingSection
+from fedstyle_secure.config import Config, Idle, Section, ServerTrainingSection
 from fedstyle_secure.hashing import HashingSection
 from fedstyle_secure.systems.text.gallery_settings import TextGallerySection
 from fedstyle_secure.systems.text.scores import ALPHANUMERICS
@@ -42,14 +42,11 @@ class TextSection(Section):
         return charset
 
 
-class TextTrainingSection(TrainingSection):
+class TextTrainingSection(ServerTrainingSection):
     """Local training and what the platform does with it."""
 
     expected_pictures: int = Field(
         500, ge=1, le=10**9, description="Public guess of a portfolio's size; scales steps."
-    )
-    server_optimizer: Literal["mean", "adam"] = Field(
-        "adam", description="How the platform moves by the artists' mean update."
     )
     server_rate: float = Field(
         1.5e-3, gt=0, le=10, description="adam: step size of the platform, of weights that are not hashed."

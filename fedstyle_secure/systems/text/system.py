@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +23,7 @@ from fedstyle_secure.hashing import hash_weights
 from fedstyle_secure.privacy.kinds import Kind, update_kind
 from fedstyle_secure.privacy.mechanisms import Rows
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.server_optimizer import first_moments, stepped
 from fedstyle_secure.system import (
     Figures,
     Form,
@@ -31,7 +31,6 @@ from fedstyle_secure.system import (
     State,
     Summed,
     System,
-    moved,
     split_arrays,
     tensors,
 )
@@ -40,7 +39,6 @@ from fedstyle_secure.systems.text.recogniser.charset import Charset
 from fedstyle_secure.systems.text.recogniser.ctc import TextLoss
 from fedstyle_secure.systems.text.recogniser.network import Recogniser, prepare
 from fedstyle_secure.systems.text.recogniser.start import public_start, targets_of
-from fedstyle_secure.systems.text.server import FIRST, SECOND, adam
 from fedstyle_secure.systems.text.settings import TextConfig
 from fedstyle_secure.systems.text.words import WORDS
 from fedstyle_secure.words import Words
@@ -115,7 +113,8 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
             torch.manual_seed(self.config.run.seed)
             model = self._model(start if self.config.hashing.base == "public" else None)
         fixed, trained = split_arrays(model)
-        return State(0, fixed, trained, self._moments(sum(a.size for a in trained.values())), {})
+        moments = first_moments(self.config.training, sum(a.size for a in trained.values()))
+        return State(0, fixed, trained, moments, {})
 
     def admit(self, state: State, artists: int) -> None:
         if state.texts:
@@ -125,7 +124,7 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
         parts = (
             ("fixed", state.fixed, expected[0]),
             ("trained", state.trained, expected[1]),
-            ("public", state.public, self._moments(size)),
+            ("public", state.public, first_moments(self.config.training, size)),
         )
         for part, sent, wanted in parts:
             if odd := sorted(set(sent) ^ set(wanted)):
@@ -159,13 +158,6 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
         hash_weights(model, self.config.hashing, trained if hashed else ())
         return model
 
-    def _moments(self, size: int) -> dict[str, np.ndarray]:
-        """What the platform's optimiser keeps between rounds, at its beginning. It follows from what was
-        released, so artists may be sent it."""
-        if self.config.training.server_optimizer == "mean":
-            return {}
-        return {name: np.zeros(size, np.float32) for name in (FIRST, SECOND)}
-
     # What artists release.
 
     def kinds(self) -> tuple[Kind, ...]:
@@ -194,16 +186,7 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
     def take(
         self, state: State, kind: Kind, summed: Summed, public: Sequence[Portfolio]
     ) -> tuple[State, Figures]:
-        training = self.config.training
-        if training.server_optimizer == "mean":
-            return moved(state, summed)
-        mean = {name: array / summed.artists for name, array in summed.arrays.items()}
-        before = state.public[FIRST], state.public[SECOND]
-        # Updates begin in round 1.
-        noise = summed.deviation / summed.artists
-        step = adam(state.trained, before, mean, noise, self._server_rate(state), state.round)
-        kept = {FIRST: step.first, SECOND: step.second}
-        return replace(state, trained=step.trained, public=kept), {"update_kept": step.kept}
+        return stepped(state, summed, self.config.training, self._server_rate(state))
 
     def _server_rate(self, state: State) -> float:
         """The platform's step size for the numbers that train.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
@@ -110,6 +112,12 @@ class Denoiser(nn.Module):
     def nothing(self) -> int:
         """The condition that asks for none of the names."""
         return len(self.names)
+
+    def asked_by(self, labels: Sequence[str]) -> np.ndarray:
+        """What pictures with these labels are asked to be, int64 (n,): the condition of that name where there
+        is one, else none in particular."""
+        place = {name: i for i, name in enumerate(self.names)}
+        return np.array([place.get(label, self.nothing) for label in labels], np.int64)
 
     def noised(self, pictures: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """Pictures (b, 3, s, s) in [-1, 1] with so much of the noise as belongs to a time int64 (b,)."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fedstyle_secure.config import ServerTrainingSection
 from fedstyle_secure.privacy.shrinkage import signal_share
+from fedstyle_secure.system import Figures, State, Summed, moved
 
 FIRST, SECOND = "adam.first", "adam.second"
 """Names of the two moments among what is public."""
@@ -27,6 +29,35 @@ _FAINT = 1 / 16
 _ENOUGH, _SURE = 0.05, 3.0
 """Share of an update's energy that must be no noise, by so many deviations; below, steps are shortened in
 proportion, down to none: where records are few, noise would undo what the public start can."""
+
+
+def first_moments(training: ServerTrainingSection, size: int) -> dict[str, np.ndarray]:
+    """What the platform's optimiser keeps between rounds, at its beginning, by name: of so many values. It
+    follows from what was released, so artists may be sent it."""
+    if training.server_optimizer == "mean":
+        return {}
+    return {name: np.zeros(size, np.float32) for name in (FIRST, SECOND)}
+
+
+def stepped(
+    state: State, summed: Summed, training: ServerTrainingSection, rate: float
+) -> tuple[State, Figures]:
+    """The state after the artists' updates of a round.
+
+    Args:
+        state: Before; its public part has the moments.
+        summed: Their updates.
+        training: Which optimiser.
+        rate: adam: its step size.
+    """
+    if training.server_optimizer == "mean":
+        return moved(state, summed)
+    mean = {name: array / summed.artists for name, array in summed.arrays.items()}
+    # Updates begin in round 1.
+    noise = summed.deviation / summed.artists
+    step = adam(state.trained, (state.public[FIRST], state.public[SECOND]), mean, noise, rate, state.round)
+    public = {**state.public, FIRST: step.first, SECOND: step.second}
+    return replace(state, trained=step.trained, public=public), {"update_kept": step.kept}
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedstyle_secure.systems.text.server import adam
+from fedstyle_secure.server_optimizer import adam
 
 
 def played(ways, rate=0.01, deviation=0.0):

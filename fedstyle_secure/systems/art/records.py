@@ -1,0 +1,80 @@
+"""What a picture is to the shared training: a few fixed looks at it, each with a time and a noise.
+
+The looks are views of one record: their gradients are averaged before the clip (noise multiplicity, Dockhorn
+et al. 2022). A look hangs on the picture and the run's seed alone, so no picture changes another's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedstyle_secure.privacy.picture_loss import PictureLoss
+from fedstyle_secure.systems.art.backbone.network import CHANNELS, Denoiser, as_tensor
+
+_TOLD = 1
+"""Planes of a look beside picture and noise: its first pixel says the time, its second the condition."""
+
+
+def looks(pictures: np.ndarray, conditions: np.ndarray, draws: int, steps: int, seed: int) -> Tensor:
+    """Looks at pictures, float32 (n, draws, 7, s, s): the picture, the noise, and a plane that says which.
+
+    Times are drawn one from each of `draws` equal stretches.
+
+    Args:
+        pictures: uint8 (n, s, s, 3).
+        conditions: int64 (n,).
+        draws: Looks a picture.
+        steps: Times that there are.
+        seed: Of the run.
+    """
+    size = pictures.shape[1]
+    found = torch.zeros(len(pictures), draws, 2 * CHANNELS + _TOLD, size, size)
+    for one, picture, clean, condition in zip(
+        found, pictures, as_tensor(pictures), conditions.tolist(), strict=True
+    ):
+        time, noise = drawn_for(picture, draws, steps, seed)
+        one[:, :CHANNELS], one[:, CHANNELS : 2 * CHANNELS] = clean, noise
+        one[:, -1, 0, 0], one[:, -1, 0, 1] = time.float(), float(condition)
+    return found
+
+
+def drawn_for(picture: np.ndarray, draws: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The times int64 (draws,) and noises float32 (draws, 3, s, s) of one picture uint8 (s, s, 3)."""
+    told = hashlib.sha256(f"looks:{seed}:{picture.shape}:".encode() + picture.tobytes()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(told[:8], "big") >> 1)
+    noise = torch.randn(draws, CHANNELS, *picture.shape[:2], generator=generator)
+    spread = (torch.arange(draws) + torch.rand(draws, generator=generator)) / draws
+    return (spread * steps).long().clamp(max=steps - 1), noise
+
+
+class Looker(nn.Module):
+    """A backbone as a module from looks to what it gets wrong of them."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, looked: Tensor) -> Tensor:
+        """What it predicts less what it should, float32 (b, 3 s s), of looks (b, 7, s, s)."""
+        model, steps = self.denoiser, self.denoiser.steps
+        clean, noise = looked[:, :CHANNELS], looked[:, CHANNELS : 2 * CHANNELS]
+        with torch.no_grad():
+            # Whatever is sent as a look is one: a network asked for a time that there is none of would fail.
+            time = looked[:, -1, 0, 0].nan_to_num().round().long().clamp(0, steps - 1)
+            condition = looked[:, -1, 0, 1].nan_to_num().round().long().clamp(0, model.nothing)
+        told = model(model.noised(clean, noise, time), time, condition)
+        wrong: Tensor = told - model.wanted(clean, noise, time)
+        return wrong.flatten(1)
+
+
+class LookLoss(PictureLoss):
+    """Mean square of what is wrong."""
+
+    name = "denoising"
+
+    def __call__(self, embeddings: Tensor, targets: Tensor) -> Tensor:
+        return embeddings.square().mean(dim=1)

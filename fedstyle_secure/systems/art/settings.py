@@ -1,0 +1,61 @@
+"""The settings of private AI art: the backbone, what of it artists train together, adapters, drawing."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from fedstyle_secure.config import PLACES, Config, Idle, Section, ServerTrainingSection
+from fedstyle_secure.systems.art.gallery_settings import ArtGallerySection
+
+
+class ArtSection(Section):
+    """The backbone and what becomes of it."""
+
+    backbone: str = Field(
+        "", description="Folder of a model in diffusers' format; empty: the one that comes with the package."
+    )
+    shared: Literal["factors", "conditioning"] = Field(
+        "factors",
+        description="What trains together; factors: the second ones of low-rank changes, the first ones "
+        "held; conditioning: norms and the conditions' vectors.",
+    )
+    rank: int = Field(4, ge=1, le=256, description="factors: rank of the change in each layer.")
+    draws: int = Field(4, ge=1, le=256, description="Fixed times and noises that a picture is looked at in.")
+    steps: int = Field(16, ge=2, le=1000, description="Of the solver that draws a picture.")
+    guidance: float = Field(2.0, ge=1, le=50, description="How much more a picture is to be what was asked.")
+    adapter_rank: int = Field(8, ge=1, le=256, description="Rank of an artist's own adapter.")
+    adapter_steps: int = Field(150, ge=1, le=100_000, description="Steps that it learns for.")
+    adapter_batch: int = Field(16, ge=1, le=1024, description="Pictures a step.")
+    adapter_rate: float = Field(3e-3, gt=0, le=1, description="Its largest step size.")
+
+
+class ArtTrainingSection(ServerTrainingSection):
+    """Local training and what the platform does with it."""
+
+    server_rate: float = Field(3e-3, gt=0, le=10, description="adam: step size of the platform.")
+
+
+class ArtConfig(Config):
+    """All settings of a run of private AI art."""
+
+    gallery: ArtGallerySection = ArtGallerySection()
+    training: ArtTrainingSection = ArtTrainingSection()
+    art: ArtSection = ArtSection()
+
+    places: ClassVar[tuple[str, ...]] = (*PLACES, "art.backbone")
+
+    idle: ClassVar[tuple[Idle, ...]] = (
+        (
+            'training.server_optimizer = "mean"',
+            lambda c: c.training.server_optimizer == "mean",
+            ("training.server_rate",),
+        ),
+        (
+            "art: the platform takes no steps of its own between rounds",
+            lambda c: True,
+            ("training.realign_steps", "training.realign_rate"),
+        ),
+        ('art.shared = "conditioning"', lambda c: c.art.shared == "conditioning", ("art.rank",)),
+    )
