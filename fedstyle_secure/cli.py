@@ -237,6 +237,49 @@ def personalise(
 
 
 @app.command()
+def adapt(
+    run: Annotated[Path, typer.Argument(help="A finished run of private AI art.", show_default=False)],
+    artist: Annotated[str, typer.Option("--artist", help="Whose works.", show_default=False)],
+    studios: StudiosPath = None,
+) -> None:
+    """Train an artist's own adapter of a finished run, on that artist's machine, where it stays."""
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.systems.art.adapters import adapt as learn
+
+    path = learn(RunFolder(run), artist, studios)
+    say(f"{artist}'s own adapter lies in {short(path)} and costs no privacy while it stays there.")
+    say(f"  fedstyle generate {short(run)} --artist {artist} --out sheet.png")
+
+
+@app.command()
+def generate(
+    run: Annotated[Path, typer.Argument(help="A finished run of private AI art.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write.", show_default=False)],
+    artist: Annotated[str, typer.Option("--artist", help="Draw with this artist's own adapter too.")] = "",
+    condition: Annotated[str, typer.Option("--condition", help="One of the backbone's names.")] = "",
+    number: Annotated[int, typer.Option("-n", help="Pictures.")] = 16,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed draws the same pictures.")] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", help="Of the solver.", show_default=False)] = None,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", help="How much more as asked.", show_default=False)
+    ] = None,
+    studios: StudiosPath = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Draw a sheet of pictures, with an artist's adapter beside the shared model without it."""
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.systems.art.drawing import generate as draw
+    from fedstyle_secure.systems.art.drawing import save_sheet
+
+    sheet = draw(
+        RunFolder(run), number, seed, artist=artist, condition=condition, steps=steps, guidance=guidance,
+        studios=studios,
+    )  # fmt: skip
+    save_sheet(sheet, out, force=force)
+    say(f"{number} pictures {'of each model ' if artist else ''}lie in {short(out)}.")
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A finished run of text recognition.", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="Crops with a labels.csv or a gt.txt.", show_default=False)],

@@ -235,6 +235,11 @@ class System(ABC, Generic[SettingsT, ModelT, RecordsT]):
             ConfigError: Names the setting.
         """
 
+    def origins(self) -> Mapping[str, str]:
+        """SHA-256 of files that a run follows from beside its settings and pictures, by name, for its
+        manifest."""
+        return {}
+
     @abstractmethod
     def learn(self, public: Sequence[Portfolio]) -> State:
         """The state before anything private: learned from the public portfolios alone."""

@@ -27,7 +27,7 @@ from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import note_of
-from fedstyle_secure.system import AnySystem, State
+from fedstyle_secure.system import AnySystem, State, system_bound
 
 _PACKAGES = (
     "fedstyle-secure",
@@ -56,6 +56,7 @@ def write_manifest(
             "packages": {name: metadata.version(name) for name in _PACKAGES},
             "seed": config.run.seed,
             "config_sha256": file_sha256(run.config_file),
+            "origins": dict(system_bound(config).origins()),
             "noise_scale": plan.scale,
             "studios": note_of(root, run),
             "gallery": survey.to_dict(),

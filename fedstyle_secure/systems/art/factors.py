@@ -46,11 +46,5 @@ def merge_factors(unet: nn.Module) -> None:
         layer.merge()
         parent, _, place = key.rpartition(".")
         setattr(unet.get_submodule(parent), place, layer.get_base_layer())
-
-
-def train_conditioning(unet: nn.Module) -> None:
-    """Have norms and the conditions' vectors train, and hold everything else."""
-    for key, parameter in unet.named_parameters():
-        parameter.requires_grad_(
-            "norm" in key.rpartition(".")[0].rpartition(".")[2] or "class_embedding" in key
-        )
+    # Or peft takes the next factors for further ones of the same network.
+    del unet.peft_config

@@ -27,8 +27,7 @@ def losses(model: Denoiser, pictures: np.ndarray, condition: int, draws: int = D
         for picture, clean in zip(pictures, as_tensor(pictures), strict=True):
             time, noise = drawn_for(picture, draws, model.steps, _SEED)
             many = clean.expand(draws, *clean.shape)
-            told = model(model.noised(many, noise, time), time, torch.full((draws,), condition))
-            found.append((told - model.wanted(many, noise, time)).square().mean(dim=(1, 2, 3)))
+            found.append(model.denoising_losses(many, noise, time, torch.full((draws,), condition)))
     return torch.stack(found).double().numpy() if found else np.zeros((0, draws))
 
 

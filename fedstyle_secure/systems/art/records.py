@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fedstyle_secure.privacy.picture_loss import PictureLoss
-from fedstyle_secure.systems.art.backbone.network import CHANNELS, Denoiser, as_tensor
+from fedstyle_secure.systems.art.backbone.network import CHANNELS, Denoiser, as_tensor, even_times
 
 _TOLD = 1
 """Planes of a look beside picture and noise: its first pixel says the time, its second the condition."""
@@ -47,8 +47,7 @@ def drawn_for(picture: np.ndarray, draws: int, steps: int, seed: int) -> tuple[T
     told = hashlib.sha256(f"looks:{seed}:{picture.shape}:".encode() + picture.tobytes()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(told[:8], "big") >> 1)
     noise = torch.randn(draws, CHANNELS, *picture.shape[:2], generator=generator)
-    spread = (torch.arange(draws) + torch.rand(draws, generator=generator)) / draws
-    return (spread * steps).long().clamp(max=steps - 1), noise
+    return even_times(draws, steps, generator), noise
 
 
 class Looker(nn.Module):

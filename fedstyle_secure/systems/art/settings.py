@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
-from fedstyle_secure.config import PLACES, Config, Idle, Section, ServerTrainingSection
+from fedstyle_secure.config import PLACES, Config, Idle, PrivacySection, Section, ServerTrainingSection
 from fedstyle_secure.systems.art.gallery_settings import ArtGallerySection
 
 
@@ -16,12 +16,12 @@ class ArtSection(Section):
     backbone: str = Field(
         "", description="Folder of a model in diffusers' format; empty: the one that comes with the package."
     )
-    shared: Literal["factors", "conditioning"] = Field(
-        "factors",
-        description="What trains together; factors: the second ones of low-rank changes, the first ones "
-        "held; conditioning: norms and the conditions' vectors.",
+    backbone_sha256: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="Of a folder's backbone, so that everybody knows which one it is.",
     )
-    rank: int = Field(4, ge=1, le=256, description="factors: rank of the change in each layer.")
+    rank: int = Field(4, ge=1, le=256, description="Of what trains together: of the change in each layer.")
     draws: int = Field(4, ge=1, le=256, description="Fixed times and noises that a picture is looked at in.")
     steps: int = Field(16, ge=2, le=1000, description="Of the solver that draws a picture.")
     guidance: float = Field(2.0, ge=1, le=50, description="How much more a picture is to be what was asked.")
@@ -37,11 +37,22 @@ class ArtTrainingSection(ServerTrainingSection):
     server_rate: float = Field(3e-3, gt=0, le=10, description="adam: step size of the platform.")
 
 
+class ArtPrivacySection(PrivacySection):
+    """The guarantee."""
+
+    clip_norm: float = Field(
+        0.01,
+        gt=0,
+        description="L2 bound on a picture's gradient (unit artwork) or an artist's update (artist).",
+    )
+
+
 class ArtConfig(Config):
     """All settings of a run of private AI art."""
 
     gallery: ArtGallerySection = ArtGallerySection()
     training: ArtTrainingSection = ArtTrainingSection()
+    privacy: ArtPrivacySection = ArtPrivacySection()
     art: ArtSection = ArtSection()
 
     places: ClassVar[tuple[str, ...]] = (*PLACES, "art.backbone")
@@ -57,5 +68,9 @@ class ArtConfig(Config):
             lambda c: True,
             ("training.realign_steps", "training.realign_rate"),
         ),
-        ('art.shared = "conditioning"', lambda c: c.art.shared == "conditioning", ("art.rank",)),
     )
+
+    @property
+    def usual_rate(self) -> float:
+        """Step size of an artist: its gradients are as short as its clip."""
+        return 1.0

@@ -21,10 +21,10 @@ from fedstyle_secure.privacy.kinds import Kind, update_kind
 from fedstyle_secure.privacy.mechanisms import Rows
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.server_optimizer import first_moments, stepped
-from fedstyle_secure.system import Figures, Form, Records, State, Summed, System, tensors
-from fedstyle_secure.systems.art.backbone.folder import backbone, digest_of
+from fedstyle_secure.system import Figures, Form, Records, State, Summed, System, split_arrays, tensors
+from fedstyle_secure.systems.art.backbone.folder import Backbone, Blueprint, backbone, shipped
 from fedstyle_secure.systems.art.backbone.network import Denoiser
-from fedstyle_secure.systems.art.factors import SHARED, add_factors, merge_factors, train_conditioning
+from fedstyle_secure.systems.art.factors import SHARED, add_factors, merge_factors
 from fedstyle_secure.systems.art.measure import Meter
 from fedstyle_secure.systems.art.records import Looker, LookLoss, looks
 from fedstyle_secure.systems.art.settings import ArtConfig
@@ -34,8 +34,11 @@ from fedstyle_secure.words import Words
 _LARGEST = 1e3
 """Largest absolute value of a weight that is plausible: those of honest runs stay under 10."""
 
-BACKBONE = "backbone"
-"""Name of the text that says which backbone a state belongs to."""
+_NAMES, _NETWORK, _SCHEDULE = "conditions", "network", "schedule"
+"""Texts of a state that say what its backbone is."""
+
+_INSIDE = "denoiser.unet."
+"""Where its network lies in a `Looker`."""
 
 
 def art_config(run: RunFolder) -> ArtConfig:
@@ -57,7 +60,7 @@ def finished(run: RunFolder) -> tuple[ArtSystem, Denoiser]:
 
     Raises:
         RunError: The run is not finished, or its files are damaged.
-        ConfigError: It is a run of another system, or its backbone is not here.
+        ConfigError: It is a run of another system.
         FederationError: Its product is none of its settings, or not of numbers.
     """
     system = ArtSystem(art_config(run))
@@ -74,39 +77,76 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
     words: ClassVar[Words] = WORDS
 
     def require_learnable(self) -> None:
-        digest_of(self.config.art.backbone)
+        self._backbone()
 
     def check(self, gallery: Gallery) -> None:
-        art, size = self.config.art, self.config.gallery.size
         if self.config.training.local_steps == 0:
             raise ConfigError(
                 "training.local_steps = 0: artists of private AI art release nothing but updates; valid: >= 1"
             )
-        made = backbone(art.backbone).size
-        if size != made:
-            raise ConfigError(
-                f"gallery.size = {size}: the backbone makes pictures of {made}; valid: {made}, or another "
-                "art.backbone"
-            )
 
     # What is public.
 
+    def origins(self) -> Mapping[str, str]:
+        return {"backbone": self._agreed}
+
+    @property
+    def _agreed(self) -> str:
+        """Digest of the backbone that everybody agreed to."""
+        return self.config.art.backbone_sha256 or shipped().digest
+
+    def _backbone(self) -> Backbone:
+        """The platform's, held to what was agreed.
+
+        Raises:
+            ConfigError: There is none, or another one; or its pictures have another size.
+        """
+        art = self.config.art
+        if bool(art.backbone) != bool(art.backbone_sha256):
+            known = f"; that of the folder is {backbone(art.backbone).digest}" if art.backbone else ""
+            raise ConfigError(
+                f"art.backbone = {art.backbone!r} and art.backbone_sha256 = {art.backbone_sha256!r}: valid "
+                f"are both, or neither for the backbone that comes with the package{known}"
+            )
+        found = backbone(art.backbone)
+        if found.digest != self._agreed:
+            raise ConfigError(
+                f"art.backbone: {art.backbone}: is another one than art.backbone_sha256 says: {found.digest}"
+            )
+        self._require_size(found.build())
+        return found
+
+    def _require_size(self, model: Denoiser) -> None:
+        if self.config.gallery.size != model.size:
+            raise ConfigError(
+                f"gallery.size = {self.config.gallery.size}: the backbone makes pictures of {model.size}; "
+                f"valid: {model.size}, or another art.backbone"
+            )
+
     def learn(self, public: Sequence[Portfolio]) -> State:
-        fixed, trained = self._parts(self._model())
+        found = self._backbone()
+        fixed, trained = split_arrays(self._factored(found))
         moments = first_moments(self.config.training, sum(array.size for array in trained.values()))
-        return State(0, fixed, trained, moments, {BACKBONE: (digest_of(self.config.art.backbone),)})
+        plan = found.blueprint
+        texts = {_NAMES: plan.names, _NETWORK: (plan.network,), _SCHEDULE: (plan.schedule,)}
+        return State(0, fixed, trained, moments, texts)
 
     def admit(self, state: State, artists: int) -> None:
-        own = digest_of(self.config.art.backbone)
-        if dict(state.texts) != {BACKBONE: (own,)}:
+        # What never changes must be what everybody agreed to, to the last bit; then it is safe to build.
+        if sorted(state.texts) != sorted((_NAMES, _NETWORK, _SCHEDULE)):
+            raise FederationError(f"the instruction has texts {sorted(state.texts)}, which are no backbone's")
+        found = _sent(state)
+        if found.digest != self._agreed:
             raise FederationError(
-                "the instruction belongs to another backbone than "
-                f"{self.config.art.backbone or 'the default'} (SHA-256 {own[:16]}...)"
+                f"the instruction has another backbone than was agreed to: {found.digest}, not {self._agreed}"
             )
-        fixed, trained = self._parts(self._model())
+        fixed, trained = split_arrays(self._factored(found))
+        if odd := sorted(set(state.fixed) ^ set(fixed)):
+            raise FederationError(f"instruction: tensor {odd[0]!r} is missing or foreign in fixed")
+        if odd := sorted(name for name in fixed if not np.array_equal(fixed[name], state.fixed[name])):
+            raise FederationError(f"instruction: tensor {odd[0]!r} does not follow from run.seed")
         size = sum(array.size for array in trained.values())
         parts = (
-            ("fixed", state.fixed, fixed),
             ("trained", state.trained, trained),
             ("public", state.public, first_moments(self.config.training, size)),
         )
@@ -124,36 +164,24 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
                     )
 
     def model(self, state: State) -> Looker:
-        model = self._model()
-        known = dict(model.named_parameters())
-        with torch.no_grad():
-            for name, value in tensors({**state.fixed, **state.trained}).items():
-                if name not in known or known[name].shape != value.shape:
-                    raise FederationError(f"backbone: tensor {name!r} is foreign or of another shape")
-                known[name].copy_(value)
+        model = self._factored(_sent(state))
+        try:
+            model.load_state_dict(tensors({**state.fixed, **state.trained}))
+        except RuntimeError as error:
+            raise FederationError(f"backbone: {error}") from None
+        self._require_size(model.denoiser)
         return model
 
-    def _model(self) -> Looker:
-        """The backbone with what trains, and nothing else, to be trained."""
-        art, denoiser = self.config.art, backbone(self.config.art.backbone)
-        if art.shared == "factors":
-            add_factors(denoiser.unet, art.rank, SHARED, self.config.run.seed, first_trains=False)
-        else:
-            train_conditioning(denoiser.unet)
-        return Looker(denoiser)
-
-    def _parts(self, model: Looker) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """What of a model a state holds: held first factors, and what trains. The backbone is known by its
-        digest."""
-        trained = {n: p.detach().numpy().copy() for n, p in model.named_parameters() if p.requires_grad}
-        fixed = {n: p.detach().numpy().copy() for n, p in model.named_parameters() if "lora_A." in n}
-        return fixed, trained
+    def _factored(self, found: Backbone) -> Looker:
+        """A backbone with the factors that train, and nothing else to be trained."""
+        model = found.build()
+        add_factors(model.unet, self.config.art.rank, SHARED, self.config.run.seed, first_trains=False)
+        return Looker(model)
 
     def product(self, state: State) -> Denoiser:
         """A backbone that draws by what was learned, with nothing left to train."""
         made = self.model(state).denoiser
-        if self.config.art.shared == "factors":
-            merge_factors(made.unet)
+        merge_factors(made.unet)
         return made.requires_grad_(False).eval()
 
     # What artists release.
@@ -203,3 +231,14 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
         first, last = lines[0], lines[-1]
         begun = {f"baseline_{key}": first.get(key) for key in ("explained", "denoising_loss")}
         return {figure.key: {**first, **last, **begun}.get(figure.key) for figure in WORDS.figures}
+
+
+def _sent(state: State) -> Backbone:
+    """The backbone inside a state: its fixed tensors that are no factors."""
+    names, network, schedule = (state.texts.get(key, ()) for key in (_NAMES, _NETWORK, _SCHEDULE))
+    weights = {
+        name.removeprefix(_INSIDE).replace(".base_layer.", "."): array
+        for name, array in state.fixed.items()
+        if ".lora_A." not in name
+    }
+    return Backbone(Blueprint(tuple(names), "".join(network), "".join(schedule)), weights)

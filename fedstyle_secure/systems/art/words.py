@@ -8,7 +8,7 @@ WORDS = Words(
     model="diffusion model",
     kinds={"update": "model update"},
     purpose="no release of private AI art bears a name",
-    told=("art.backbone", "art.shared", "art.rank", "art.draws", "training.server_optimizer"),
+    told=("art.backbone_sha256", "art.rank", "art.draws", "training.server_optimizer"),
     figures=(
         Figure(
             "explained", "number", "share",

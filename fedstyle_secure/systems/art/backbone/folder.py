@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.errors import ConfigError, RunError
+from fedstyle_secure.files import arrays_digest, read_arrays
+from fedstyle_secure.system import tensors
 from fedstyle_secure.systems.art.backbone.network import Denoiser
 
 SHIPPED = "shipped"
 """In this folder."""
 
-_INDEX, _NETWORK, _SCHEDULE = "model_index.json", "unet", "scheduler"
+INDEX = "model_index.json"
+_NETWORK, _SCHEDULE = "unet", "scheduler"
 
 
-def digest_of(folder: str) -> str:
-    """SHA-256 over the files that a backbone follows from, by their names in order.
+@dataclass(frozen=True)
+class Blueprint:
+    """A backbone without its weights.
 
-    Raises:
-        ConfigError: It is no such folder.
+    Attributes:
+        names: What a picture can be asked to be.
+        network: diffusers' settings of its network, JSON.
+        schedule: diffusers' settings of its noise, JSON.
     """
-    return _opened(folder)[1]
+
+    names: tuple[str, ...]
+    network: str
+    schedule: str
 
 
-def backbone(folder: str) -> Denoiser:
-    """A backbone, new each time.
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A backbone as text and arrays.
+
+    Attributes:
+        blueprint: What it is.
+        weights: float32, by name of the tensor in diffusers' network.
+    """
+
+    blueprint: Blueprint
+    weights: Mapping[str, np.ndarray]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of it: what artists agree to."""
+        plan = self.blueprint
+        return arrays_digest(self.weights, json.dumps([plan.names, plan.network, plan.schedule]))
+
+    def build(self) -> Denoiser:
+        """As a module, with weights of its own.
+
+        Raises:
+            ConfigError: It is no network of pictures, or its weights are another's.
+        """
+        plan = self.blueprint
+        try:
+            with torch.random.fork_rng(devices=[]):
+                unet = UNet2DModel.from_config(json.loads(plan.network))
+            unet.load_state_dict(tensors(self.weights))
+            return Denoiser(unet, DDPMScheduler.from_config(json.loads(plan.schedule)), plan.names)
+        except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise ConfigError(f"art.backbone: is no backbone in diffusers' format: {error!r}") from None
+
+
+def backbone(folder: str) -> Backbone:
+    """A backbone on disk.
 
     Args:
         folder: In diffusers' format: `model_index.json` with `id2label`, `unet/`, `scheduler/`, all local.
@@ -39,13 +84,45 @@ def backbone(folder: str) -> Denoiser:
     Raises:
         ConfigError: It is no such folder, or no network of pictures.
     """
-    names, _, config, weights, schedule = _opened(folder)
-    unet = UNet2DModel.from_config(json.loads(config))
-    unet.load_state_dict({name: tensor.clone() for name, tensor in weights.items()})
-    return Denoiser(unet, DDPMScheduler.from_config(json.loads(schedule)), names)
+    return _read(Path(folder)) if folder else shipped()
 
 
-def save(model: Denoiser, folder: Path, told: dict[str, object]) -> None:
+@lru_cache(maxsize=1)
+def shipped() -> Backbone:
+    """The one that comes with the package."""
+    with as_file(files("fedstyle_secure.systems.art.backbone") / SHIPPED) as path:
+        return _read(path)
+
+
+def _read(folder: Path) -> Backbone:
+    weights = folder / _NETWORK / "diffusion_pytorch_model.safetensors"
+    texts = (folder / INDEX, folder / _NETWORK / "config.json", folder / _SCHEDULE / "scheduler_config.json")
+    for path in (*texts, weights):
+        if not path.is_file():
+            raise ConfigError(
+                f"art.backbone: {path}: is not there; valid is a folder in diffusers' format with {INDEX}, "
+                f"{_NETWORK}/ and {_SCHEDULE}/"
+            )
+    try:
+        # Not `from_pretrained`, which looks elsewhere for what is not here.
+        told, network, schedule = (json.loads(path.read_text(encoding="utf-8")) for path in texts)
+        kind = network["_class_name"]
+        count = max(0, (network.get("num_class_embeds") or 1) - 1)
+        labels = told.get("id2label") or {str(i): f"class-{i}" for i in range(count)}
+        names = tuple(str(labels[str(i)]) for i in range(count))
+        arrays = {name: array.astype(np.float32) for name, array in read_arrays(weights)[0].items()}
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError, RunError) as error:
+        raise ConfigError(f"art.backbone: {folder}: is no backbone in diffusers' format: {error!r}") from None
+    if kind != "UNet2DModel":
+        raise ConfigError(f"art.backbone: {folder}: its network is a {kind!r}; valid is one of 'UNet2DModel'")
+    found = Backbone(
+        Blueprint(names, *(json.dumps(one, sort_keys=True) for one in (network, schedule))), arrays
+    )
+    found.build()
+    return found
+
+
+def save(model: Denoiser, folder: Path, told: Mapping[str, object]) -> None:
     """Write a backbone, in half precision.
 
     Args:
@@ -65,70 +142,4 @@ def save(model: Denoiser, folder: Path, told: dict[str, object]) -> None:
         "id2label": {str(i): name for i, name in enumerate(model.names)},
         **told,
     }
-    (folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-
-_Opened = tuple[tuple[str, ...], str, str, dict[str, torch.Tensor], str]
-
-
-def _opened(folder: str) -> _Opened:
-    if folder:
-        return _read(Path(folder).absolute(), _stamp(Path(folder)))
-    with as_file(files("fedstyle_secure.systems.art.backbone") / SHIPPED) as path:
-        return _read(path, _stamp(path))
-
-
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What tells a folder's files from changed ones without reading them."""
-    found = []
-    for path in _parts(folder):
-        try:
-            seen = path.stat()
-        except OSError:
-            raise ConfigError(
-                f"art.backbone: {path}: is not there; valid is a folder in diffusers' format with "
-                f"{_INDEX}, {_NETWORK}/ and {_SCHEDULE}/"
-            ) from None
-        found.append((str(path), seen.st_mtime_ns, seen.st_size))
-    return tuple(found)
-
-
-def _parts(folder: Path) -> tuple[Path, Path, Path, Path]:
-    weights = "diffusion_pytorch_model.safetensors"
-    return (
-        folder / _INDEX,
-        folder / _NETWORK / "config.json",
-        folder / _NETWORK / weights,
-        folder / _SCHEDULE / "scheduler_config.json",
-    )
-
-
-@lru_cache(maxsize=4)
-def _read(folder: Path, stamp: object) -> _Opened:
-    """Read once a process: every message asks for it."""
-    from safetensors.torch import load
-
-    index, config, weights, schedule = (path.read_bytes() for path in _parts(folder))
-    digest = hashlib.sha256()
-    for part in (index, config, weights, schedule):
-        digest.update(hashlib.sha256(part).digest())
-    try:
-        told, network = json.loads(index), json.loads(config)
-        if network.get("_class_name") != "UNet2DModel":
-            raise ConfigError(
-                f"art.backbone: {folder}: its network is a {network.get('_class_name')!r}; valid is one of "
-                "'UNet2DModel'"
-            )
-        labels = told.get("id2label")
-        count = max(0, (network.get("num_class_embeds") or 1) - 1)
-        names = tuple(labels[str(i)] for i in range(count)) if labels else _numbered(count)
-        # Not `from_pretrained`, which looks elsewhere for what is not here.
-        tensors = {name: tensor.float() for name, tensor in load(weights).items()}
-        UNet2DModel.from_config(network).load_state_dict(tensors)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise ConfigError(f"art.backbone: {folder}: is no backbone in diffusers' format: {error!r}") from None
-    return names, digest.hexdigest(), config.decode(), tensors, schedule.decode()
-
-
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(f"class-{i}" for i in range(count))
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from fedstyle_secure.systems.art.backbone.network import (
     Denoiser,
     Shape,
     as_tensor,
+    even_times,
     new_scheduler,
     new_unet,
 )
@@ -91,7 +92,10 @@ def learned(
     generator = torch.Generator().manual_seed(recipe.seed)
     shown, schools = lessons(recipe)
     for step, chosen in enumerate(_batches(recipe, len(shown)), start=1):
-        loss = _loss(model, shown[chosen], schools[chosen], recipe.plain, generator)
+        noise = torch.randn(shown[chosen].shape, generator=generator)
+        time = even_times(len(chosen), model.steps, generator)
+        asked = _asked(schools[chosen], model, recipe.plain, generator)
+        loss = model.denoising_losses(shown[chosen], noise, time, asked).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
@@ -114,14 +118,7 @@ def _batches(recipe: Recipe, number: int) -> Iterator[np.ndarray]:
         left = left[recipe.batch :]
 
 
-def _loss(
-    model: Denoiser, pictures: Tensor, schools: Tensor, plain: float, generator: torch.Generator
-) -> Tensor:
-    noise = torch.randn(pictures.shape, generator=generator)
-    # One time from each of as many stretches as there are pictures: an even look at all of them.
-    spread = (torch.arange(len(pictures)) + torch.rand(len(pictures), generator=generator)) / len(pictures)
-    time = (spread * model.steps).long().clamp(max=model.steps - 1)
-    hidden = torch.rand(len(pictures), generator=generator) < plain
-    condition = torch.where(hidden, torch.full_like(schools, model.nothing), schools)
-    told = model(model.noised(pictures, noise, time), time, condition)
-    return torch.nn.functional.mse_loss(told, model.wanted(pictures, noise, time))
+def _asked(schools: Tensor, model: Denoiser, plain: float, generator: torch.Generator) -> Tensor:
+    """What pictures are shown as: their school, or now and then nothing in particular."""
+    hidden = torch.rand(len(schools), generator=generator) < plain
+    return torch.where(hidden, torch.full_like(schools, model.nothing), schools)

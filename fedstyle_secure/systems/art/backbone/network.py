@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,6 +114,23 @@ class Denoiser(nn.Module):
         """The condition that asks for none of the names."""
         return len(self.names)
 
+    def copied(self) -> Denoiser:
+        """The same with weights of its own."""
+        return copy.deepcopy(self)
+
+    def denoising_losses(self, pictures: Tensor, noise: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """Mean square error of its prediction of each picture, (b,).
+
+        Args:
+            pictures: float32 (b, 3, s, s) in [-1, 1].
+            noise: As pictures.
+            time: int64 (b,).
+            condition: int64 (b,), what each is asked to be.
+        """
+        told = self(self.noised(pictures, noise, time), time, condition)
+        wrong: Tensor = told - self.wanted(pictures, noise, time)
+        return wrong.square().mean(dim=(1, 2, 3))
+
     def asked_by(self, labels: Sequence[str]) -> np.ndarray:
         """What pictures with these labels are asked to be, int64 (n,): the condition of that name where there
         is one, else none in particular."""
@@ -150,6 +168,12 @@ class Denoiser(nn.Module):
         squares = nn.functional.pixel_unshuffle(noisy, self._patch)
         told: Tensor = self.unet(squares, time, asked, return_dict=False)[0]
         return nn.functional.pixel_shuffle(told, self._patch)
+
+
+def even_times(number: int, steps: int, generator: torch.Generator) -> Tensor:
+    """Times int64 (number,), one from each of as many equal stretches of `steps`."""
+    spread = (torch.arange(number) + torch.rand(number, generator=generator)) / number
+    return (spread * steps).long().clamp(max=steps - 1)
 
 
 def as_tensor(pictures: object) -> Tensor:

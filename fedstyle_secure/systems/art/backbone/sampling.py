@@ -55,22 +55,20 @@ def drawn(model: Denoiser, conditions: Sequence[int], how: Drawing, seed: int) -
         how: Steps and guidance.
         seed: Of the noise; the i-th picture's is the same whatever the others are.
     """
-    every = torch.tensor(list(conditions), dtype=torch.int64)
-    noise = first_noise(model, len(every), seed)
-    made = [
-        solve(model, asked(model, c, how.guidance), n, how.steps)
-        for c, n in zip(every.split(_TOGETHER), noise.split(_TOGETHER), strict=True)
-    ]
-    return np.concatenate(made) if len(every) else np.zeros((0, model.size, model.size, CHANNELS), np.uint8)
+    if not len(conditions):
+        return np.zeros((0, model.size, model.size, CHANNELS), np.uint8)
+    every = torch.tensor(list(conditions), dtype=torch.int64).split(_TOGETHER)
+    noise = first_noise(model, len(conditions), seed).split(_TOGETHER)
+    return np.concatenate(
+        [solve(model, asked(model, c, how.guidance), n, how.steps) for c, n in zip(every, noise, strict=True)]
+    )
 
 
 def first_noise(model: Denoiser, number: int, seed: int) -> Tensor:
-    """What pictures begin as, float32 (n, 3, s, s)."""
+    """What `number` pictures begin as, at least one, float32 (n, 3, s, s)."""
     generator = torch.Generator().manual_seed(seed)
     shape = (CHANNELS, model.size, model.size)
-    return torch.stack(
-        [torch.randn(shape, generator=generator) for _ in range(number)] or [torch.zeros(shape)]
-    )[:number]
+    return torch.stack([torch.randn(shape, generator=generator) for _ in range(number)])
 
 
 @torch.no_grad()

@@ -1,0 +1,161 @@
+"""An artist's own adapter: a low-rank change by which the shared model draws in that artist's manner.
+
+It is trained after a run, on the artist's machine, on its own consented works, and is no release of any kind:
+nothing sends it. What it would give away if it were published is measured (`attacks.adapter`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.optimization import get_cosine_schedule_with_warmup
+from torch import Tensor
+
+from fedstyle_secure.errors import RunError
+from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_arrays
+from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.studios import personal_file
+from fedstyle_secure.system import tensors
+from fedstyle_secure.systems.art.backbone.network import Denoiser, as_tensor, even_times
+from fedstyle_secure.systems.art.backbone.sampling import Prediction
+from fedstyle_secure.systems.art.factors import OWN, add_factors
+from fedstyle_secure.systems.art.settings import ArtSection
+from fedstyle_secure.systems.art.system import finished
+
+_WARMUP = 10
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An artist's own change of a model.
+
+    Attributes:
+        arrays: Its factors, float32 by name.
+        rank: Of the change in each layer.
+        condition: What its pictures are asked to be beside.
+    """
+
+    arrays: dict[str, np.ndarray]
+    rank: int
+    condition: int
+
+
+def learned(
+    shared: Denoiser, pictures: np.ndarray, condition: int, settings: ArtSection, seed: int
+) -> Adapter:
+    """Train an adapter.
+
+    Args:
+        shared: What it changes; stays as it is.
+        pictures: The artist's own, uint8 (n, s, s, 3), n >= 1.
+        condition: What they are asked to be beside.
+        settings: Rank, steps and step size.
+        seed: Of first weights, order and noise; the same pictures and seed give the same adapter.
+    """
+    model = _changed(shared, settings.adapter_rank, seed)
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=settings.adapter_rate, weight_decay=0.0)
+    rate = get_cosine_schedule_with_warmup(optimizer, _WARMUP, settings.adapter_steps)
+    generator, shown = torch.Generator().manual_seed(seed), as_tensor(pictures)
+    asked = torch.full((settings.adapter_batch,), condition)
+    for _ in range(settings.adapter_steps):
+        chosen = shown[torch.randint(len(shown), (settings.adapter_batch,), generator=generator)]
+        noise = torch.randn(chosen.shape, generator=generator)
+        time = even_times(len(chosen), model.steps, generator)
+        model.denoising_losses(chosen, noise, time, asked).mean().backward()
+        optimizer.step()
+        rate.step()
+        optimizer.zero_grad()
+    arrays = {n: p.detach().numpy().copy() for n, p in model.unet.named_parameters() if p.requires_grad}
+    return Adapter(arrays, settings.adapter_rank, condition)
+
+
+def adapted(shared: Denoiser, adapter: Adapter) -> Denoiser:
+    """The model with an adapter on it.
+
+    Raises:
+        RunError: The adapter is none of this model.
+    """
+    model = _changed(shared, adapter.rank, seed=0)
+    known = {n: p for n, p in model.unet.named_parameters() if p.requires_grad}
+    if sorted(known) != sorted(adapter.arrays):
+        raise RunError("the adapter belongs to another backbone: its layers are not the same")
+    with torch.no_grad():
+        for name, value in tensors(adapter.arrays).items():
+            if value.shape != known[name].shape or not bool(value.isfinite().all()):
+                raise RunError(f"the adapter's tensor {name!r} has another shape or is not of numbers")
+            known[name].copy_(value)
+    return model.requires_grad_(False).eval()
+
+
+def led(model: Denoiser, plain: Denoiser, condition: int, guidance: float) -> Prediction:
+    """The prediction of a model with an adapter, led away from that of the model without it."""
+
+    def predict(noisy: Tensor, time: Tensor) -> Tensor:
+        asked = torch.full((len(noisy),), condition)
+        told: Tensor = model(noisy, time, asked)
+        if guidance == 1:
+            return told
+        without: Tensor = plain(noisy, time, asked)
+        return without + guidance * (told - without)
+
+    return predict
+
+
+def adapt(run: RunFolder, artist: str, studios: Path | None = None) -> Path:
+    """Train an artist's own adapter of a finished run, on that artist's machine, and keep it there.
+
+    Args:
+        run: A finished run.
+        artist: Whose works.
+        studios: Where the artists' own folders lie; None: where the run says.
+
+    Returns:
+        The file, in the artist's own folder, for its owner's eyes alone.
+
+    Raises:
+        RunError: The run is not finished, or the artist's folder is not there.
+        GalleryError: There is no such artist.
+        ConfigError: It is a run of another system.
+    """
+    system, shared = finished(run)
+    path = personal_file(run, artist, studios)
+    portfolio = open_gallery(system.config.gallery).portfolio(artist)
+    condition = condition_of(shared, portfolio.train_labels)
+    made = learned(shared, portfolio.train_pictures, condition, system.config.art, system.config.run.seed)
+    private_folder(path.parent)
+    told = {"artist": artist, "rank": str(made.rank), "condition": str(made.condition)}
+    write_arrays(path, made.arrays, told, mode=PRIVATE)
+    return path
+
+
+def own_adapter(run: RunFolder, artist: str, studios: Path | None = None) -> Adapter:
+    """What `adapt` made.
+
+    Raises:
+        RunError: It did not, or the file is damaged.
+    """
+    path = personal_file(run, artist, studios)
+    if not path.is_file():
+        raise RunError(f"{artist} has no adapter of its own yet: `fedstyle adapt` makes one")
+    arrays, told = read_arrays(path)
+    try:
+        return Adapter(arrays, int(told["rank"]), int(told["condition"]))
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{path}: is no adapter: {error!r}") from None
+
+
+def condition_of(model: Denoiser, labels: tuple[str, ...]) -> int:
+    """What works with these labels are asked to be beside: their condition where they share one."""
+    asked = set(model.asked_by(labels).tolist())
+    return asked.pop() if len(asked) == 1 else model.nothing
+
+
+def _changed(shared: Denoiser, rank: int, seed: int) -> Denoiser:
+    model = shared.copied()
+    add_factors(model.unet, rank, OWN, seed, first_trains=True)
+    return model
