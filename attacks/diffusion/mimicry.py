@@ -25,6 +25,11 @@ Judge = Callable[[np.ndarray], np.ndarray]
 
 Judging = Literal["discriminant", "neighbours"]
 
+_NEIGHBOURS = 5
+
+_ROUNDING = 1e-9
+"""Relative, of a sum of squares: what differs by less is a tie, whatever the order of works."""
+
 
 def discriminant_judge(own: np.ndarray, others: np.ndarray, shrinkage: float = 0.3) -> Judge:
     """Log-probability that features are the artist's and not the others', both as likely beforehand.
@@ -64,7 +69,7 @@ def discriminant_judge(own: np.ndarray, others: np.ndarray, shrinkage: float = 0
     return judge
 
 
-def neighbours_judge(own: np.ndarray, others: np.ndarray, neighbours: int = 5) -> Judge:
+def neighbours_judge(own: np.ndarray, others: np.ndarray, neighbours: int = _NEIGHBOURS) -> Judge:
     """Share of the nearest works that are the artist's, each side counted as if it had as many works.
 
     Each feature in units of its deviation. Among the k nearest, those of the artist weigh 1 / n each, the
@@ -91,7 +96,8 @@ def neighbours_judge(own: np.ndarray, others: np.ndarray, neighbours: int = 5) -
         found = np.empty(len(features))
         for row, one in enumerate(features):
             apart = (((stacked - one) / scale) ** 2).sum(1)
-            near = weights * (apart <= np.partition(apart, neighbours - 1)[neighbours - 1])
+            furthest = np.partition(apart, neighbours - 1)[neighbours - 1]
+            near = weights * (apart <= furthest * (1 + _ROUNDING))
             found[row] = near[: len(own)].sum() / near.sum()
         return found
 
@@ -142,7 +148,7 @@ def mimicry(
             not take part in the training either.
         artist: Whom it may draw like.
         rng: Splits works in halves, draws the bootstrap and the relabellings.
-        judging: `discriminant` or `neighbours`.
+        judging: `discriminant` or `neighbours`, five of them.
         repeats: Of bootstrap and relabelling, >= 100.
         confidence: Of each interval by itself, in (0, 1).
 
@@ -165,11 +171,12 @@ def mimicry(
     for one in (before, after, *known.values()):
         _same_width(one, known[artist])
     fitted, kept = _halves(known, rng)
-    make = discriminant_judge if judging == "discriminant" else neighbours_judge
 
     def judge_of(name: str, without: str | None = None) -> Judge:
-        rest = [one for other, one in fitted.items() if other not in (name, without)]
-        return make(fitted[name], np.concatenate(rest))
+        rest = np.concatenate([one for other, one in fitted.items() if other not in (name, without)])
+        if judging == "discriminant":
+            return discriminant_judge(fitted[name], rest)
+        return neighbours_judge(fitted[name], rest, min(_NEIGHBOURS, len(fitted[name]) + len(rest)))
 
     judge = judge_of(artist)
     scored_before, scored_after = judge(before), judge(after)

@@ -32,6 +32,9 @@ from attacks import (
     two_worlds,
     vetting,
 )
+from attacks.diffusion import candidates, copies, draws, ideal, inversion, mimicry, schedule, signals
+from attacks.diffusion import membership as diffusion_membership
+from attacks.diffusion.model import Denoiser
 from attacks.errors import AttackError
 from attacks.inversion import analytic, letters, objectives, optimisation, priors, prototypes, restarts
 from attacks.matching import match
@@ -67,6 +70,15 @@ V, Z = R.uniform(0.1, 0.9, 6), R.uniform(0.1, 0.9, 7)
 T = torch.from_numpy
 LINEAR = torch.nn.Linear(3, 2)
 RECIPE = shadows.Recipe("r", 3, 1, 2, 0.1)
+SCHEDULE = schedule.Schedule(torch.linspace(0.99, 0.01, 20), "epsilon")
+DENOISER = Denoiser(lambda noisy, time: noisy / 2, SCHEDULE)
+DREW = draws.Draws.make(SCHEDULE, (3, 16, 16), 2, 0)
+WORKS, HELD = (torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(k)) for k in (2, 3))
+STYLES = {name: R.normal(size=(5, 3)) for name in "abc"}
+
+
+def losses(model, pictures):
+    return signals.denoising_losses(model, pictures, DREW)
 
 
 def whole(low, high=None):
@@ -130,6 +142,169 @@ CASES = [
         exposure.extrapolated_exposure,
         {"losses": np.zeros(2), "references": np.array([1.0, 2.0])},
         {"references": (np.array([1.0]), np.array([1.0, 1.0]), np.array([1.0, NAN]))},
+    ),
+    (SCHEDULE.parts, {"time": torch.tensor([0, 19])}, {"time": (torch.tensor([20]), torch.tensor([-1.0]))}),
+    (
+        draws.Draws.make,
+        {"schedule": SCHEDULE, "shape": (3, 4, 4), "count": 2, "seed": 0, "span": (0.1, 0.9)},
+        {"count": whole(1), "span": ((-0.1, 1.0), (0.0, 1.1), (0.5, 0.5), (0.0, NAN), (0.0, 0.1, 0.2))},
+    ),
+    (
+        ideal.memoriser,
+        {"works": P, "schedule": SCHEDULE, "bandwidth": 0.1},
+        {"bandwidth": real("[0, inf)")},
+    ),
+    (
+        ideal.normal_law,
+        {"mean": torch.zeros(1, 1, 2), "covariance": torch.eye(2), "schedule": SCHEDULE},
+        {"covariance": (-torch.eye(2), torch.eye(3), torch.tensor([[1.0, 0.5], [0.0, 1.0]]))},
+    ),
+    (
+        signals.denoising_losses,
+        {"model": DENOISER, "pictures": P, "draws": DREW, "batch": 3},
+        {"batch": whole(1)},
+    ),
+    (
+        signals.proximal_errors,
+        {"model": DENOISER, "pictures": P, "time": 5, "power": 2.0, "batch": 3},
+        {"time": whole(1, 19), "power": real("[1, inf)"), "batch": whole(1)},
+    ),
+    (
+        signals.step_errors,
+        {"model": DENOISER, "pictures": P, "time": 6, "stride": 3, "batch": 3},
+        {"time": (*whole(1), 5, 18), "stride": (*whole(1), 4), "batch": whole(1)},
+    ),
+    (
+        diffusion_membership.error_scores,
+        {"attack": "a", "errors": V, "reference": Z[:6], "how": "ratio"},
+        {"errors": (*with_value(V, NAN, INF, -0.1), V[:0]), "how": ("quotient",)},
+    ),
+    (
+        diffusion_membership.membership,
+        {
+            "attack": "a",
+            "signal": losses,
+            "model": DENOISER,
+            "reference": ideal.memoriser(OTHERS, SCHEDULE),
+            "pictures": P,
+            "is_member": np.arange(4) < 2,
+            "rates": (0.5,),
+            "confidence": 0.9,
+        },
+        {"rates": ((0.0,), (1.0,), (NAN,), (0.01,)), "confidence": RATE},
+    ),
+    (
+        copies.tiled_distances,
+        {"pictures": P, "works": WORKS, "tiles": 2, "batch": 3},
+        {
+            "pictures": (*pictures(P), P[:0]),
+            "works": (*pictures(WORKS), WORKS[:0]),
+            "tiles": whole(1),
+            "batch": whole(1),
+        },
+    ),
+    (
+        copies.relative_distances,
+        {"distances": np.ones((2, 4)), "neighbours": 3},
+        {"distances": with_value(np.ones((2, 4)), NAN, INF, -0.1), "neighbours": whole(2, 4)},
+    ),
+    (
+        copies.copy_cut_off,
+        {"null": A, "false_alarm": 0.1},
+        {"null": (*with_value(A, NAN, INF), A[:0]), "false_alarm": (*RATE, 0.03)},
+    ),
+    (
+        copies.planted_copies,
+        {"works": P, "seed": 0, "noise": 0.1},
+        {"works": pictures(P), "noise": SHARE},
+    ),
+    (
+        copies.extraction,
+        {
+            "attack": "a",
+            "generated": P,
+            "works": WORKS,
+            "held_out": HELD,
+            "false_alarm": 0.2,
+            "tiles": 2,
+            "neighbours": 3,
+            "confidence": 0.9,
+        },
+        {
+            "generated": (*pictures(P), P[:0]),
+            "works": (*pictures(WORKS), HELD, WORKS[:2]),
+            "held_out": (*pictures(HELD), WORKS, HELD[:2]),
+            "false_alarm": (*RATE, 0.1),
+            "tiles": whole(1),
+            "neighbours": whole(2, 6),
+            "confidence": RATE,
+        },
+    ),
+    (
+        candidates.explaining,
+        {"observed": torch.ones(768), "candidates": P, "gradient_of": torch.flatten, "deviation": 0.1},
+        {"candidates": (P[:1], P[0]), "deviation": real("[0, inf)")},
+    ),
+    (
+        inversion.DiffusionInversion,
+        {"smoothness": 0.1, "low": 0.0},
+        {
+            "distance": ("likelihood", "cosinus"),
+            "smoothness": real("[0, inf)"),
+            "noise_weight": real("[0, inf)"),
+            "low": (*real("(-inf, inf)"), 1.0, 2.0),
+        },
+    ),
+    (
+        inversion.DiffusionInversion(descent=restarts.Descent("adam")).unknown,
+        {
+            "observed": torch.ones(12),
+            "gradient_at": lambda pictures, noises, times: (pictures + noises[:, 0]).flatten(),
+            "shape": (1, 3, 2, 2),
+            "views": 1,
+            "steps": 20,
+            "budget": Budget(),
+            "seed": 0,
+        },
+        {"views": whole(1), "steps": whole(2)},
+    ),
+    (
+        mimicry.discriminant_judge,
+        {"own": VECTORS, "others": ELSEWHERE, "shrinkage": 0.3},
+        {
+            "own": (*with_value(VECTORS, NAN, INF), VECTORS[:1]),
+            "others": (*with_value(ELSEWHERE, NAN, INF), ELSEWHERE[:1]),
+            "shrinkage": real("(0, 1]"),
+        },
+    ),
+    (
+        mimicry.neighbours_judge,
+        {"own": VECTORS, "others": ELSEWHERE, "neighbours": 3},
+        {
+            "own": (*with_value(VECTORS, NAN, INF), VECTORS[:1]),
+            "others": (*with_value(ELSEWHERE, NAN, INF), ELSEWHERE[:1]),
+            "neighbours": whole(1, 11),
+        },
+    ),
+    (
+        mimicry.mimicry,
+        {
+            "attack": "a",
+            "before": VECTORS,
+            "after": ELSEWHERE,
+            "works": STYLES,
+            "artist": "a",
+            "rng": R,
+            "repeats": 100,
+            "confidence": 0.9,
+        },
+        {
+            "before": (*with_value(VECTORS, NAN, INF), VECTORS[:1]),
+            "after": (*with_value(ELSEWHERE, NAN, INF), ELSEWHERE[:1]),
+            "works": ({"a": STYLES["a"], "b": STYLES["b"]}, {**STYLES, "b": STYLES["b"][:3]}),
+            "repeats": whole(100),
+            "confidence": RATE,
+        },
     ),
     (
         letters.letters_shown,
