@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from attacks.diffusion.gradients import GradientOf
@@ -31,7 +32,6 @@ def explaining(
         deviation: Of the known noise on each number, >= 0; for `likelihood`.
 
     Example:
-        >>> import torch
         >>> candidates = torch.eye(3).view(3, 1, 1, 3)
         >>> explaining(torch.tensor([0.1, 2.0, 0.0]), candidates, lambda x: x.flatten()).argmax().item()
         1
@@ -39,8 +39,10 @@ def explaining(
     checked_pictures(candidates)
     if len(candidates) < 2:
         raise AttackError("one candidate is no choice: there must be two or more")
-    if observed.ndim != 1 or not observed.numel() or not observed.isfinite().all():
-        raise AttackError(f"an observed gradient must be finite (p,), not {tuple(observed.shape)}")
+    if observed.ndim != 1 or not observed.is_floating_point() or not observed.isfinite().all():
+        raise AttackError(f"an observed gradient must be finite floats (p,), not {tuple(observed.shape)}")
+
+    observed = observed.to(torch.promote_types(observed.dtype, torch.float32))
 
     def flat(picture: Tensor) -> Tensor:
         found = gradient_of(picture[None]).detach()

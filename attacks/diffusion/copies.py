@@ -216,7 +216,8 @@ def extraction(
     planted = planted_copies(works[:_CONTROLS], seed=0)
     from_planted = tiled_distances(planted, works, tiles)
     found, _ = setting.judged(from_planted, between, to_others)
-    won = int(((found < cut_off) & (from_planted.argmin(1) == np.arange(len(planted)))).sum())
+    named = np.diagonal(from_planted) <= from_planted.min(1)
+    won = int(((found < cut_off) & named).sum())
     low, high = clopper_pearson(won, len(planted), confidence)
     control = Result(
         f"{attack}, control", "share of planted copies found", won / len(planted), len(planted), low, high,
@@ -235,10 +236,10 @@ def planted_copies(works: Tensor, seed: int, noise: float = _PLANTED_NOISE) -> T
         seed: Of the noise.
         noise: Deviation on each pixel, in [0, 1].
     """
-    unit_pictures("works", works)
+    _paired(works, works)
     real("noise", noise, "[0, 1]")
     drawn = torch.randn(works.shape, generator=torch.Generator().manual_seed(seed))
-    return (works + noise * drawn.to(works.dtype)).clamp(0, 1)
+    return (works + noise * drawn.to(works)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -273,8 +274,9 @@ class _Setting:
 
 def _paired(pictures: Tensor, works: Tensor) -> None:
     for name, given in (("pictures", pictures), ("works", works)):
-        if given.ndim != 4:
-            raise AttackError(f"{name} must be (n, c, h, w), not {tuple(given.shape)}")
+        if not isinstance(given, Tensor) or given.ndim != 4:
+            what = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            raise AttackError(f"{name} must be a tensor (n, c, h, w), not {what}")
         unit_pictures(name, given)
     if pictures.shape[1:] != works.shape[1:]:
         raise AttackError(

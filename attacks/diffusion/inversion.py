@@ -83,6 +83,7 @@ class DiffusionInversion:
             seed: Of the starts.
         """
         _check_shape(shape)
+        observed = _wide(observed)
         distance = self._distance(observed)
 
         def data_term(point: Tensor) -> Tensor:
@@ -117,6 +118,7 @@ class DiffusionInversion:
         _check_shape(shape)
         whole("views", views, 1)
         whole("steps", steps, 2)
+        observed = _wide(observed)
         distance, pixels, n = self._distance(observed), math.prod(shape), shape[0]
         noises = pixels * views
 
@@ -182,8 +184,6 @@ class DiffusionInversion:
         return tuple(notes)
 
     def _distance(self, observed: Tensor) -> UpdateDistance:
-        if observed.ndim != 1 or not observed.isfinite().all():
-            raise AttackError(f"an observed gradient must be finite (p,), not {tuple(observed.shape)}")
         parts = self._parted(observed, observed)
         return UpdateDistance(self.distance, parts, tensor_weights(parts, self.power))
 
@@ -203,6 +203,13 @@ class DiffusionInversion:
 
     def _grey(self, shape: tuple[int, ...], draws: torch.Generator) -> Tensor:
         return 0.5 + 0.1 * torch.randn(math.prod(shape), generator=draws)
+
+
+def _wide(observed: Tensor) -> Tensor:
+    """The observed gradient in float32 at least."""
+    if observed.ndim != 1 or not observed.is_floating_point() or not observed.isfinite().all():
+        raise AttackError(f"an observed gradient must be finite floats (p,), not {tuple(observed.shape)}")
+    return observed.detach().to(torch.promote_types(observed.dtype, torch.float32))
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -111,7 +111,8 @@ class Mimicry:
     Attributes:
         gain: Mean score of the pictures drawn after minus that of those drawn before, with a bootstrap
             interval over pictures, the judge given. The baseline is the mean gain towards the other artists,
-            each by a judge of its own. Details: `p_value`, one-sided, of relabelling before and after;
+            each by a judge of its own. Details: `p_value`, one-sided, of relabelling before and after, too
+            large rather than too small where both were drawn from the same noises;
             `rank_p_value`, the share of artists, this one among them, with as large a gain; `ceiling`, the
             gain if the artist's own other works had been drawn after; `before`, the score then.
         after: Mean score of what is drawn after, its baseline that of other artists' real works.

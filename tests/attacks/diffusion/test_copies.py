@@ -184,10 +184,19 @@ def test_what_cannot_be_judged_is_refused():
         extraction("a", generated, works, held_out, null="train")
     with pytest.raises(AttackError, match="floating"):
         extraction("a", (255 * generated).byte(), works, held_out)
-    with pytest.raises(AttackError, match="n, c, h, w"):
-        extraction("a", generated[0], works, held_out)
+    for wrong in (generated[0], generated.numpy()):
+        with pytest.raises(AttackError, match="tensor \\(n, c, h, w"):
+            extraction("a", wrong, works, held_out)
     with pytest.raises(AttackError, match="distances"):
         relative_distances(np.array([[math.nan, 1.0]]), 2)
+
+
+def test_a_work_that_is_there_twice_is_found_all_the_same():
+    works, held_out = uniform(20, 0), uniform(20, 1)
+    twice = torch.cat([works, works[3:4]])
+    found = extraction("a", planted_copies(works[3:4], 1), twice, held_out, 0.05)
+    assert found.copied == (3,)
+    assert found.control.value == 1.0
 
 
 def test_collections_of_constant_pictures_hold_no_copies():

@@ -159,7 +159,13 @@ def test_parameters_in_half_precision_or_without_use_are_no_obstacle(tiny, norma
     assert made.under(draws)(normal_pictures(1, 0))[-3:].tolist() == [0, 0, 0]
     scale = torch.ones(1, dtype=torch.float16, requires_grad=True)
     half = DiffusionGradient(Denoiser(lambda x, t: scale * x.half(), model.schedule), (scale,))
-    assert half.under(draws)(normal_pictures(1, 0).half()).isfinite().all()
+    known, pictures = half.under(draws), normal_pictures(3, 0).half()
+    seen = known(pictures[:1])
+    assert seen.dtype == torch.float16
+    distances = explaining(seen, pictures, known, "euclidean")
+    assert distances.argmax() == 0
+    found = DiffusionInversion().known(seen, lambda x: known(x), (1, 3, 4, 4), Budget(steps=3), 0)
+    assert found.pictures.dtype == torch.float32
 
 
 def test_what_makes_no_gradient_is_refused(step, tiny, normal_pictures):
