@@ -57,9 +57,9 @@ from fedstyle_secure.systems.style.augment import augment
 from fedstyle_secure.systems.style.cnn import CnnEncoder, image_tensor
 from fedstyle_secure.systems.style.losses import PrototypeContrast
 from fedstyle_secure.systems.style.practice import practice_features
-from fedstyle_secure.systems.style.texture import group_widths
 from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
 from fedstyle_secure.systems.style.whitening import fit_whitening
+from fedstyle_secure.textures.statistics import group_widths
 
 Line = dict[str, object]
 

@@ -12,8 +12,8 @@ import torch
 from fedstyle_secure import cache
 from fedstyle_secure.files import arrays_digest, write_arrays
 from fedstyle_secure.systems.style import practice
-from fedstyle_secure.systems.style.texture import texture_features
 from fedstyle_secure.systems.style.whitened import measured
+from fedstyle_secure.textures.statistics import texture_features
 
 MADE = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, -1])}
 

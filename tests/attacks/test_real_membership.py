@@ -17,10 +17,10 @@ from attacks.plots import above_limit
 from attacks.roc import auc, null_deviation, tpr_at_fpr
 from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.systems.style.losses import PrototypeContrast
-from fedstyle_secure.systems.style.texture import group_widths, texture_features
 from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
 from fedstyle_secure.systems.style.whitened import measured
 from fedstyle_secure.systems.style.whitening import fit_whitening
+from fedstyle_secure.textures.statistics import group_widths, texture_features
 
 MEMBERS = 120
 

@@ -24,9 +24,9 @@ from fedstyle_secure.system import State, plan_of, split_arrays
 from fedstyle_secure.systems.style import texture_encoder
 from fedstyle_secure.systems.style.prototypes import ROW_NORM, PictureRows, picture_rows
 from fedstyle_secure.systems.style.system import StyleSystem
-from fedstyle_secure.systems.style.texture import feature_groups
 from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
 from fedstyle_secure.systems.style.whitening import Whitening
+from fedstyle_secure.textures.statistics import feature_groups
 
 WIDTH = sum(part.stop - part.start for part in feature_groups().values())
 DELTA = 1e-5

@@ -21,11 +21,11 @@ from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.losses import InBatchContrast
 from fedstyle_secure.systems.style.practice import practice_features, practice_portfolios
 from fedstyle_secure.systems.style.settings import StyleSection
-from fedstyle_secure.systems.style.texture import group_widths, texture_features
 from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
 from fedstyle_secure.systems.style.weights import read_weights, require_named
 from fedstyle_secure.systems.style.whitened import Measure, measured
 from fedstyle_secure.systems.style.whitening import Whitening, fit_whitening
+from fedstyle_secure.textures.statistics import group_widths, texture_features
 
 
 def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int, rank: int = 0) -> StyleEncoder:

@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fedstyle_secure import textures
 from fedstyle_secure.cache import cache_folder, key_of, remembered
 from fedstyle_secure.galleries import atelier
 from fedstyle_secure.galleries.base import Portfolio
-from fedstyle_secure.systems.style.texture import texture_features
 from fedstyle_secure.systems.style.whitened import Measure, measured
+from fedstyle_secure.textures.statistics import texture_features
 
 _PICTURES = 10
 _SIZE = 96
 # Any seed does; a fixed one, so that the same public set gives the same encoder.
 _SEED = 7
 
-SOURCES = (*atelier.SOURCES, Path(__file__).parent)
+SOURCES = (*atelier.SOURCES, *textures.SOURCES, Path(__file__).parent)
 """What features of practice pictures follow from."""
 
 

@@ -67,8 +67,8 @@ from fedstyle_secure.systems.style.prototypes import (
 )
 from fedstyle_secure.systems.style.retrieval import Utility
 from fedstyle_secure.systems.style.settings import StyleConfig
-from fedstyle_secure.systems.style.texture import texture_features
 from fedstyle_secure.systems.style.words import WORDS
+from fedstyle_secure.textures.statistics import texture_features
 from fedstyle_secure.words import Words
 
 CARD, PROTOTYPES, METRICS, SCATTER = "card", "prototypes", "metrics", "scatter"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedstyle_secure.systems.style.texture import texture_features
 from fedstyle_secure.systems.style.whitened import WhitenedEncoder
+from fedstyle_secure.textures.statistics import texture_features
 
 
 class TextureEncoder(WhitenedEncoder):

@@ -25,9 +25,9 @@ from fedstyle_secure.systems.style.heads import Residuals
 from fedstyle_secure.systems.style.losses import PrototypeContrast
 from fedstyle_secure.systems.style.prototypes import Styles, picture_rows, unit
 from fedstyle_secure.systems.style.stages import InOrder, StageStatistics, without_batches
-from fedstyle_secure.systems.style.texture import feature_groups
 from fedstyle_secure.systems.style.texture_encoder import TextureEncoder
 from fedstyle_secure.systems.style.whitening import Whitening
+from fedstyle_secure.textures.statistics import feature_groups
 
 WIDTH = sum(part.stop - part.start for part in feature_groups().values())
 KINDS = ["texture", "directed", "backbone", "cnn-head", "cnn-norms", "cnn-all"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedstyle_secure.systems.style import filters
+from fedstyle_secure.textures import filters
 
 # Every picture is brought to this side first, so that filters mean the same in all of them.
 WORKING_SIZE = 96
