@@ -542,6 +542,39 @@ def withdraw(
     )
 
 
+class PurposeName(StrEnum):
+    """What works could be used for, in CAWG's words."""
+
+    ai_training = "ai_training"
+    ai_generative_training = "ai_generative_training"
+    data_mining = "data_mining"
+    ai_inference = "ai_inference"
+
+
+@app.command()
+def consent(
+    folder: Annotated[Path, typer.Argument(help="An artist's folder, or a gallery.", show_default=False)],
+    purpose: Annotated[PurposeName, typer.Option(help="For which use.")] = PurposeName.ai_generative_training,
+    as_json: AsJson = False,
+) -> None:
+    """Show which works may be used for a purpose, and who says so: consent.toml, tdmrep.json, the picture."""
+    from dataclasses import asdict
+
+    from fedstyle_secure.galleries.consented import review
+
+    found = review(folder, purpose.value)
+    if as_json:
+        print_json([asdict(one) | {"allowed": one.refused is None} for one in found])
+        return
+    for one in found:
+        verdict = "allowed" if one.refused is None else f"refused: {one.refused.reason}"
+        say(f"{one.name}  {verdict}")
+        for voice in one.said:
+            say(f"    {voice.way}: {voice.reason}")
+    allowed = sum(one.refused is None for one in found)
+    say(f"{allowed} of {len(found)} works may be used for {purpose.value}.")
+
+
 @app.command()
 def settings(
     system: Annotated[str | None, typer.Option(help="Of this system in place of the default one.")] = None,
@@ -593,6 +626,8 @@ def gallery_show(
     )
     for item in found.skipped:
         say(f"left out: {item.artist}: {item.name}: {item.reason}")
+    for one in found.refused:
+        say(f"refused: {one.artist}: {one.name}: {one.reason}")
     for pair in found.shared:
         say(f"shared: {pair.name} of {pair.artist} is also {pair.also_name} of {pair.also_artist}")
     say(f"Contact sheet: {out} (a dot marks pictures that are held out for testing)")

@@ -13,6 +13,7 @@ REPO = Path(__file__).parents[1]
 FLOORS = (
     {"version", "errors", "hints", "processes", "spreadsheet", "threads", "visible", "words"},
     {"files", "names", "registry", "terminal"},
+    {"consent"},
     {"config", "cache"},
     {"runs", "idle", "hashing"},
     {"galleries", "privacy", "textures"},
@@ -133,5 +134,5 @@ def test_all_sources_that_practice_features_follow_from_are_in_their_key():
         left = set().union(*(arrows.get(module, set()) for module in left)) - reached
     digested = {m for m in reached if any(REPO.joinpath(*m.split(".")).is_relative_to(s) for s in SOURCES)}
     assert {"fedstyle_secure.textures.filters", "fedstyle_secure.galleries.atelier.brushes"} <= digested
-    ground = ("cache", "errors", "files", "galleries.base", "privacy.alone")
+    ground = ("cache", "consent.uses", "errors", "files", "galleries.base", "privacy.alone")
     assert reached - digested == {f"fedstyle_secure.{name}" for name in ground}

@@ -8,12 +8,16 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
+from fedstyle_secure.consent import voices
+from fedstyle_secure.consent.statement import FILE
+from fedstyle_secure.consent.uses import Purpose, refusal
 from fedstyle_secure.errors import GalleryError
-from fedstyle_secure.galleries.base import Portfolio, Skipped
+from fedstyle_secure.galleries.base import Portfolio, Refused, Skipped
 from fedstyle_secure.galleries.pictures import (
     MAX_PIXELS,
     MIN_SIDE,
@@ -61,6 +65,7 @@ class PictureRules:
         max_pixels: Largest picture that is decoded.
         keep_fraction: Share of a portfolio that is used at all, the rest being left out without a word.
         reading: What is made of a file and its label.
+        consent: The use that must be allowed of each artwork; None where nobody is asked.
     """
 
     size: int = 96
@@ -71,6 +76,7 @@ class PictureRules:
     max_pixels: int = MAX_PIXELS
     keep_fraction: float = 1.0
     reading: Reading = PICTURES
+    consent: Purpose | None = None
 
 
 @dataclass(frozen=True)
@@ -82,38 +88,47 @@ class Artwork:
         read: Returns the bytes of the picture file, or raises PictureError.
         label: What its system knows it by, "" if unknown.
         test: Whether it is held out; None leaves that to `PictureRules`.
+        allowed: Whether its use is allowed beside it; if not, only the picture itself can allow it.
     """
 
     name: str
     read: Callable[[], bytes]
     label: str = ""
     test: bool | None = None
+    allowed: bool = False
 
 
 def assemble_portfolio(
-    artist: str, artworks: Sequence[Artwork], rules: PictureRules, skipped: Iterable[Skipped] = ()
+    artist: str,
+    artworks: Sequence[Artwork],
+    rules: PictureRules,
+    skipped: Iterable[Skipped] = (),
+    refused: Iterable[Refused] = (),
 ) -> Portfolio:
     """Read and decode `artworks`, in the given order, into a portfolio.
 
     A double (equal decoded pixels) counts as bad. What trains is a function of the set of artworks that any
-    further artwork changes by itself at most.
+    further artwork changes by itself at most. One whose use is refused changes nothing: it is no bad one.
 
     Args:
         artist: Whose portfolio.
         artworks: What to read.
         rules: Size, limits and what to do about bad artworks.
         skipped: Artworks that the gallery left out before reading.
+        refused: Artworks that the gallery knows to be refused before reading.
 
     Raises:
         GalleryError: An artwork is bad and `rules.on_bad` is "refuse", fewer than `rules.min_pictures` are
             left, or none of them is to train on.
     """
-    left_out = list(skipped)
+    left_out, not_allowed = list(skipped), list(refused)
     kept: list[_Decoded] = []
     reading = rules.reading
     for artwork in artworks:
         try:
-            data = artwork.read()
+            data = allowed_bytes(artist, artwork, rules.consent, not_allowed)
+            if data is None:
+                continue
             digest = hashlib.sha256(data).hexdigest()
             if not chosen(digest, rules.keep_fraction, rules.seed, "keep"):
                 continue
@@ -133,7 +148,7 @@ def assemble_portfolio(
         kept.append(_Decoded(artwork, picture, digest, seeded if artwork.test is None else artwork.test))
     kept, doubles = _without_doubles(kept)
     left_out.extend(_left_out(artist, name, error, rules) for name, error in doubles)
-    check_count(artist, [one.artwork.test for one in kept], rules.min_pictures, left_out)
+    check_count(artist, [one.artwork.test for one in kept], rules.min_pictures, left_out, not_allowed)
     if all(one.test for one in kept):
         raise GalleryError(
             f"artist {artist!r}: each of its {len(kept)} pictures is held out, and none is left to train on; "
@@ -147,7 +162,31 @@ def assemble_portfolio(
         sha256=tuple(one.sha256 for one in kept),
         labels=tuple(one.artwork.label for one in kept),
         skipped=tuple(left_out),
+        refused=tuple(not_allowed),
     )
+
+
+def allowed_bytes(
+    artist: str, artwork: Artwork, purpose: Purpose | None, not_allowed: list[Refused]
+) -> bytes | None:
+    """The artwork's bytes; None, after adding it to `not_allowed`, where its use is not allowed.
+
+    Raises:
+        PictureError: It cannot be read, and its use is allowed or nobody is asked.
+    """
+    if purpose is None:
+        return artwork.read()
+    try:
+        data = artwork.read()
+        found = voices.refused(data, purpose, artwork.allowed)
+    except PictureError:
+        if artwork.allowed:
+            raise
+        found = refusal(purpose, ())
+    if found is None:
+        return data
+    not_allowed.append(Refused(artist, artwork.name, found.way, found.reason))
+    return None
 
 
 @dataclass(frozen=True)
@@ -210,7 +249,10 @@ def chosen(sha256: str, fraction: float, seed: int, what: str) -> bool:
 
 
 def private_artists(
-    splits: Mapping[str, Sequence[bool | None]], rules: PictureRules, where: str
+    splits: Mapping[str, Sequence[bool | None]],
+    rules: PictureRules,
+    where: str,
+    refused: Mapping[str, Sequence[Refused]] = MappingProxyType({}),
 ) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """Who takes part, sorted, and who is left out because of too few pictures.
 
@@ -218,6 +260,7 @@ def private_artists(
         splits: `Artwork.test` of every artwork of every artist who is not public, known without reading them.
         rules: Fewest pictures, and whether fewer are an error.
         where: The gallery, for the message.
+        refused: By artist, artworks that are not among them as their use was not allowed.
 
     Raises:
         GalleryError: An artist has too few and `rules.on_bad` is "refuse", or nobody is left.
@@ -226,7 +269,7 @@ def private_artists(
     left_out: list[Skipped] = []
     for name in sorted(splits):
         try:
-            check_count(name, splits[name], rules.min_pictures)
+            check_count(name, splits[name], rules.min_pictures, refused=refused.get(name, ()))
         except GalleryError as error:
             if rules.on_bad == "refuse":
                 raise GalleryError(f"{error}; add pictures, or {SKIP_HINT}") from None
@@ -242,7 +285,11 @@ def private_artists(
 
 
 def check_count(
-    artist: str, split: Sequence[bool | None], min_pictures: int, left_out: Sequence[Skipped] = ()
+    artist: str,
+    split: Sequence[bool | None],
+    min_pictures: int,
+    left_out: Sequence[Skipped] = (),
+    refused: Sequence[Refused] = (),
 ) -> None:
     """Raise a GalleryError where an artist has fewer than `min_pictures` that are not named as held out.
 
@@ -254,14 +301,20 @@ def check_count(
         split: `Artwork.test` of each artwork.
         min_pictures: Fewest.
         left_out: Artworks that were left out before, for the message.
+        refused: Artworks whose use was not allowed, for the message.
     """
     count = sum(test is not True for test in split)
     if count < min_pictures:
         before = " before any is held out" if None in split else ""
         after = f" after {len(left_out)} were left out" if left_out else ""
+        asked = ""
+        if refused:
+            after += f"{' and' if after else ' after'} the use of {len(refused)} was refused"
+            first = refused[0]
+            asked = f"; {first.name!r}: {first.reason}; a {FILE} in the folder says what may be used"
         raise GalleryError(
             f"artist {artist!r} has {count} training pictures{before}{after}; "
-            f"valid: at least gallery.min_pictures = {min_pictures}"
+            f"valid: at least gallery.min_pictures = {min_pictures}{asked}"
         )
 
 

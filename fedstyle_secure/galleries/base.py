@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fedstyle_secure.consent.uses import Purpose, Way
 from fedstyle_secure.errors import GalleryError
 
 
@@ -21,6 +22,23 @@ class Skipped:
 
     artist: str
     name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An artwork whose use was not allowed, which is left out as if it were not there.
+
+    Attributes:
+        artist: Whose.
+        name: Its name in the portfolio.
+        way: Where it was said, in the words of `consent.uses.Way`.
+        reason: Why, in words that hold nothing of what is private.
+    """
+
+    artist: str
+    name: str
+    way: Way
     reason: str
 
 
@@ -36,6 +54,7 @@ class Portfolio:
         sha256: n hex digests of the artwork's source bytes (the file, or the pixels where there is no file).
         labels: n labels, what the system knows each artwork by (style, text); "" where it is not known.
         skipped: Artworks left out, with reasons.
+        refused: Artworks whose use was not allowed; nothing else of the portfolio depends on them.
         canaries: So many of the last training pictures were planted by an auditor: they train like the
             others, and count in no figure.
     """
@@ -48,6 +67,7 @@ class Portfolio:
     labels: tuple[str, ...]
     skipped: tuple[Skipped, ...] = field(default=())
     canaries: int = 0
+    refused: tuple[Refused, ...] = field(default=())
 
     def __post_init__(self) -> None:
         n = len(self.pictures)
@@ -91,11 +111,15 @@ class Gallery(ABC):
         artists: Private artists in a fixed order; the position is the artist's Flower partition id.
         public_artists: Artists whose pictures the platform owns; they cost no privacy.
         skipped: Artworks and artists left out while listing.
+        refused: Artworks whose use was not allowed, of artists who therefore have no portfolio here.
+        purpose: The use that was asked for; None where nobody was asked.
     """
 
     artists: tuple[str, ...]
     public_artists: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    purpose: Purpose | None = None
 
     @abstractmethod
     def portfolio(self, artist: str) -> Portfolio:

@@ -6,11 +6,14 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import ConfigError, GalleryError
 from fedstyle_secure.galleries.assemble import OnBad
-from fedstyle_secure.galleries.base import Gallery, Skipped
+from fedstyle_secure.galleries.base import Gallery, Refused, Skipped
 from fedstyle_secure.hints import did_you_mean
 from fedstyle_secure.names import WORDS, Names
+
+_OF_CONSENT = ("refused", "purpose")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class GallerySurvey:
     Attributes:
         artists: One entry per artist, the private ones first, each group in the gallery's order.
         skipped: Artworks and artists left out.
+        refused: Artworks whose use was not allowed.
+        purpose: The use that was asked for; None where nobody was asked.
         shared: Pictures that more than one artist has, each paired with its first appearance.
         digest: SHA-256 over the portfolios' digests and who is public.
     """
@@ -53,10 +58,13 @@ class GallerySurvey:
     skipped: tuple[Skipped, ...]
     shared: tuple[SharedPicture, ...]
     digest: str
+    refused: tuple[Refused, ...] = ()
+    purpose: Purpose | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as lists, dictionaries, strings and numbers."""
-        return asdict(self)
+        """The same as lists, dictionaries, strings and numbers; nothing of consent where nobody was asked."""
+        told = asdict(self)
+        return told if self.purpose is not None else {k: told[k] for k in told if k not in _OF_CONSENT}
 
 
 def survey(gallery: Gallery, on_bad: OnBad = "refuse") -> GallerySurvey:
@@ -73,6 +81,7 @@ def survey(gallery: Gallery, on_bad: OnBad = "refuse") -> GallerySurvey:
     """
     artists: list[ArtistSurvey] = []
     skipped: list[Skipped] = list(gallery.skipped)
+    refused: list[Refused] = list(gallery.refused)
     shared: list[SharedPicture] = []
     first_by_bytes: dict[str, tuple[str, str]] = {}
     first_by_pixels: dict[bytes, tuple[str, str]] = {}
@@ -98,8 +107,11 @@ def survey(gallery: Gallery, on_bad: OnBad = "refuse") -> GallerySurvey:
         entry = ArtistSurvey(artist, public, len(portfolio.test) - n_test, n_test, portfolio.digest())
         artists.append(entry)
         skipped.extend(portfolio.skipped)
+        refused.extend(portfolio.refused)
         whole.update(f"{entry.digest}:{public}\n".encode())
-    return GallerySurvey(tuple(artists), tuple(skipped), tuple(shared), whole.hexdigest())
+    return GallerySurvey(
+        tuple(artists), tuple(skipped), tuple(shared), whole.hexdigest(), tuple(refused), gallery.purpose
+    )
 
 
 def require_artists(key: str, names: tuple[str, ...], artists: tuple[str, ...]) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from fedstyle_secure.consent import voices
+from fedstyle_secure.consent.uses import Purpose, Said, refusal
+from fedstyle_secure.consent.voices import Home
 from fedstyle_secure.errors import GalleryError
 from fedstyle_secure.galleries.assemble import (
     SKIP_HINT,
@@ -23,7 +26,7 @@ from fedstyle_secure.galleries.assemble import (
     public_artists,
     unknown_artist,
 )
-from fedstyle_secure.galleries.base import Gallery, Portfolio, Skipped
+from fedstyle_secure.galleries.base import Gallery, Portfolio, Refused, Skipped
 from fedstyle_secure.galleries.beside import NOTES, OTHER_PICTURES, begins_like_a_picture, system_folder
 from fedstyle_secure.galleries.names import by_name, check_artist, check_name
 from fedstyle_secure.galleries.pictures import MAX_PIXELS, SUFFIXES, PictureError, read_picture_bytes
@@ -49,6 +52,7 @@ class Listed:
         label: What its system knows it by.
         problem: Why it cannot be read, "" if it may.
         unsure: Whether its name does not say that it is a picture, so that its first bytes must.
+        allowed: Whether a file beside it allows its use, where that is asked for.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Listed:
     label: str = ""
     problem: str = ""
     unsure: bool = False
+    allowed: bool = False
 
     def held_out(self, public: bool) -> bool | None:
         """`Artwork.test`: nothing of a public artist is held out."""
@@ -65,10 +70,55 @@ class Listed:
 
 @dataclass(frozen=True)
 class Folder:
-    """What an artist has: files that may be artworks, and what was left out with the reason."""
+    """What an artist has.
+
+    Attributes:
+        files: Those that may be artworks.
+        left_out: What was left out, with the reason.
+        home: The folder whose files say what these may be used for, below the gallery's; "" for itself.
+    """
 
     files: Sequence[Listed]
     left_out: Sequence[Skipped] = ()
+    home: str = ""
+
+
+def ask_files(
+    root: Path, listing: Mapping[str, Folder], purpose: Purpose
+) -> dict[str, tuple[Folder, list[Refused]]]:
+    """By artist: what is left where the files beside the artworks have been asked, and what was refused.
+
+    Args:
+        root: The gallery's folder.
+        listing: What each artist has.
+        purpose: For which use.
+
+    Raises:
+        GalleryError: Such a file is not valid.
+    """
+    said = files_say(root, listing, purpose)
+    asked: dict[str, tuple[Folder, list[Refused]]] = {}
+    for artist, folder in listing.items():
+        left, refused = [], []
+        for listed in folder.files:
+            found = refusal(purpose, said[listed.path])
+            if found is None or found.way == "unsaid":
+                left.append(replace(listed, allowed=found is None))
+            else:
+                refused.append(Refused(artist, listed.name, found.way, found.reason))
+        asked[artist] = (replace(folder, files=left), refused)
+    return asked
+
+
+def files_say(root: Path, listing: Mapping[str, Folder], purpose: Purpose) -> dict[str, list[Said]]:
+    """By path: what the files beside the artworks say of them. Args and raises as `ask_files`."""
+    homes: dict[str, list[str]] = {}
+    for folder in listing.values():
+        homes.setdefault(folder.home, []).extend(listed.path for listed in folder.files)
+    said: dict[str, list[Said]] = {}
+    for home, paths in homes.items():
+        said |= Home(root, home).says(paths, purpose)
+    return said
 
 
 class ListedGallery(Gallery):
@@ -100,10 +150,16 @@ class ListedGallery(Gallery):
             GalleryError: A public artist is unknown, an artist has too few pictures, or no private artist is
                 left.
         """
-        self._path, self._listing, self._rules = path, listing, rules
+        self.purpose = rules.consent
+        asked = {} if rules.consent is None else ask_files(path, listing, rules.consent)
+        refused = {artist: found for artist, (_, found) in asked.items()}
+        listing = {**listing, **{artist: left for artist, (left, _) in asked.items()}}
+        self._path, self._listing, self._rules, self._refused = path, listing, rules, refused
         self.public_artists = public_artists(public, listing)
+        for name in listing if rules.consent is not None else ():
+            self._ask_pictures(name)
         for name in self.public_artists:
-            check_count(name, self._split(name), rules.min_pictures)
+            check_count(name, self._split(name), rules.min_pictures, refused=refused.get(name, ()))
         # An artist without a row in this split takes no part, unlike one whose folder is empty.
         splits = {
             name: self._split(name)
@@ -111,8 +167,10 @@ class ListedGallery(Gallery):
             if name not in self.public_artists
             and not (folder.files and all(listed.split == "unused" for listed in folder.files))
         }
-        self.artists, thin = private_artists(splits, rules, f"gallery {str(path)!r}")
+        self.artists, thin = private_artists(splits, rules, f"gallery {str(path)!r}", refused)
         self.skipped = (*stray, *thin)
+        here = {*self.artists, *self.public_artists}
+        self.refused = tuple(one for name, found in refused.items() if name not in here for one in found)
 
     def portfolio(self, artist: str) -> Portfolio:
         """Read and decode one artist's pictures, in the listing's order; nobody else's files are opened.
@@ -129,13 +187,36 @@ class ListedGallery(Gallery):
         skipped = list(self._listing[artist].left_out)
         artworks = []
         for listed in self._used(artist):
-            if listed.unsure and not _is_picture(self._path / listed.path):
+            if listed.unsure and not is_picture(self._path / listed.path):
                 skipped.append(Skipped(artist, listed.name, "is no picture"))
                 continue
             read = partial(_read, self._path / listed.path, listed.problem, self._rules.max_pixels)
             held_out = listed.held_out(artist in self.public_artists)
-            artworks.append(Artwork(listed.name, read, listed.label, held_out))
-        return assemble_portfolio(artist, artworks, self._rules, skipped)
+            artworks.append(Artwork(listed.name, read, listed.label, held_out, listed.allowed))
+        return assemble_portfolio(artist, artworks, self._rules, skipped, self._refused.get(artist, ()))
+
+    def _ask_pictures(self, artist: str) -> None:
+        """Where too few are allowed by files, find out at once which of the others allow it themselves: who
+        takes part must not hang on pictures that nobody may use."""
+        files, purpose = self._listing[artist].files, self._rules.consent
+        known = [one for one in self._used(artist) if one.allowed and not one.problem]
+        if purpose is None or len(known) >= self._rules.min_pictures:
+            return
+        left = []
+        for listed in files:
+            if listed.allowed or (listed.unsure and not is_picture(self._path / listed.path)):
+                left.append(listed)
+                continue
+            try:
+                data = _read(self._path / listed.path, listed.problem, self._rules.max_pixels)
+                found = voices.refused(data, purpose, listed.allowed)
+            except PictureError:
+                found = refusal(purpose, ())
+            if found is None:
+                left.append(listed)
+            else:
+                self._refused[artist].append(Refused(artist, listed.name, found.way, found.reason))
+        self._listing[artist] = replace(self._listing[artist], files=left)
 
     def _used(self, artist: str) -> list[Listed]:
         """The artist's files that count: all of a public artist's, otherwise those in the split."""
@@ -178,6 +259,9 @@ class FolderGallery(ListedGallery):
         test_fraction: Share of each portfolio held out, where there is no `split.csv`.
         seed: Which pictures that share is.
         max_pixels: Largest picture that is decoded.
+        consent: The use that must be allowed of each picture, by the `consent.toml` of its artist's folder
+            (beside `split.csv`, where there is one) or by the picture, and refused by nobody; else it is left
+            out as if it were not there. None: nobody is asked.
 
     Raises:
         GalleryError: The folder or `split.csv` cannot be used, a path leads out, a name holds control
@@ -196,19 +280,39 @@ class FolderGallery(ListedGallery):
         test_fraction: float = 0.25,
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
+        consent: Purpose | None = None,
     ) -> None:
         root = gallery_folder(path)
-        stray: list[Skipped] = []
-        if os.path.lexists(root / SPLIT_FILE):
-            listing: Mapping[str, Folder] = _list_table(root, split_column, on_bad)
-        elif split_column != "split":
-            raise GalleryError(
-                f"gallery.split_column is {split_column!r}, but {str(path)!r} holds no {SPLIT_FILE}"
-            )
-        else:
-            listing, stray = list_folders(root, on_bad, _list_folder, SPLIT_FILE)
-        rules = PictureRules(size, on_bad, min_pictures, test_fraction, seed, max_pixels)
+        listing, stray = list_gallery(root, split_column, on_bad)
+        rules = PictureRules(size, on_bad, min_pictures, test_fraction, seed, max_pixels, consent=consent)
         super().__init__(root, listing, stray, public, rules)
+
+
+def list_gallery(
+    root: Path, split_column: str = "split", on_bad: OnBad = "skip"
+) -> tuple[Mapping[str, Folder], list[Skipped]]:
+    """Files by artist, as `split.csv` or the folders say, and what lies beside the artists' folders.
+
+    Args:
+        root: The gallery's folder.
+        split_column: Column of the table that holds the split.
+        on_bad: What a bad name does, or a row without a file.
+
+    Raises:
+        GalleryError: As `FolderGallery`.
+    """
+    if os.path.lexists(root / SPLIT_FILE):
+        return _list_table(root, split_column, on_bad), []
+    if split_column != "split":
+        raise GalleryError(
+            f"gallery.split_column is {split_column!r}, but {str(root)!r} holds no {SPLIT_FILE}"
+        )
+    return list_folders(root, on_bad, _list_folder, SPLIT_FILE)
+
+
+def list_artist(root: Path) -> Folder:
+    """The files of one artist whose folder it is. Raises GalleryError as `FolderGallery`."""
+    return _list_folder(root, "", "", "skip")
 
 
 def gallery_folder(path: Path) -> Path:
@@ -230,7 +334,7 @@ def _read(path: Path, problem: str, max_pixels: int) -> bytes:
     return read_picture_bytes(path, max_pixels)
 
 
-def _is_picture(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
     """Whether a file's first bytes are those of a picture; not where it cannot be read or is no file."""
     if not path.is_file():
         return False
@@ -279,7 +383,7 @@ def _list_folder(root: Path, artist: str, folder: str, on_bad: OnBad) -> Folder:
         known = suffix in SUFFIXES
         unsure = not known and suffix not in OTHER_PICTURES
         listed.append(Listed(name, name, "seeded", problem="" if known else _NOT_A_PICTURE, unsure=unsure))
-    return Folder(listed, [Skipped(artist, *one) for one in left_out])
+    return Folder(listed, [Skipped(artist, *one) for one in left_out], home=folder)
 
 
 def _files_below(

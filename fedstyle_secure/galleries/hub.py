@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import ConfigError, GalleryError
 from fedstyle_secure.galleries.assemble import (
     PICTURES,
@@ -16,6 +17,7 @@ from fedstyle_secure.galleries.assemble import (
     OnBad,
     PictureRules,
     Reading,
+    allowed_bytes,
     assemble_portfolio,
     check_count,
     is_inside,
@@ -23,7 +25,7 @@ from fedstyle_secure.galleries.assemble import (
     public_artists,
     unknown_artist,
 )
-from fedstyle_secure.galleries.base import Gallery, Portfolio, Skipped
+from fedstyle_secure.galleries.base import Gallery, Portfolio, Refused, Skipped
 from fedstyle_secure.galleries.names import by_name, check_name
 from fedstyle_secure.galleries.pictures import MAX_PIXELS, PictureError, read_picture_bytes
 from fedstyle_secure.names import nfc
@@ -63,6 +65,11 @@ class HubGallery(Gallery):
         max_pixels: Largest picture that is decoded.
         keep_fraction: Share of each portfolio that is used, each picture by its own content.
         reading: What is made of an image and its label.
+        consent: The use that must be allowed of each image; one of which it is not is left out as if it were
+            not there. None: nobody is asked.
+        stated: Whether the data set's owner states that all its artists allow that use, so that images need
+            not say so themselves; those that refuse it are left out all the same. Without it all images are
+            read at once, as who takes part hangs on what they say.
 
     Raises:
         ConfigError: Flower Datasets is not installed.
@@ -90,12 +97,16 @@ class HubGallery(Gallery):
         max_pixels: int = MAX_PIXELS,
         keep_fraction: float = 1.0,
         reading: Reading = PICTURES,
+        consent: Purpose | None = None,
+        stated: bool = False,
     ) -> None:
+        self.purpose = consent
+        self._stated = stated
         self._dataset = dataset
         self._image_column = image_column
         self._label_column = label_column
         self._rules = PictureRules(
-            size, on_bad, min_pictures, test_fraction, seed, max_pixels, keep_fraction, reading
+            size, on_bad, min_pictures, test_fraction, seed, max_pixels, keep_fraction, reading, consent
         )
         columns = [artist_column, image_column, *([] if label_column is None else [label_column])]
         self._partitioner, unnamed = _load(dataset, subset, revision, split, columns, on_bad)
@@ -112,13 +123,18 @@ class HubGallery(Gallery):
             for value in rows.unique(column):
                 check_name(_label(rows.features[column], value), f"dataset {dataset!r}: column {column!r}:")
         sizes = {name: rows_of[natural_ids[i]] for name, i in self._ids.items()}
+        asked = consent is not None and not stated
+        refused = {name: self._refused(name) if asked else [] for name in sizes}
+        sizes = {name: size - len(refused[name]) for name, size in sizes.items()}
         self.public_artists = public_artists(public, sizes)
         for name in self.public_artists:
-            check_count(name, [False] * sizes[name], min_pictures)
+            check_count(name, [False] * sizes[name], min_pictures, refused=refused[name])
         private = sorted(set(sizes) - set(self.public_artists), key=lambda name: (-sizes[name], name))
         splits = {name: [None] * sizes[name] for name in (private[:max_artists] if max_artists else private)}
-        self.artists, thin = private_artists(splits, self._rules, f"dataset {dataset!r}")
+        self.artists, thin = private_artists(splits, self._rules, f"dataset {dataset!r}", refused)
         self.skipped = (*unnamed, *misnamed, *thin)
+        here = {*self.artists, *self.public_artists}
+        self.refused = tuple(one for name in sizes if name not in here for one in refused[name])
 
     def portfolio(self, artist: str) -> Portfolio:
         """Read and decode one artist's rows, in the order of the dataset.
@@ -132,6 +148,18 @@ class HubGallery(Gallery):
         artist = nfc(artist)
         if artist not in self.artists and artist not in self.public_artists:
             raise unknown_artist(artist, (*self.artists, *self.public_artists))
+        return assemble_portfolio(artist, self._artworks(artist, artist in self.public_artists), self._rules)
+
+    def _refused(self, artist: str) -> list[Refused]:
+        """An artist's images of which the use is not allowed."""
+        found: list[Refused] = []
+        for artwork in self._artworks(artist, public=False):
+            # One that is allowed and bad is judged where portfolios are made.
+            allowed_bytes(artist, artwork, self._rules.consent, found)
+        return found
+
+    def _artworks(self, artist: str, public: bool) -> list[Artwork]:
+        """An artist's rows, not read yet."""
         rows = self._partitioner.load_partition(self._ids[artist])
         labels = [""] * len(rows)
         if self._label_column is not None:
@@ -139,17 +167,17 @@ class HubGallery(Gallery):
             labels = [nfc(_label(feature, value)) for value in rows[self._label_column]]
         cells = rows.select_columns([self._image_column])
         folders = _own_folders(self._dataset)
-        test = False if artist in self.public_artists else None
-        artworks = [
+        test = False if public else None
+        return [
             Artwork(
                 f"{position:04d}",
                 partial(_cell_bytes, cells, position, self._image_column, folders, self._rules.max_pixels),
                 label,
                 test,
+                self._stated,
             )
             for position, label in enumerate(labels)
         ]
-        return assemble_portfolio(artist, artworks, self._rules)
 
 
 def _load(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fedstyle_secure.cache import cache_folder
 from fedstyle_secure.config import GallerySection
+from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.galleries.assemble import PICTURES, Reading
 from fedstyle_secure.galleries.base import Gallery
@@ -36,8 +37,14 @@ def painters(settings: GallerySection, number: int, seed: int) -> Gallery:
     return Atelier(artists=number, pictures=2, public=0, size=settings.size, seed=seed, test_fraction=0)
 
 
-def open_pictures(settings: GallerySection) -> Gallery:
+def open_pictures(settings: GallerySection, consent: Purpose | None = None, stated: bool = False) -> Gallery:
     """A gallery of square pictures, labelled by style.
+
+    Args:
+        settings: Which.
+        consent: The use that must be allowed of each picture of artists; None where nobody is asked.
+        stated: For a data set of the Hub, whether its owner states that all its artists allow it; what a
+            picture itself refuses stays refused.
 
     Raises:
         ConfigError: A setting that this kind of gallery needs is missing.
@@ -67,8 +74,9 @@ def open_pictures(settings: GallerySection) -> Gallery:
             min_pictures=settings.min_pictures,
             test_fraction=settings.test_fraction,
             seed=settings.seed,
+            consent=consent,
         )
-    return open_hub(settings)
+    return open_hub(settings, consent=consent, stated=stated)
 
 
 def folder_of(settings: GallerySection) -> Path:
@@ -78,12 +86,18 @@ def folder_of(settings: GallerySection) -> Path:
     return Path(settings.path)
 
 
-def open_hub(settings: GallerySection, reading: Reading = PICTURES) -> Gallery:
+def open_hub(
+    settings: GallerySection,
+    reading: Reading = PICTURES,
+    consent: Purpose | None = None,
+    stated: bool = False,
+) -> Gallery:
     """A gallery of a data set of the Hub.
 
     Args:
         settings: With a data set's name.
         reading: What becomes of its pictures and labels.
+        consent, stated: As `open_pictures`.
 
     Raises:
         ConfigError: No data set is named.
@@ -108,4 +122,6 @@ def open_hub(settings: GallerySection, reading: Reading = PICTURES) -> Gallery:
         seed=settings.seed,
         keep_fraction=settings.keep_fraction,
         reading=reading,
+        consent=consent,
+        stated=stated,
     )

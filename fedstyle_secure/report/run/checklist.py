@@ -26,6 +26,15 @@ _SMALL = 0.01
 """Delta times the number of works from which on it is called small: at one, delta may hide a whole work."""
 
 
+_WAYS: Mapping[str, str] = {
+    "consent.toml": "consent.toml, the artist's own file",
+    "credentials": "content credentials (C2PA) of the picture, or what is wrong with them",
+    "reservation": "a reservation of text and data mining, in tdmrep.json or in the picture",
+    "unsaid": "nobody's word: nothing allows it",
+}
+"""Where a use is refused (`consent.uses.Way`), in words."""
+
+
 def entries(facts: Facts) -> list[tuple[str, list[Entry]]]:
     """The entries by group, numbered from 1."""
     numbers = count(1)
@@ -137,19 +146,47 @@ def _works(facts: Facts) -> list[Block]:
     )
     if facts.manifest["gallery"]["skipped"]:
         rows += facts.cells("left out | {manifest.json#/gallery/skipped/*/reason:whole count}")
+    if facts.refused:
+        rows += facts.cells("use refused | {refused:whole count}", refused=_refused(facts))
     return [_values("works", rows)]
 
 
+def _refused(facts: Facts, way: str = "") -> str:
+    """The source of works whose use was refused, in all ways or in one."""
+    places = [i for i, row in enumerate(facts.refused) if way in ("", row["way"])]
+    return " ".join(f"manifest.json#/gallery/refused/{i}/way" for i in places)
+
+
 def _consent(facts: Facts) -> list[Block]:
-    told = (
-        "No consent ledger per artwork is kept by this run. Counts of allowed, constrained and not-allowed "
-        "works come from the controller."
-    )
-    asked = [
+    asked: list[Block] = [
         Para(facts.say(f"Consent to publish a {noun}: {{config.toml#/{key.replace('.', '/')}}}."))
         for noun, key in facts.words.consents.items()
     ]
-    return [*asked, *_says(told, "Allowed, constrained, not allowed; refused works; opt-out route")(facts)]
+    if facts.manifest["gallery"].get("purpose") is None:
+        told = (
+            "No consent ledger per artwork is kept by this run. Counts of allowed, constrained and "
+            "not-allowed works come from the controller."
+        )
+        blank = "Allowed, constrained, not allowed; refused works; opt-out route"
+        return [*asked, *_says(told, blank)(facts)]
+    told = (
+        "Each work was asked for the use {manifest.json#/gallery/purpose}: a work takes part only where its "
+        "artist's file or its own signed credentials allow that, and nothing refuses it. Constrained counts "
+        "as not allowed. A work that is refused later is absent from the next run; what was learned from it "
+        "before stays in the models that were released; its epsilon says how little that can be."
+    )
+    if not facts.refused:
+        none = Para(["No work was refused."])
+        return [*asked, Para(facts.say(told)), none, *_blank("Opt-out route")(facts)]
+    head = facts.row("Use refused by | Works")
+    rows = [
+        facts.row("{by} | {works:whole count}", by=by, works=_refused(facts, way))
+        for way, by in _WAYS.items()
+        if _refused(facts, way)
+    ]
+    caption: Line = ["Works that were left out as their use was not allowed."]
+    counts = Table("refused", caption, head, rows, frozenset({1}))
+    return [*asked, Para(facts.say(told)), counts, *_blank("Opt-out route")(facts)]
 
 
 def _withdrawals(facts: Facts) -> list[Block]:

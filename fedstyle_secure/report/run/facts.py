@@ -80,6 +80,12 @@ class Facts(Speaker):
         return [(i, row["artist"]) for i, row in enumerate(rows) if not row["public"]]
 
     @property
+    def refused(self) -> Sequence[Mapping[str, Any]]:
+        """Works whose use was not allowed; none where nobody was asked."""
+        refused: Sequence[Mapping[str, Any]] = self.manifest["gallery"].get("refused", ())
+        return refused
+
+    @property
     def views(self) -> list[tuple[int, Mapping[str, Any]]]:
         """The audit's adversary views, each with its place in the audit's list."""
         return list(enumerate(self.audit["views"])) if self.audit else []

@@ -1,0 +1,158 @@
+"""XMP packets of a picture file, as JPEG, PNG, WebP and TIFF hold them (XMP specification, part 3)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+MOST_BYTES = 2**22
+"""Of a packet, inflated."""
+
+_MOST_PAGES = 4096
+_JPEG_MAIN = b"http://ns.adobe.com/xap/1.0/\0"
+_JPEG_MORE = b"http://ns.adobe.com/xmp/extension/\0"
+_PNG_KEY = b"XML:com.adobe.xmp"
+_PNG_RAW = (b"Raw profile type xmp", b"Raw profile type APP1")
+_TIFF_TAG = 700
+
+
+class UnreadableXmp(ValueError):
+    """Metadata cannot be read. The message is the reason, in words that hold nothing of it."""
+
+
+def packets(data: bytes) -> list[bytes]:
+    """All XMP packets of a picture file; none where it has none or is no such file.
+
+    Raises:
+        UnreadableXmp: One is damaged, or has more than `MOST_BYTES`.
+    """
+    try:
+        found = list(_packets(data))
+    except (struct.error, zlib.error, ValueError) as error:
+        if isinstance(error, UnreadableXmp):
+            raise
+        raise UnreadableXmp("its XMP is damaged or cut short") from None
+    for packet in found:
+        _check(len(packet))
+    return found
+
+
+def _packets(data: bytes) -> Iterator[bytes]:
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _png(data)
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return _webp(data)
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _tiff(data)
+    return iter(())
+
+
+def _check(size: int) -> None:
+    if size > MOST_BYTES:
+        raise UnreadableXmp(f"its XMP has more than {MOST_BYTES} bytes")
+
+
+def _jpeg(data: bytes) -> Iterator[bytes]:
+    parts: dict[bytes, bytearray] = {}
+    place = 2
+    while data[place : place + 1] == b"\xff" and place + 4 <= len(data):
+        marker, (length,) = data[place + 1], struct.unpack_from(">H", data, place + 2)
+        if marker == 0xFF:  # A fill byte.
+            place += 1
+            continue
+        if marker == 0xDA or length < 2:
+            break
+        content = data[place + 4 : place + 2 + length]
+        place += 2 + length
+        if marker != 0xE1:
+            continue
+        if content.startswith(_JPEG_MAIN):
+            yield content[len(_JPEG_MAIN) :]
+        elif content.startswith(_JPEG_MORE):
+            rest = content[len(_JPEG_MORE) :]
+            size, offset = struct.unpack_from(">II", rest, 32)
+            _check(size)
+            whole = parts.setdefault(rest[:32], bytearray(size))
+            part = rest[40:]
+            if len(whole) != size or offset + len(part) > size:
+                raise UnreadableXmp("its XMP is in parts that do not fit together")
+            whole[offset : offset + len(part)] = part
+    yield from map(bytes, parts.values())
+
+
+def _png(data: bytes) -> Iterator[bytes]:
+    place = 8
+    while place + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        name, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        place += 12 + length
+        if name == b"IEND":
+            return
+        if name not in (b"tEXt", b"zTXt", b"iTXt"):
+            continue
+        key, _, text = content.partition(b"\0")
+        if key != _PNG_KEY and key not in _PNG_RAW:
+            continue
+        if name == b"zTXt":
+            text = _inflated(text[1:])
+        elif name == b"iTXt":
+            packed, text = text[:1] != b"\0", text[2:].split(b"\0", 2)[-1]
+            text = _inflated(text) if packed else text
+        if key == _PNG_KEY:
+            yield text
+        else:
+            # Lines: the profile's name, its size, and the bytes in hexadecimal digits.
+            profile = bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+            if b"<" in profile and not profile.startswith((b"Exif", b"II", b"MM")):
+                yield profile.removeprefix(_JPEG_MAIN)
+
+
+def _inflated(packed: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(packed, MOST_BYTES + 1)
+    _check(len(text))
+    if not inflater.eof:
+        raise UnreadableXmp("its XMP is damaged or cut short")
+    return text
+
+
+def _webp(data: bytes) -> Iterator[bytes]:
+    place = 12
+    while place + 8 <= len(data):
+        name, (size,) = data[place : place + 4], struct.unpack_from("<I", data, place + 4)
+        if name == b"XMP ":
+            _check(size)
+            yield data[place + 8 : place + 8 + size]
+        place += 8 + size + size % 2
+
+
+def _tiff(data: bytes) -> Iterator[bytes]:
+    order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
+    number, pointer, entry, begin = ("Q", "Q", 20, 8) if big else ("H", "I", 12, 4)
+    (place,) = struct.unpack_from(order + pointer, data, begin)
+    seen: set[int] = set()
+    while place:
+        if place in seen or len(seen) >= _MOST_PAGES:
+            raise UnreadableXmp("its pages run in a circle, or are too many")
+        seen.add(place)
+        (count,) = struct.unpack_from(order + number, data, place)
+        place += struct.calcsize("=" + number)
+        if count > (len(data) - place) // entry:
+            raise UnreadableXmp("its list of tags is cut short")
+        for i in range(place, place + count * entry, entry):
+            tag, kind, size = struct.unpack_from(order + "HH" + pointer, data, i)
+            if tag != _TIFF_TAG:
+                continue
+            if kind not in (1, 2, 7):
+                raise UnreadableXmp("its XMP is of no type for texts")
+            _check(size)
+            at = i + 4 + struct.calcsize("=" + pointer)
+            if size > struct.calcsize("=" + pointer):
+                (at,) = struct.unpack_from(order + pointer, data, at)
+            if at + size > len(data):
+                raise UnreadableXmp("its XMP is damaged or cut short")
+            yield data[at : at + size]
+        (place,) = struct.unpack_from(order + pointer, data, place + count * entry)
