@@ -63,14 +63,18 @@ def read(folder: Path, name: str) -> bytes | None:
         # Opening a pipe would wait for somebody to write.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        what = (
-            "is a link; valid: the file itself" if path.is_symlink() else f"cannot be read ({error.strerror})"
-        )
+        link = path.is_symlink()
+        what = "is a link; valid: the file itself" if link else f"cannot be read ({error.strerror})"
         raise GalleryError(f"{str(path)!r} {what}") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise GalleryError(f"{str(path)!r} is not a regular file; valid: a file of text")
-        data = file.read(MOST_BYTES + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise GalleryError(f"{str(path)!r} cannot be read ({error.strerror})") from None
+    finally:
+        os.close(handle)
     if len(data) > MOST_BYTES:
         raise GalleryError(f"{str(path)!r} has too many bytes; valid: at most {MOST_BYTES}")
     return data

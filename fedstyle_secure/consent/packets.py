@@ -7,9 +7,10 @@ import zlib
 from collections.abc import Iterator
 
 MOST_BYTES = 2**22
-"""Of a packet, inflated."""
+"""Of all packets of a file together, inflated."""
 
 _MOST_PAGES = 4096
+_LONGEST_KEY = 80
 _JPEG_MAIN = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_MORE = b"http://ns.adobe.com/xmp/extension/\0"
 _PNG_KEY = b"XML:com.adobe.xmp"
@@ -25,16 +26,19 @@ def packets(data: bytes) -> list[bytes]:
     """All XMP packets of a picture file; none where it has none or is no such file.
 
     Raises:
-        UnreadableXmp: One is damaged, or has more than `MOST_BYTES`.
+        UnreadableXmp: One is damaged, or they have more than `MOST_BYTES` together.
     """
+    found: list[bytes] = []
+    size = 0
     try:
-        found = list(_packets(data))
+        for packet in _packets(data):
+            size += len(packet)
+            _check(size)
+            found.append(packet)
     except (struct.error, zlib.error, ValueError) as error:
         if isinstance(error, UnreadableXmp):
             raise
         raise UnreadableXmp("its XMP is damaged or cut short") from None
-    for packet in found:
-        _check(len(packet))
     return found
 
 
@@ -74,8 +78,10 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
         elif content.startswith(_JPEG_MORE):
             rest = content[len(_JPEG_MORE) :]
             size, offset = struct.unpack_from(">II", rest, 32)
-            _check(size)
-            whole = parts.setdefault(rest[:32], bytearray(size))
+            if rest[:32] not in parts:
+                _check(size + sum(map(len, parts.values())))
+                parts[rest[:32]] = bytearray(size)
+            whole = parts[rest[:32]]
             part = rest[40:]
             if len(whole) != size or offset + len(part) > size:
                 raise UnreadableXmp("its XMP is in parts that do not fit together")
@@ -87,15 +93,16 @@ def _png(data: bytes) -> Iterator[bytes]:
     place = 8
     while place + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, place)
-        name, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        name, begin = data[place + 4 : place + 8], place + 8
         place += 12 + length
         if name == b"IEND":
             return
-        if name not in (b"tEXt", b"zTXt", b"iTXt"):
+        key = data[begin : begin + min(length, _LONGEST_KEY)].partition(b"\0")[0]
+        if name not in (b"tEXt", b"zTXt", b"iTXt") or key not in (_PNG_KEY, *_PNG_RAW):
             continue
-        key, _, text = content.partition(b"\0")
-        if key != _PNG_KEY and key not in _PNG_RAW:
-            continue
+        # In hexadecimal digits a text takes twice its room.
+        _check(length // 2)
+        text = data[begin + len(key) + 1 : begin + length]
         if name == b"zTXt":
             text = _inflated(text[1:])
         elif name == b"iTXt":
