@@ -18,8 +18,8 @@ from typing import Any
 from fedstyle_secure.consent.uses import PURPOSES, Purpose, Said, Use, of_purpose, read_use
 from fedstyle_secure.consent.xmp import credentials_elsewhere
 
-_MARK = re.compile(rb"jumb.{4}jumd|c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71", re.DOTALL)
-"""How a JUMBF box begins (ISO 19566-5), and the type of C2PA's."""
+_TYPE = b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
+"""The type of C2PA's JUMBF boxes."""
 
 _LABEL = re.compile(r"(?:cawg|c2pa)\.training-mining(?:\.v\d+)?(?:__\d+)?")
 _NO_TAMPERING = frozenset({"signingCredential.untrusted", "timeStamp.untrusted"})
@@ -39,7 +39,7 @@ def credentials_say(data: bytes, purpose: Purpose) -> list[Said]:
         data: The file's bytes.
         purpose: Which use.
     """
-    if _MARK.search(data) is None:
+    if not _carries(data):
         if credentials_elsewhere(data):
             return [_refused("its content credentials lie at an address, which is not asked")]
         return []
@@ -61,6 +61,16 @@ def credentials_say(data: bytes, purpose: Purpose) -> list[Said]:
     except (C2paError, ValueError, RecursionError) as error:
         return [_refused(f"its content credentials cannot be read ({type(error).__name__.strip('_')})")]
     return _said(store, purpose) if isinstance(store, dict) else [_refused("its content credentials are odd")]
+
+
+def _carries(data: bytes) -> bool:
+    """Whether a JUMBF box begins anywhere (ISO 19566-5): its length, `jumb`, a length, `jumd`."""
+    if _TYPE in data:
+        return True
+    place = data.find(b"jumd")
+    while place >= 0 and data[max(place - 8, 0) : place - 4] != b"jumb":
+        place = data.find(b"jumd", place + 4)
+    return place >= 0
 
 
 def _refused(reason: str) -> Said:

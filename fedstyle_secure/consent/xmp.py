@@ -33,6 +33,7 @@ _TRACES = (b"DMI-PROHIBITED", b"w3.org/ns/tdmrep")
 """What no file holds by chance: where one stands outside all packets, somebody meant something by it."""
 
 _DEEPEST = 256
+_MOST_ELEMENTS = 100_000
 _SEPARATOR = "\x1f"
 _AS_ATTRIBUTE = (f"{_SEPARATOR}resource", f"{_SEPARATOR}value")
 
@@ -59,7 +60,7 @@ def xmp_says(data: bytes, purpose: Purpose) -> list[Said]:
         data: The file's bytes.
         purpose: Which use.
     """
-    return [Said("reservation", "notAllowed", reason) for reason in _reasons(data, purpose)]
+    return [Said("reservation", "notAllowed", reason) for reason in dict.fromkeys(_reasons(data, purpose))]
 
 
 def credentials_elsewhere(data: bytes) -> bool:
@@ -131,7 +132,7 @@ class _Reader:
     def __init__(self) -> None:
         self.values: dict[str, list[str]] = {"tdm": [], "plus": []}
         self.elsewhere = False
-        self._depth = 0
+        self._depth = self._elements = 0
         self._inside = ""
         self._began = 0
         self._texts: list[str] = []
@@ -141,8 +142,9 @@ class _Reader:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise UnreadableXmp("its XMP is nested too deeply")
+        self._elements += 1
+        if self._depth > _DEEPEST or self._elements > _MOST_ELEMENTS:
+            raise UnreadableXmp("its XMP is nested too deeply, or has too many elements")
         for key, value in attributes.items():
             if kind := _kind(key):
                 self._add(kind, value)

@@ -136,6 +136,7 @@ def test_entities_are_refused_before_any_is_read(xmp):
         (b"<p:x/>", "no well-formed XML"),
         (b"&lol;", "no well-formed XML"),
         (b"<x>" * 100_000, "nested too deeply"),
+        (b"<x>" + b"<a/>" * 200_000 + b"</x>", "too many elements"),
         (b" " * (MOST_BYTES + 1), "more than"),
     ],
 )
@@ -187,6 +188,11 @@ def test_a_reservation_that_lies_where_no_xmp_is_read_still_counts():
     value = b"http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED"
     assert reasons(picture() + value) == ["it holds a reservation outside of its XMP"]
     assert reasons(with_xmp(mining("DMI-ALLOWED")) + value) == ["it holds a reservation outside of its XMP"]
+
+
+def test_one_reason_is_given_once():
+    inner = "<plus:DataMining>" + "no\n" * 1000 + "</plus:DataMining>"
+    assert reasons(with_xmp(packet(inner))) == ["plus:DataMining has an unknown value"]
 
 
 def test_the_reason_holds_nothing_that_the_file_could_forge():
