@@ -27,4 +27,4 @@ def open_works(settings: GallerySection) -> Gallery:
             test_fraction=settings.test_fraction,
             cache=cache_folder() / "academy",
         )
-    return open_pictures(settings)
+    return open_pictures(settings, consent="ai_generative_training")
