@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from attacks.diffusion.gradients import GradientOf
+from attacks.diffusion.gradients import GradientOf, checked_gradient
 from attacks.diffusion.model import checked_pictures
 from attacks.errors import AttackError
 from attacks.inversion.candidates import candidate_scores
@@ -32,6 +31,7 @@ def explaining(
         deviation: Of the known noise on each number, >= 0; for `likelihood`.
 
     Example:
+        >>> import torch
         >>> candidates = torch.eye(3).view(3, 1, 1, 3)
         >>> explaining(torch.tensor([0.1, 2.0, 0.0]), candidates, lambda x: x.flatten()).argmax().item()
         1
@@ -39,20 +39,16 @@ def explaining(
     checked_pictures(candidates)
     if len(candidates) < 2:
         raise AttackError("one candidate is no choice: there must be two or more")
-    if observed.ndim != 1 or not observed.is_floating_point() or not observed.isfinite().all():
-        raise AttackError(f"an observed gradient must be finite floats (p,), not {tuple(observed.shape)}")
-
-    observed = observed.to(torch.promote_types(observed.dtype, torch.float32))
+    observed = checked_gradient(observed)
 
     def flat(picture: Tensor) -> Tensor:
-        found = gradient_of(picture[None]).detach()
-        if found.shape != observed.shape:
-            raise AttackError(
-                f"gradient_of gives {tuple(found.shape)}, and what was observed is {tuple(observed.shape)}"
-            )
+        found = gradient_of(picture[None])
+        if not isinstance(found, Tensor) or found.shape != observed.shape:
+            given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise AttackError(f"gradient_of gives {given}, and what was observed is {tuple(observed.shape)}")
         if not found.isfinite().all():
             raise AttackError("a candidate's gradient is not finite")
-        return found
+        return found.detach()
 
     seen = UpdateDistance(distance, {"gradient": observed}, {"gradient": 1.0}, deviation)
     return candidate_scores(seen, list(candidates), lambda one: {"gradient": flat(one).to(observed)})

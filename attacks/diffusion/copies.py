@@ -186,6 +186,8 @@ def extraction(
     _paired(generated, works)
     _paired(held_out, works)
     real("false_alarm", false_alarm, "(0, 1)")
+    if min(len(works), len(held_out)) < 2:
+        raise AttackError("there must be two works and two held-out works at least: distances are relative")
     whole("neighbours", neighbours, 2, min(len(works), len(held_out)))
     if null not in get_args(Null):
         raise AttackError(f"null must be one of {', '.join(get_args(Null))}, not {null!r}")

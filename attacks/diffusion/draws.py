@@ -55,7 +55,7 @@ class Draws:
             schedule: Whose times these are.
             shape: Of a picture, (c, h, w).
             count: Draws, >= 1; 24 were enough to tell an adapter's members.
-            seed: Whole; the same one gives the same draws.
+            seed: >= 0; the same one gives the same draws.
             span: Share of the schedule that is drawn from, two numbers in [0, 1], the smaller first.
 
         Example:
@@ -65,6 +65,7 @@ class Draws:
             ([0, 1, 2, 3], (4, 3, 8, 8))
         """
         whole("count", count, 1)
+        whole("seed", seed, 0)
         for end in span:
             real("an end of span", end, "[0, 1]")
         if len(span) != 2 or not span[0] < span[1]:

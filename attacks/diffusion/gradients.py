@@ -21,6 +21,20 @@ GradientAt = Callable[[Tensor, Tensor, Tensor], Tensor]
 """The same of pictures (n, c, h, w), noises (n, k, c, h, w) and times (n, k), for draws not known."""
 
 
+def checked_gradient(gradient: Tensor) -> Tensor:
+    """An observed gradient (p,), finite, in float32 at least.
+
+    Raises:
+        AttackError: It is something else.
+    """
+    if not isinstance(gradient, Tensor) or not gradient.is_floating_point():
+        kind = gradient.dtype if isinstance(gradient, Tensor) else type(gradient).__name__
+        raise AttackError(f"an observed gradient must be a tensor of floats, not {kind}")
+    if gradient.ndim != 1 or not gradient.isfinite().all():
+        raise AttackError(f"an observed gradient must be finite (p,), not {tuple(gradient.shape)}")
+    return gradient.detach().to(torch.promote_types(gradient.dtype, torch.float32))
+
+
 @dataclass(frozen=True, eq=False)
 class DiffusionGradient:
     """The gradient of the mean denoising loss over pictures and draws, by the parameters that are trained.

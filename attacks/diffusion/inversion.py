@@ -16,7 +16,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from attacks.diffusion.gradients import GradientAt, GradientOf
+from attacks.diffusion.gradients import GradientAt, GradientOf, checked_gradient
 from attacks.errors import AttackError
 from attacks.inversion.objectives import Kind, UpdateDistance, tensor_weights
 from attacks.inversion.priors import OutOfRange, TotalVariation
@@ -83,7 +83,7 @@ class DiffusionInversion:
             seed: Of the starts.
         """
         _check_shape(shape)
-        observed = _wide(observed)
+        observed = checked_gradient(observed)
         distance = self._distance(observed)
 
         def data_term(point: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class DiffusionInversion:
         _check_shape(shape)
         whole("views", views, 1)
         whole("steps", steps, 2)
-        observed = _wide(observed)
+        observed = checked_gradient(observed)
         distance, pixels, n = self._distance(observed), math.prod(shape), shape[0]
         noises = pixels * views
 
@@ -203,13 +203,6 @@ class DiffusionInversion:
 
     def _grey(self, shape: tuple[int, ...], draws: torch.Generator) -> Tensor:
         return 0.5 + 0.1 * torch.randn(math.prod(shape), generator=draws)
-
-
-def _wide(observed: Tensor) -> Tensor:
-    """The observed gradient in float32 at least."""
-    if observed.ndim != 1 or not observed.is_floating_point() or not observed.isfinite().all():
-        raise AttackError(f"an observed gradient must be finite floats (p,), not {tuple(observed.shape)}")
-    return observed.detach().to(torch.promote_types(observed.dtype, torch.float32))
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

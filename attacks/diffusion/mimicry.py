@@ -64,6 +64,7 @@ def discriminant_judge(own: np.ndarray, others: np.ndarray, shrinkage: float = 0
     offset = -0.5 * float(weights @ (a.mean(0) + b.mean(0)))
 
     def judge(features: np.ndarray) -> np.ndarray:
+        _same_width(features, own)
         return np.asarray(log_expit((features - middle) / scale @ weights + offset))
 
     return judge
@@ -93,6 +94,7 @@ def neighbours_judge(own: np.ndarray, others: np.ndarray, neighbours: int = _NEI
     weights = np.r_[np.full(len(own), 1 / len(own)), np.full(len(others), 1 / len(others))]
 
     def judge(features: np.ndarray) -> np.ndarray:
+        _same_width(features, own)
         found = np.empty(len(features))
         for row, one in enumerate(features):
             apart = (((stacked - one) / scale) ** 2).sum(1)
@@ -251,5 +253,5 @@ def _features(name: str, features: np.ndarray, least: int = 2) -> np.ndarray:
 
 
 def _same_width(one: np.ndarray, other: np.ndarray) -> None:
-    if one.shape[1] != other.shape[1]:
-        raise AttackError(f"features must be of one width, not {one.shape[1]} and {other.shape[1]}")
+    if one.ndim != 2 or one.shape[1] != other.shape[1]:
+        raise AttackError(f"features must be (n, {other.shape[1]}), of one width, not {one.shape}")

@@ -53,9 +53,7 @@ class Schedule:
             )
         kept = kept.detach().double()
         if not ((kept >= 0) & (kept <= 1)).all() or (kept.diff() > 0).any():
-            raise AttackError(
-                "alphas_cumprod must be between 0 and 1 and never rise: pictures drown in noise"
-            )
+            raise AttackError("alphas_cumprod must be between 0 and 1 and never rise")
         object.__setattr__(self, "alphas_cumprod", kept)
 
     @property
@@ -70,6 +68,8 @@ class Schedule:
             time: (b,), from 0 to steps - 1: int64, or floating for what lies between two steps, which is
                 interpolated and can be differentiated.
         """
+        if not isinstance(time, Tensor):
+            raise AttackError(f"times must be a tensor (b,), not {type(time).__name__}")
         if time.ndim != 1 or not ((time >= 0) & (time <= self.steps - 1)).all():
             raise AttackError(f"times must be (b,) from 0 to {self.steps - 1}, not {tuple(time.shape)}")
         every = self.alphas_cumprod.to(time.device)

@@ -147,7 +147,11 @@ CASES = [
     (
         draws.Draws.make,
         {"schedule": SCHEDULE, "shape": (3, 4, 4), "count": 2, "seed": 0, "span": (0.1, 0.9)},
-        {"count": whole(1), "span": ((-0.1, 1.0), (0.0, 1.1), (0.5, 0.5), (0.0, NAN), (0.0, 0.1, 0.2))},
+        {
+            "count": whole(1),
+            "seed": whole(0),
+            "span": ((-0.1, 1.0), (0.0, 1.1), (0.5, 0.5), (0.0, NAN), (0.0, 0.1, 0.2)),
+        },
     ),
     (
         ideal.memoriser,

@@ -35,16 +35,16 @@ def test_a_model_that_takes_to_an_artist_is_seen(judging):
 
 
 def test_a_model_that_did_not_change_is_not():
-    """100 worlds: more than 11 p-values of 5 % or less have 0.4 % by chance; intervals of 95 % fewer."""
+    """60 worlds: more than 8 p-values of 5 % or less have 0.3 % by chance; intervals of 95 % fewer."""
     small = above = 0
-    for seed in range(100):
+    for seed in range(60):
         rng, _, works = world(seed, works=12)
         before, after = rng.normal(0, 2, (25, D)), rng.normal(0, 2, (25, D))
         found = mimicry("a", before, after, works, "a", rng, repeats=100)
         small += found.gain.details["p_value"] <= 0.05
         above += found.gain.low > 0
-    assert small <= 11
-    assert above <= 11
+    assert small <= 8
+    assert above <= 8
 
 
 def test_a_model_that_merely_learned_to_draw_is_nearer_to_all():
