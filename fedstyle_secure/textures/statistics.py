@@ -5,7 +5,7 @@ Nothing here is learned. The features are hand-made statistics in the line of Po
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -29,11 +29,12 @@ _HUES = 12
 _FineCoarse = tuple[Tensor, Tensor]
 
 
-def texture_features(pictures: np.ndarray) -> npt.NDArray[np.float32]:
+def texture_features(pictures: np.ndarray, without: Collection[str] = ()) -> npt.NDArray[np.float32]:
     """Measure pictures, each by itself.
 
     Args:
         pictures: uint8, shape (n, s, s, 3), RGB, any s from 32.
+        without: Groups that are left out. Of "scattering" and "runs" this saves a quarter of the time.
 
     Returns:
         float32, shape (n, D0): the groups of `feature_groups`, one after the other; always finite.
@@ -41,8 +42,14 @@ def texture_features(pictures: np.ndarray) -> npt.NDArray[np.float32]:
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
         raise ValueError(f"pictures must be uint8 (n, s, s, 3), not {pictures.dtype} {pictures.shape}")
     with torch.no_grad():
-        rows = [torch.cat([values for _, values in _groups(one[None])], 1).numpy() for one in pictures]
-    return np.concatenate(rows).astype(np.float32) if rows else np.zeros((0, sum(group_widths())), np.float32)
+        rows = [_row(one, without) for one in pictures]
+    width = sum(part.stop - part.start for name, part in feature_groups().items() if name not in without)
+    return np.concatenate(rows).astype(np.float32) if rows else np.zeros((0, width), np.float32)
+
+
+def _row(picture: np.ndarray, without: Collection[str]) -> np.ndarray:
+    found = _groups(picture[None], without)
+    return torch.cat([values for name, values in found if name not in without], 1).numpy()
 
 
 @lru_cache(maxsize=1)
@@ -72,8 +79,9 @@ def _banks() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
 
 
-def _groups(pictures: np.ndarray) -> Iterator[tuple[str, Tensor]]:
-    """The feature groups of a few pictures: (name, float32 (n, width))."""
+def _groups(pictures: np.ndarray, without: Collection[str] = ()) -> Iterator[tuple[str, Tensor]]:
+    """The feature groups of a few pictures: (name, float32 (n, width)). Only the dearest of those that are
+    left out are not measured."""
     rgb = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
     if rgb.shape[-1] != WORKING_SIZE:
         size = (WORKING_SIZE, WORKING_SIZE)
@@ -90,11 +98,13 @@ def _groups(pictures: np.ndarray) -> Iterator[tuple[str, Tensor]]:
     chroma = torch.cat([filters.energies(half[:, i], chroma_bank) for i in range(2)], 1)
     yield from _energy_groups((fine, coarse), maps)
     yield from _chroma_groups(maps, chroma)
-    yield "scattering", _second_order(maps, second_bank)
+    if "scattering" not in without:
+        yield "scattering", _second_order(maps, second_bank)
     yield from _colour_groups(rgb, colours, paper, ink)
     for step in (1, 2, 3):
         yield f"patterns_{step}", filters.local_patterns(luminance, step)
-    yield "runs", filters.ink_runs(luminance)
+    if "runs" not in without:
+        yield "runs", filters.ink_runs(luminance)
     yield "border", _border(colours, maps)
 
 

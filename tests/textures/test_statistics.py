@@ -107,6 +107,13 @@ class TestFeatures:
         columns = [c for part in feature_groups().values() for c in range(part.start, part.stop)]
         assert columns == list(range(texture_features(drawings(1)).shape[1]))
 
+    def test_groups_that_are_left_out_change_no_other(self) -> None:
+        pictures = drawings(2)
+        whole, part = texture_features(pictures), texture_features(pictures, without=("scattering", "hue"))
+        kept = [whole[:, at] for name, at in feature_groups().items() if name not in ("scattering", "hue")]
+        assert np.array_equal(part, np.concatenate(kept, 1))
+        assert texture_features(pictures[:0], without=("runs",)).shape[1] == whole.shape[1] - 58
+
     def test_a_batch_equals_one_by_one_and_itself_again(self) -> None:
         pictures = drawings(11)
         whole = texture_features(pictures)
