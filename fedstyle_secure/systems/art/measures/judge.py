@@ -106,7 +106,8 @@ class Judge:
         judge learned from, which is the unit of distances.
         """
         deviations = np.sqrt(self._components[-1].explained_variance_[:DIMENSIONS])
-        return self._found(pictures)[:, :DIMENSIONS] / np.maximum(deviations, 1e-6)
+        places: npt.NDArray[np.float64] = self._found(pictures)[:, :DIMENSIONS] / np.maximum(deviations, 1e-6)
+        return places
 
     def named(self, pictures: np.ndarray) -> npt.NDArray[np.str_]:
         """The likeliest of `names` for each of pictures uint8 (n, s, s, 3): texts (n,)."""
