@@ -264,11 +264,12 @@ def sources_digest(packages: Iterable[Path]) -> str:
     length before it.
 
     Args:
-        packages: Folders; their own names count, where they lie does not.
+        packages: Folders, or single files; their own names count, where they lie does not.
     """
     whole = hashlib.sha256()
     for package in packages:
-        files = [path for path in package.rglob("*") if path.suffix in _SOURCES and path.is_file()]
+        inside = [package] if package.is_file() else package.rglob("*")
+        files = [path for path in inside if path.suffix in _SOURCES and path.is_file()]
         for name, path in sorted((path.relative_to(package.parent).as_posix(), path) for path in files):
             for part in (name.encode(), path.read_bytes()):
                 whole.update(len(part).to_bytes(8, "big") + part)

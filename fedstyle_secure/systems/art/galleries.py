@@ -6,6 +6,7 @@ from fedstyle_secure.cache import cache_folder
 from fedstyle_secure.config import GallerySection
 from fedstyle_secure.galleries.base import Gallery
 from fedstyle_secure.galleries.opening import open_pictures
+from fedstyle_secure.systems.art.gallery_settings import ArtGallerySection
 
 
 def open_works(settings: GallerySection) -> Gallery:
@@ -27,4 +28,5 @@ def open_works(settings: GallerySection) -> Gallery:
             test_fraction=settings.test_fraction,
             cache=cache_folder() / "academy",
         )
-    return open_pictures(settings, consent="ai_generative_training")
+    stated = isinstance(settings, ArtGallerySection) and settings.consent == "stated"
+    return open_pictures(settings, consent="ai_generative_training", stated=stated)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +13,8 @@ from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
-from fedstyle_secure.galleries.atelier import SCHOOL_NAMES, Atelier
+from fedstyle_secure.files import sources_digest
+from fedstyle_secure.galleries.atelier import SCHOOL_NAMES, SOURCES, Atelier
 from fedstyle_secure.systems.art.backbone.network import (
     SMALL,
     Denoiser,
@@ -52,6 +55,13 @@ class Recipe:
     rate: float = 1e-3
     plain: float = 0.1
     seed: int = 0
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """What a backbone follows from, as text: the recipe, and all code that its weights hang on."""
+    here = Path(__file__)
+    code = sources_digest((*SOURCES, here, here.with_name("network.py")))
+    return json.dumps({**asdict(recipe), "sources": code}, sort_keys=True)
 
 
 def lessons(recipe: Recipe) -> tuple[Tensor, Tensor]:
