@@ -336,7 +336,10 @@ class System(ABC, Generic[SettingsT, ModelT, RecordsT]):
         self, portfolios: Sequence[Portfolio]
     ) -> Callable[[State, State, Mapping[str, Summed]], Figures]:
         """The experimenter's look at private pictures, no part of the protocol: figures of a round from the
-        states before and after it and what was summed."""
+        states before and after it and what was summed.
+
+        With `fairness.by_artist` among them, summary, report and sweeps say whom the run serves.
+        """
 
     def utility(self, lines: Sequence[Mapping[str, Any]]) -> Figures:
         """The figures of a run's summary, from its lines of metrics."""

@@ -52,6 +52,7 @@ class Words:
     Attributes:
         model: What trains.
         kinds: A release of each kind, by the kind's name; the name itself where there is no better one.
+        records: What artists train on, in the plural.
         moved: What sums over artists make of the public arrays.
         purpose: What somebody publishes under its own name for.
         consents: By what is published so, the setting that says who agreed to it.
@@ -63,6 +64,7 @@ class Words:
 
     model: str = "model"
     kinds: Mapping[str, str] = field(default_factory=dict)
+    records: str = "artworks"
     moved: str = "public array"
     purpose: str = "as it agreed to"
     consents: Mapping[str, str] = field(default_factory=dict)

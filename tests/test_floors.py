@@ -11,7 +11,7 @@ from fedstyle_secure.systems.style.practice import SOURCES
 REPO = Path(__file__).parents[1]
 
 FLOORS = (
-    {"version", "errors", "hints", "processes", "spreadsheet", "threads", "visible", "words"},
+    {"version", "errors", "fairness", "hints", "processes", "spreadsheet", "threads", "visible", "words"},
     {"files", "names", "registry", "terminal"},
     {"consent"},
     {"config", "cache"},

@@ -15,6 +15,7 @@ from typing import Any
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.fairness import fairness
 from fedstyle_secure.federation.probe import Cost, probe
 from fedstyle_secure.federation.sums import RoundSum
 from fedstyle_secure.files import file_sha256, write_json
@@ -131,13 +132,23 @@ def statement(
     config = system.config
     return {
         "system": system.name,
-        "utility": system.utility(run.metrics()),
+        "utility": _utility(run, system),
         "privacy": _privacy(run, config, plan, histories, withdrawn),
         "secure_sum": _secure_sum(config, run),
         "time": _time(run),
         "audit": _audit(config, canaries),
         "product_sha256": file_sha256(run.product_file),
     }
+
+
+def _utility(run: RunFolder, system: AnySystem) -> dict[str, Any]:
+    """The system's figures, and the headline artist by artist where its meter says so."""
+    lines = run.metrics()
+    found = system.utility(lines)
+    works = {row["artist"]: row["train"] for row in run.manifest()["gallery"]["artists"]}
+    headline = system.words.headline(found)
+    fair = fairness(lines, works, headline.key if headline else None)
+    return found if fair is None else found | {"fairness": fair}
 
 
 def _audit(config: Config, canaries: CanaryNote) -> dict[str, Any]:

@@ -31,6 +31,31 @@ _ALWAYS = (
 )  # fmt: skip
 _WORST_FIRST: Sequence[Verdict] = ("leaks", "inconclusive", "not broken by this attack", "not run")
 
+FAIRNESS: Mapping[str, tuple[Kind, str, str]] = {
+    "smallest": (
+        "number",
+        "share",
+        "Headline, mean over artists with the smallest portfolios, a quarter of all.",
+    ),
+    "largest": ("number", "share", "The same of the largest."),
+    "gap_after": ("number", "share", "Largest less smallest portfolios; empty where sizes hardly differ."),
+    "gap_before": ("number", "share", "The same before any private training."),
+    "lowest": (
+        "number",
+        "share",
+        "Headline of the artist for whom it is lowest; low by chance alone, of many.",
+    ),
+    "least_gain": ("number", "share", "By how much it moved where private training helped least."),
+    "fell": ("whole", "artists", "Artists whose headline fell by private training."),
+    "label_gap_after": (
+        "number",
+        "share",
+        "Label with the highest mean over artists less that with the lowest.",
+    ),
+    "label_gap_before": ("number", "share", "The same before any private training."),
+}
+"""Columns that say whom a run serves, `fairness.` before their names: kind, unit, meaning."""
+
 _TIME: Mapping[str, tuple[str, str]] = {
     "wall_s": ("s", "Wall time of the training."),
     "per_round_s": ("s", "Median wall time of a round."),
@@ -143,7 +168,7 @@ def measured(
         about: Its `audit.json`; {} where it is not audited.
         findings: Of the audit.
     """
-    row = _measured(summary) | _leakage(findings, _names(about))
+    row = _measured(summary) | _fairness(summary) | _leakage(findings, _names(about))
     return row | {"time.audit_s": about.get("wall_s")}
 
 
@@ -193,6 +218,17 @@ def _measured(summary: Mapping[str, Any]) -> dict[str, Any]:
         )
         for key in keys
     }
+
+
+def _fairness(summary: Mapping[str, Any]) -> dict[str, Any]:
+    found = summary["utility"].get("fairness") or {}
+    taken = {
+        "smallest": (found.get("smallest") or {}).get("after"),
+        "largest": (found.get("largest") or {}).get("after"),
+        "lowest": (found.get("lowest") or {}).get("after"),
+        "least_gain": (found.get("hardest_hit") or {}).get("gain"),
+    }
+    return {f"fairness.{key}": taken[key] if key in taken else found.get(key) for key in FAIRNESS}
 
 
 def _leakage(findings: Sequence[Finding], keys: Mapping[str, str]) -> dict[str, Any]:
@@ -270,6 +306,8 @@ def _columns(grid: Grid, attacks: Mapping[str, str], rows: Sequence[Row]) -> Ite
         yield Column(key, _kind(row[key] for row in rows), "", f"Setting: {help_of[key]}{noted}")
     for figure in words_named(grid.base.run.system).figures:
         yield Column(f"utility.{figure.key}", figure.kind, figure.unit, figure.meaning)
+    for name, (kind, unit, meaning) in FAIRNESS.items():
+        yield Column(f"fairness.{name}", kind, unit, f"Experimenter's: {meaning[0].lower()}{meaning[1:]}")
     for of in ("artwork", "artist"):
         meaning = (
             f"Largest epsilon of any artist in this cell by itself, composed over all its releases at "

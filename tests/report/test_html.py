@@ -179,8 +179,8 @@ def test_the_order_is_that_of_the_issue(run):
     page = Page(page_of(run))
     keys = [attrs["id"] for tag, attrs in page.tags if tag == "h2"]
     assert keys == [
-        "answer", "matrix", "findings", "artists", "panels", "curves", "ledger", "trust", "coverage",
-        "checklist", "limits", "provenance", "glossary",
+        "answer", "matrix", "findings", "artists", "panels", "curves", "fairness", "ledger",
+        "trust", "coverage", "checklist", "limits", "provenance", "glossary",
     ]  # fmt: skip
 
 

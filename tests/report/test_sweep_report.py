@@ -186,7 +186,7 @@ def test_the_check_of_numbers_finds_a_wrong_one(swept_copy):
 def test_chapters_are_in_order_and_headings_do_not_skip(swept_copy):
     page = pages.Page(page_of(swept_copy))
     assert [attrs["id"] for tag, attrs in page.tags if tag == "h2"] == [
-        "answer", "plots", "points", "runs", "shared", "limits", "provenance", "glossary",
+        "answer", "plots", "points", "fairness", "runs", "shared", "limits", "provenance", "glossary",
     ]  # fmt: skip
     pages.check_outline(page)
 

@@ -10,6 +10,7 @@ from pyarrow import parquet
 from fedstyle_secure.audit.findings import FORMAT, PROVEN, Finding, write_findings
 from fedstyle_secure.audit.measures import AttackCard
 from fedstyle_secure.errors import AuditError
+from fedstyle_secure.fairness import by_artist, fairness
 from fedstyle_secure.sweep.cells import CellFolder
 from fedstyle_secure.sweep.table import Table, tabulate
 
@@ -31,6 +32,12 @@ def finding(view, attack, value, verdict, target="all", bound=None, **more):
     return Finding(**{**row.to_dict(), **more})
 
 
+UNFAIR = fairness(
+    [by_artist({"ann": 0.5, "bea": 0.5}), by_artist({"ann": 0.75, "bea": 0.25})], {"ann": 9, "bea": 3}, "x"
+)
+"""Whoever has few works lost."""
+
+
 def finish(folder: CellFolder, top1, epsilon, findings):
     """The files that the table reads, without training."""
     run, config = folder.run, folder.cell.config
@@ -43,7 +50,7 @@ def finish(folder: CellFolder, top1, epsilon, findings):
     write_findings(run.audit_folder / "findings.json", findings)
     summary = {
         "system": "style",
-        "utility": {"artist_top1": top1, "candidates": 4},
+        "utility": {"artist_top1": top1, "candidates": 4} | ({} if top1 is None else {"fairness": UNFAIR}),
         "privacy": {"epsilon_artwork_max": epsilon, "epsilon_artist_max": None},
         "time": {"wall_s": 3.25},
     }
@@ -100,6 +107,16 @@ def test_figures_are_those_of_the_platforms_view_and_of_the_worst(made):
     assert row["worst.verdict"] == "leaks"
     # Two views saw the same measurement: 0.5 - 0.125 lies above 0.3, once.
     assert row["alarms"] == 1
+
+
+def test_whom_each_cell_serves_stands_beside_its_utility(made):
+    _, _, table, _ = made
+    row = table.rows[0]
+    assert (row["fairness.smallest"], row["fairness.largest"]) == (0.25, 0.75)
+    assert (row["fairness.gap_before"], row["fairness.gap_after"]) == (0, 0.5)
+    assert (row["fairness.lowest"], row["fairness.least_gain"], row["fairness.fell"]) == (0.25, -0.25, 1)
+    assert row["fairness.label_gap_after"] is None
+    assert all(value is None for key, value in table.rows[2].items() if key.startswith("fairness."))
 
 
 def test_linking_a_published_card_does_not_count_against_artworks(made):

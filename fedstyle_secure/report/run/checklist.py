@@ -13,6 +13,7 @@ from fedstyle_secure.report.page.pieces import Badge, Blank, Block, Bullets, Ent
 from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.sources import escape
 from fedstyle_secure.report.page.words import LEVEL_WORDS
+from fedstyle_secure.report.run import fairness
 from fedstyle_secure.report.run.answers import answer, each_once, weighty
 from fedstyle_secure.report.run.facts import Facts
 
@@ -419,7 +420,9 @@ def _utility(facts: Facts) -> list[Block]:
     )
     if top is not None and before is not None and top <= before:
         told = "Private training did not help this run. " + told
-    return [_values("utility", rows), *_says(told, "Gap between artists, and whether it is fair")(facts)]
+    parts: list[Line] = [[told], fairness.gap(facts), ["See “Whom private training serves”."]]
+    said = [Para(listed((one for one in parts if one), " "))]
+    return [_values("utility", rows), *said, *_blank("Whether the gap between artists is fair")(facts)]
 
 
 def _minimal(facts: Facts) -> list[Block]:

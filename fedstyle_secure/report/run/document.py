@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedstyle_secure.report.page.pieces import Document, Para, Ref, Section
-from fedstyle_secure.report.run import answers, checklist, closing, costs, findings, trust
+from fedstyle_secure.report.run import answers, checklist, closing, costs, fairness, findings, trust
 from fedstyle_secure.report.run.facts import Facts
 
 _CHECKLIST = (
@@ -30,6 +30,7 @@ def document(facts: Facts, date: str) -> Document:
         Section("artists", "The worst case of each artist", findings.per_artist(facts)),
         Section("panels", "Pictures that attacks picked or drew", findings.panels(facts)),
         Section("curves", "Curves, with the limit of the guarantee", findings.curves(facts)),
+        Section("fairness", "Whom private training serves", fairness.whom_it_serves(facts)),
         Section("ledger", "What was given away", costs.spending(facts)),
         Section("releases", "Kinds of release", costs.kinds(facts), 3),
         Section("trust", "Who holds what", trust.model(facts)),

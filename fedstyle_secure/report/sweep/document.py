@@ -24,6 +24,7 @@ def sweep_document(facts: SweepFacts, date: str) -> Document:
             Section("answer", "What was asked, and the answer", answer),
             Section("plots", "Privacy against utility, drawn", tables.plots(facts)),
             Section("points", "Every combination of settings", tables.points(facts)),
+            Section("fairness", "Whom it serves", tables.fairness(facts)),
             Section("runs", "Every run", tables.runs(facts)),
             Section("shared", "What all runs share", tables.shared(facts)),
             Section("limits", "Limits", closing.limits(facts)),

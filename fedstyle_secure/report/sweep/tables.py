@@ -176,6 +176,52 @@ def _leaks_by_point(facts: SweepFacts) -> Table:
     return Table("leaks", caption, head, rows, wide=frozenset({1, 2}))
 
 
+_FAIR = (
+    "smallest",
+    "largest",
+    "gap_after",
+    "gap_before",
+    "lowest",
+    "least_gain",
+    "label_gap_after",
+    "label_gap_before",
+)
+
+
+def fairness(facts: SweepFacts) -> list[Block]:
+    """Small portfolios beside large ones, with and without privacy: a row a combination of settings."""
+    there = {column.name for column in facts.sweep.table.columns}
+    done = [i for one in facts.combinations for i in one.done]
+    shown = [key for key in _FAIR if f"fairness.{key}" in there and facts.known(done, f"fairness.{key}")]
+    if not shown:
+        return [Para(["Nothing was measured artist by artist in these runs."], "note")]
+    titles = facts.row(
+        "Small portfolios | Large portfolios | Gap between them | Gap before training | Lowest artist | "
+        "Least gain of an artist | Gap between labels | That gap before training"
+    )
+    heads = dict(zip(_FAIR, titles, strict=True))
+    rows = [
+        [
+            name_of(facts, one.places[0], facts.varied),
+            *(spread(facts, one.done, f"fairness.{key}") for key in shown),
+        ]
+        for one in facts.combinations
+    ]
+    caption: Line = [
+        "What the runs are judged by, artist by artist: means over the quarter of artists with the smallest "
+        "and the largest portfolios, how far apart they are, and the artist worst off; means over seeds. "
+        "What privacy does to a gap is the difference between a row with a guarantee and one without. "
+        "Columns without any figure are left out, as where all portfolios are of one size."
+    ]
+    head = [*facts.row("Settings"), *(heads[key] for key in shown)]
+    note = (
+        "These figures look at every artist's private test records, as utility does: the experimenter's. The "
+        "lowest of many artists is low by chance alone; compare it between rows only."
+    )
+    table = Table("fairness", caption, head, rows, frozenset(range(1, len(head))))
+    return [table, Para([note], "note")]
+
+
 def runs(facts: SweepFacts) -> list[Block]:
     """A row a run, whatever became of it."""
     audited = facts.asked is not None

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
+from fedstyle_secure.fairness import by_artist, main_label
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import Figures, State, Summed
 from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.prototypes import Styles, picture_rows, unit
-from fedstyle_secure.systems.style.retrieval import Utility, utility
+from fedstyle_secure.systems.style.retrieval import own_ranks, utility
 
 
 @dataclass(frozen=True)
@@ -57,25 +58,38 @@ class Meter:
         self._by_artist = by_artist
         self._artists = np.concatenate([np.full(int(p.test.sum()), p.artist) for p in portfolios])
         self._pictures = np.concatenate([p.test_pictures for p in portfolios])
+        self._labels = {p.artist: main_label(p.labels) for p in portfolios}
         self._portfolios = portfolios
         self._prepared: tuple[str, torch.Tensor] | None = None
 
     def __call__(self, before: State, now: State, sums: Mapping[str, Summed]) -> Figures:
         """Figures of a round: how artists are found, and how good its prototypes are where artists have no
         cards."""
-        found = self.measure(now)
-        figures = asdict(found) if found else {}
+        figures: Figures = {}
+        if (asked := self._asked(now)) is not None:
+            queries, owners, cards = asked
+            figures = asdict(utility(queries, owners, cards))
+            first = own_ranks(queries @ cards.T, owners) == 1
+            figures |= by_artist(_shares(np.array(now.texts["cards"])[owners], first), self._labels)
         if self._by_artist and "prototypes" in sums:
-            figures |= asdict(self.measure_styles(before, now, sums["prototypes"].arrays["sums"]))
+            styles, nearest = self.measure_styles(before, now, sums["prototypes"].arrays["sums"])
+            then, there = (_shares(self._artists, hits) for hits in nearest)
+            figures |= asdict(styles) | by_artist(there, self._labels, then)
         return figures
 
-    def measure_styles(self, before: State, now: State, sums: np.ndarray) -> StyleUtility:
+    def measure_styles(
+        self, before: State, now: State, sums: np.ndarray
+    ) -> tuple[StyleUtility, tuple[np.ndarray, np.ndarray]]:
         """How good the prototypes are after a release of style sums.
 
         Args:
             before: The state that the artists were asked under.
             now: The state after the round.
             sums: float (k * (d + 1),), the decoded sum over artists.
+
+        Returns:
+            The figures, and which test pictures lie nearest to their style's prototype, bool (n,): before the
+            release and after it.
         """
         encoder, styles = self._encoder_of(before), self._styles_of(before)
         count = len(styles.names)
@@ -93,13 +107,12 @@ class Meter:
         labels = tuple(s for p in self._portfolios for s, t in zip(p.labels, p.test, strict=True) if t)
         wanted = true.assign(vectors, labels)
 
-        def top1(state: State) -> float:
-            return float(((vectors @ state.public["prototypes"].T).argmax(axis=1) == wanted).mean())
+        then, there = ((vectors @ s.public["prototypes"].T).argmax(axis=1) == wanted for s in (before, now))
+        return StyleUtility(float(cosines.mean()), float(there.mean()), float(then.mean())), (then, there)
 
-        return StyleUtility(float(cosines.mean()), top1(now), top1(before))
-
-    def measure(self, state: State) -> Utility | None:
-        """Utility among the artists that have a card; None while nobody has one."""
+    def _asked(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Embeddings of the test pictures of artists that have a card, whose each is among the cards, and the
+        cards; None while nobody has one."""
         names = state.texts["cards"]
         asked = np.isin(self._artists, names)
         if not asked.any():
@@ -109,4 +122,9 @@ class Meter:
             self._prepared = (state.fixed_digest, encoder.prepare(self._pictures))
         queries = encoder.embed(self._prepared[1][torch.from_numpy(asked)])
         owners = np.searchsorted(names, self._artists[asked])
-        return utility(queries, owners, encoder.place(state.public["cards"]).numpy())
+        return queries, owners, encoder.place(state.public["cards"]).numpy()
+
+
+def _shares(artists: np.ndarray, hits: np.ndarray) -> dict[str, float]:
+    """Share of each artist's pictures that hit, by name: of artists (n,) and bool (n,)."""
+    return {str(artist): float(hits[artists == artist].mean()) for artist in dict.fromkeys(artists.tolist())}

@@ -13,6 +13,7 @@ WORDS = Words(
         "scatter": "second moment sum",
         "metrics": "noisy counts",
     },
+    records="pictures",
     moved="prototype",
     purpose="to be found by",
     consents={"style card": "cards.consent"},

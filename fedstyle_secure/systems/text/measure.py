@@ -12,6 +12,7 @@ from dataclasses import asdict
 import numpy as np
 from torch import Tensor
 
+from fedstyle_secure.fairness import by_artist
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import Figures, State, Summed
 from fedstyle_secure.systems.text.decode import greedy
@@ -61,7 +62,10 @@ class Meter:
 
     def __call__(self, before: State, now: State, sums: Mapping[str, Summed]) -> Figures:
         model = self._model_of(now)
-        found = asdict(self.everybody(model))
+        read = [self._read(model, place) for place in range(len(self._portfolios))]
+        found = asdict(_pooled_reads(read))
+        own = zip(self._portfolios, read, strict=True)
+        found |= by_artist({p.artist: reads(*one).word_accuracy for p, one in own if one[0]})
         found["update_values"] = sum(array.size for array in now.trained.values())
         found["weights"] = sum(p.numel() for p in Recogniser(self._charset.classes).parameters())
         # What a run is compared with begins where it begins itself, when nothing is released yet.
@@ -104,12 +108,16 @@ class Meter:
         return pooled(self._charset, portfolios, self._config.gallery.on_bad)
 
     def _reads(self, model: Recogniser, places: Iterable[int]) -> Reads:
-        texts, read = [], []
-        for place in places:
-            scores = model.read(self._crops[place])
-            read += [greedy(one, self._charset).text for one in scores]
-            texts += self._texts[place]
-        return reads([self._charset.plain(text) for text in texts], read)
+        return _pooled_reads([self._read(model, place) for place in places])
+
+    def _read(self, model: Recogniser, place: int) -> tuple[list[str], list[str]]:
+        """What stands in an artist's test crops, and what is read there."""
+        read = [greedy(one, self._charset).text for one in model.read(self._crops[place])]
+        return [self._charset.plain(text) for text in self._texts[place]], read
+
+
+def _pooled_reads(pairs: Sequence[tuple[list[str], list[str]]]) -> Reads:
+    return reads([text for texts, _ in pairs for text in texts], [text for _, read in pairs for text in read])
 
 
 def _pooled_accuracy(found: Sequence[Reads]) -> float:

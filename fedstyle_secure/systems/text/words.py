@@ -7,6 +7,7 @@ from fedstyle_secure.words import Figure, Headline, Words
 WORDS = Words(
     model="recogniser",
     kinds={"update": "model update"},
+    records="words",
     purpose="no release of text recognition bears a name",
     told=(
         "text.train", "text.charset", "hashing.ratio", "hashing.base", "training.server_optimizer",

@@ -49,6 +49,12 @@ def test_it_trains_with_a_guarantee_under_encryption_and_pays_for_every_update(r
         summary["utility"]
     )
     assert summary["utility"]["words"] == sum(p.test.sum() for p in portfolios(run.config()))
+    fair = summary["utility"]["fairness"]
+    assert fair["figure"] == "word_accuracy"
+    tests = [p.test.sum() for p in sorted(portfolios(run.config()), key=lambda p: (sum(~p.test), p.artist))]
+    for when, key in (("before", "baseline_word_accuracy"), ("after", "word_accuracy")):
+        shares = [row[when] for row in fair["artists"]]
+        assert np.average(shares, weights=tests) == pytest.approx(summary["utility"][key])
     assert summary["secure_sum"]["exact"] is True
     assert summary["secure_sum"]["openings"] == 2
     assert 0 < summary["privacy"]["epsilon_artwork_max"] < 1000
