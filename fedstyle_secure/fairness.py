@@ -135,4 +135,5 @@ def _labels(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"artists": len(rows)} | {when: fmean(row[when] for row in rows) for when in ("before", "after")}
+    means = {key: fmean(row[key] for row in rows) for key in ("before", "after", "gain")}
+    return {"artists": len(rows), **means}

@@ -22,8 +22,8 @@ def test_who_has_few_works_stands_first_and_is_seen_to_lose():
     assert found is not None
     assert [row["artist"] for row in found["artists"]] == sorted(WORKS, key=WORKS.__getitem__)
     assert [row["works"] for row in found["artists"]] == sorted(WORKS.values())
-    assert found["smallest"] == {"artists": 2, "before": 0.5, "after": 0.25, "works": 5}
-    assert found["largest"] == {"artists": 2, "before": 0.5, "after": 0.75, "works": 40}
+    assert found["smallest"] == {"artists": 2, "before": 0.5, "after": 0.25, "gain": -0.25, "works": 5}
+    assert found["largest"] == {"artists": 2, "before": 0.5, "after": 0.75, "gain": 0.25, "works": 40}
     assert (found["gap_before"], found["gap_after"]) == (0, 0.5)
     assert (found["lowest"]["artist"], found["hardest_hit"]["artist"]) == ("bea", "bea")
     assert found["hardest_hit"]["gain"] == -0.25

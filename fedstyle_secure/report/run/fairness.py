@@ -80,9 +80,8 @@ def _labels(facts: Facts, found: Mapping[str, Any]) -> list[Block]:
     )
     rows = [
         facts.row(
-            "{label:text} | {artists:whole} | {before:rate} | {after:rate} | {gain:rate difference}",
+            "{label:text} | {artists:whole} | {before:rate} | {after:rate} | {gain:rate}",
             at=f"{AT}/labels/{i}",
-            gain=f"{AT}/labels/{i}/after {AT}/labels/{i}/before",
         )
         for i in range(len(found["labels"]))
     ]
