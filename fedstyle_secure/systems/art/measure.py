@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
+from fedstyle_secure.fairness import by_artist, main_label
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import Figures, State, Summed
 from fedstyle_secure.systems.art.backbone.network import Denoiser, as_tensor
@@ -20,26 +21,34 @@ _SEED = 77
 """Of those; training has others."""
 
 
-def losses(model: Denoiser, pictures: np.ndarray, condition: int, draws: int = DRAWS) -> np.ndarray:
-    """Denoising losses float64 (n, draws) of pictures uint8 (n, s, s, 3) at fixed times and noises."""
-    found = []
+def losses(model: Denoiser, pictures: np.ndarray, conditions: np.ndarray, draws: int = DRAWS) -> np.ndarray:
+    """Denoising losses float64 (n, draws) at fixed times and noises of each picture.
+
+    Args:
+        model: What predicts.
+        pictures: uint8 (n, s, s, 3).
+        conditions: int64 (n,), what each is asked to be.
+        draws: Looks at each.
+    """
+    found = np.zeros((len(pictures), draws))
     with torch.no_grad():
-        for picture, clean in zip(pictures, as_tensor(pictures), strict=True):
+        for row, picture, clean, asked in zip(
+            found, pictures, as_tensor(pictures), conditions.tolist(), strict=True
+        ):
             time, noise = drawn_for(picture, draws, model.steps, _SEED)
             many = clean.expand(draws, *clean.shape)
-            found.append(model.denoising_losses(many, noise, time, torch.full((draws,), condition)))
-    return torch.stack(found).double().numpy() if found else np.zeros((0, draws))
+            row[:] = model.denoising_losses(many, noise, time, torch.full((draws,), asked)).double().numpy()
+    return found
 
 
-def silence(model: Denoiser, pictures: np.ndarray, draws: int = DRAWS) -> np.ndarray:
-    """The same for a model that predicts nothing at all."""
-    found = []
-    for picture, clean in zip(pictures, as_tensor(pictures), strict=True):
+def energies(model: Denoiser, pictures: np.ndarray, draws: int = DRAWS) -> np.ndarray:
+    """The same losses for a model that predicts nothing at all."""
+    found = np.zeros((len(pictures), draws))
+    for row, picture, clean in zip(found, pictures, as_tensor(pictures), strict=True):
         time, noise = drawn_for(picture, draws, model.steps, _SEED)
-        found.append(
-            model.wanted(clean.expand(draws, *clean.shape), noise, time).square().mean(dim=(1, 2, 3))
-        )
-    return torch.stack(found).double().numpy() if found else np.zeros((0, draws))
+        wanted = model.wanted(clean.expand(draws, *clean.shape), noise, time)
+        row[:] = wanted.square().mean(dim=(1, 2, 3)).double().numpy()
+    return found
 
 
 class Meter:
@@ -57,27 +66,36 @@ class Meter:
             product_of: What a state draws with.
             portfolios: The private artists', without canaries.
         """
-        self._config, self._product_of, self._portfolios = config, product_of, portfolios
-        self._nothing: float | None = None
+        self._config, self._product_of = config, product_of
+        self._portfolios = [p for p in portfolios if p.test.any()]
+        self._energies: list[np.ndarray] = []
 
     def __call__(self, before: State, now: State, sums: Mapping[str, Summed]) -> Figures:
-        model = self._product_of(now)
-        found = []
-        for portfolio in self._portfolios:
-            works = portfolio.test_pictures
-            labels = [label for label, held in zip(portfolio.labels, portfolio.test, strict=True) if held]
-            asked = model.asked_by(labels)
-            for condition in sorted(set(asked.tolist())):
-                of_it = asked == condition
-                found.append(losses(model, works[of_it], condition))
+        model, portfolios = self._product_of(now), self._portfolios
+        values = {"update_values": sum(array.size for array in now.trained.values())}
+        if not portfolios:
+            return values
+        if not self._energies:
+            self._energies = [energies(model, p.test_pictures) for p in portfolios]
+        found = [losses(model, p.test_pictures, model.asked_by(_held_out(p))) for p in portfolios]
         loss = float(np.concatenate(found).mean())
-        if self._nothing is None:
-            self._nothing = float(
-                np.concatenate([silence(model, p.test_pictures) for p in self._portfolios]).mean()
-            )
+        shares = {
+            p.artist: _explained(one, energy)
+            for p, one, energy in zip(portfolios, found, self._energies, strict=True)
+        }
         return {
             "denoising_loss": loss,
-            "explained": max(0.0, 1 - loss / self._nothing),
-            "works": sum(len(p.test_pictures) for p in self._portfolios),
-            "update_values": sum(array.size for array in now.trained.values()),
+            "explained": _explained(np.concatenate(found), np.concatenate(self._energies)),
+            "works": sum(map(len, found)),
+            **values,
+            **by_artist(shares, {p.artist: main_label(p.labels) for p in portfolios}),
         }
+
+
+def _held_out(portfolio: Portfolio) -> list[str]:
+    return [label for label, held in zip(portfolio.labels, portfolio.test, strict=True) if held]
+
+
+def _explained(found: np.ndarray, energy: np.ndarray) -> float:
+    """Share of the energy that is predicted, in [0, 1]."""
+    return max(0.0, 1 - float(found.mean() / energy.mean()))

@@ -92,7 +92,9 @@ def test_an_adapter_follows_from_works_and_seed_and_lowers_their_loss(mine):
     assert all(np.array_equal(made.arrays[name], again.arrays[name]) for name in made.arrays)
     other = learned(shared, works[:-1], shared.nothing, art, 0)
     assert any(not np.array_equal(made.arrays[name], other.arrays[name]) for name in made.arrays)
-    before, after = (measure.losses(m, works, shared.nothing) for m in (shared, adapted(shared, made)))
+    before, after = (
+        measure.losses(m, works, np.full(len(works), shared.nothing)) for m in (shared, adapted(shared, made))
+    )
     assert after.mean() < before.mean()
     with pytest.raises(RunError, match="belongs to another backbone"):
         adapted(shared, Adapter({}, made.rank, 0))
