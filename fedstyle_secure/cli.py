@@ -280,6 +280,47 @@ def generate(
 
 
 @app.command()
+def influence(
+    run: Annotated[Path, typer.Argument(help="A finished run of private AI art.", show_default=False)],
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="A drawn picture: which works it is nearest to.")
+    ] = None,
+    artist: Annotated[
+        str, typer.Option("--artist", help="Look through this artist's own works too, on its machine.")
+    ] = "",
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", help="Experimenter's: play the run again without this artist."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what may have influenced a model, or a picture that it drew: bounds, and what is measured."""
+    from dataclasses import asdict
+
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.systems.art.influence import bound, left_out, nearest
+
+    folder = RunFolder(run)
+    told = bound(folder)
+    near = [] if picture is None else nearest(folder, picture, artist)
+    moved = left_out(folder, without) if without else []
+    if as_json:
+        print_json(
+            {"bound": told, "nearest": [asdict(n) for n in near], "without": [asdict(m) for m in moved]}
+        )
+        return
+    say(told)
+    if near:
+        rows = [(n.artist, n.name, f"{n.distance:.3f}", f"{n.as_near:.2f}") for n in near]
+        table("Nearest works", ("artist", "work", "distance", "held-out works as near"), rows)
+        say("A work nearer than all held-out ones (0.00) may have been copied; others only look alike.")
+    if moved:
+        rows = [(m.artist, f"{m.without:.2e}", f"{m.again:.2e}", f"{m.training:.2e}") for m in moved]
+        heads = ("left out", "without it", "noise alone", "all training")
+        table("Change of predictions of the public set", heads, rows)
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A finished run of text recognition.", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="Crops with a labels.csv or a gt.txt.", show_default=False)],

@@ -26,7 +26,7 @@ class ArtSection(Section):
     steps: int = Field(16, ge=2, le=1000, description="Of the solver that draws a picture.")
     guidance: float = Field(2.0, ge=1, le=50, description="How much more a picture is to be what was asked.")
     adapter_rank: int = Field(8, ge=1, le=256, description="Rank of an artist's own adapter.")
-    adapter_steps: int = Field(150, ge=1, le=100_000, description="Steps that it learns for.")
+    adapter_steps: int = Field(100, ge=1, le=100_000, description="Steps that it learns for.")
     adapter_batch: int = Field(16, ge=1, le=1024, description="Pictures a step.")
     adapter_rate: float = Field(3e-3, gt=0, le=1, description="Its largest step size.")
 

@@ -1,0 +1,196 @@
+"""What influences a model, and a picture that it drew: bounds first, then what is measured beside them.
+
+For what artists trained together the guarantee bounds every work's influence, whatever is measured. For a
+drawn picture nothing says what made it so; the nearest works are those that look most like it, and how near
+is near is said by works that no model saw. An artist's own works are looked through on its own machine alone,
+and private works of others never.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attacks.diffusion.copies import tiled_distances
+from fedstyle_secure.errors import ConfigError, GalleryError
+from fedstyle_secure.federation.simulation import play
+from fedstyle_secure.galleries.base import Portfolio
+from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.galleries.pictures import PictureError, decode_picture
+from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.system import plan_of
+from fedstyle_secure.systems.art.backbone.network import Denoiser, as_tensor, even_times
+from fedstyle_secure.systems.art.system import ArtSystem, finished
+
+NEAREST = 3
+"""Works that are named."""
+
+
+@dataclass(frozen=True)
+class Near:
+    """A work near a picture.
+
+    Attributes:
+        artist: Whose.
+        name: Of the work.
+        distance: Root mean square difference in the sixteenth of the picture where it is largest, [0, 1].
+        as_near: Share of held-out works, which nothing was trained on, that lie as near to one of these
+            works: a small one is near indeed.
+    """
+
+    artist: str
+    name: str
+    distance: float
+    as_near: float
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How much a model's predictions of the public set change, mean square.
+
+    Attributes:
+        artist: Who was left out.
+        without: With everybody's but this artist's works, against a run with all.
+        again: Of two runs with all: what noise alone does; 0 where there is none.
+        training: Of a run with all against the start: what all works and all noise do together.
+    """
+
+    artist: str
+    without: float
+    again: float
+    training: float
+
+
+def bound(run: RunFolder) -> str:
+    """What the guarantee of a run says of any one work's influence on what was trained together."""
+    system, _ = finished(run)
+    privacy, config = run.summary()["privacy"], system.config
+    epsilon = privacy["epsilon_artwork_max"]
+    if epsilon is None:
+        return (
+            "No guarantee bounds what one work did to the shared model: the run trained without noise "
+            f"(privacy.dp = {config.privacy.dp!r})."
+        )
+    times = math.exp(epsilon)
+    return (
+        f"No work can have moved the shared model by more than its epsilon of {epsilon:.2f} says: whatever "
+        f"anybody may observe of it is at most {times:,.0f} times as likely with the work as without it, and "
+        f"as without it as with it, but for a chance of {config.privacy.delta:g}."
+    )
+
+
+def left_out(run: RunFolder, artists: Sequence[str]) -> list[Moved]:
+    """Play a run again with and without artists: the experimenter's, who has everybody's works.
+
+    Args:
+        run: A finished run.
+        artists: Whom to leave out, one after another.
+
+    Raises:
+        GalleryError: There is no such artist.
+        ConfigError: Two artists are not left.
+    """
+    system, _ = finished(run)
+    gallery = open_gallery(system.config.gallery)
+    every = {artist: gallery.portfolio(artist) for artist in gallery.artists}
+    for artist in artists:
+        if artist not in every:
+            raise GalleryError(f"{artist!r} is no artist of the run; valid: {', '.join(every)}")
+    if len(every) < 3:
+        raise ConfigError(
+            f"leaving one out of {len(every)} artists leaves no sum; valid: three artists or more"
+        )
+    public = [gallery.portfolio(artist) for artist in gallery.public_artists]
+    probe = torch.cat([as_tensor(p.pictures[:4]) for p in public])
+    start = _predictions(system.product(system.learn(public)), probe)
+    whole, again = (_predictions(_played(system, list(every.values()), public), probe) for _ in range(2))
+    found = []
+    for artist in artists:
+        others = [p for name, p in every.items() if name != artist]
+        apart = _predictions(_played(system, others, public), probe)
+        found.append(Moved(artist, _apart(apart, whole), _apart(again, whole), _apart(start, whole)))
+    return found
+
+
+def nearest(run: RunFolder, picture: Path, artist: str = "") -> list[Near]:
+    """Works that a picture is nearest to: of the public set, and of one artist's own portfolio.
+
+    Args:
+        run: A finished run.
+        picture: A file.
+        artist: Whose portfolio is looked through, on this artist's machine; "": nobody's.
+
+    Raises:
+        ConfigError: The file is no picture.
+        GalleryError: There is no such artist.
+    """
+    system, model = finished(run)
+    try:
+        decoded = decode_picture(picture.read_bytes(), model.size)
+    except (OSError, PictureError) as error:
+        raise ConfigError(f"{picture}: {error}") from None
+    gallery = open_gallery(system.config.gallery)
+    if artist and artist not in gallery.artists:
+        raise GalleryError(f"{artist!r} is no artist of the run; valid: {', '.join(gallery.artists)}")
+    found = _near(decoded, [gallery.portfolio(a) for a in gallery.public_artists])
+    return found + (_near(decoded, [gallery.portfolio(artist)]) if artist else [])
+
+
+def _near(picture: np.ndarray, portfolios: Sequence[Portfolio]) -> list[Near]:
+    """The nearest of some artists' works. Public ones hold nothing out, so every second one is set apart."""
+    owners = [(p.artist, p.names[i]) for p in portfolios for i in _shown(p)]
+    works = _unit(np.concatenate([p.pictures[_shown(p)] for p in portfolios]))
+    apart = _unit(np.concatenate([p.pictures[_set_apart(p)] for p in portfolios]))
+    distances = tiled_distances(_unit(picture[None]), works)[0]
+    usual = tiled_distances(apart, works).min(axis=1)
+    return [
+        Near(*owners[i], float(distances[i]), float((usual <= distances[i]).mean()))
+        for i in np.argsort(distances, kind="stable")[:NEAREST]
+    ]
+
+
+def _set_apart(portfolio: Portfolio) -> np.ndarray:
+    held = np.flatnonzero(portfolio.test)
+    return held if len(held) else np.arange(1, len(portfolio.pictures), 2)
+
+
+def _shown(portfolio: Portfolio) -> np.ndarray:
+    return np.setdiff1d(np.arange(len(portfolio.pictures)), _set_apart(portfolio))
+
+
+def _unit(pictures: np.ndarray) -> torch.Tensor:
+    return (as_tensor(pictures) + 1) / 2
+
+
+def _played(system: ArtSystem, artists: Sequence[Portfolio], public: Sequence[Portfolio]) -> Denoiser:
+    config = system.config
+    if not config.shares_noise:
+        # Changes nothing but who reads what.
+        config = config.model_copy(
+            update={"secure_sum": config.secure_sum.model_copy(update={"enabled": False})}
+        )
+    played = ArtSystem(config)
+    start = played.learn(public)
+    model = played.model(start)
+    inputs = {p.artist: played.inputs(model, p) for p in artists}
+    return played.product(play(played, plan_of(config, len(artists)), start, artists, inputs, public))
+
+
+@torch.no_grad()
+def _predictions(model: Denoiser, probe: torch.Tensor) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(probe.shape, generator=generator)
+    time = even_times(len(probe), model.steps, generator)
+    told: torch.Tensor = model(
+        model.noised(probe, noise, time), time, torch.full((len(probe),), model.nothing)
+    )
+    return told
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).square().mean())
