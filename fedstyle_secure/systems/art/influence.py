@@ -23,7 +23,7 @@ from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.galleries.pictures import PictureError, decode_picture
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.system import plan_of
+from fedstyle_secure.system import State, plan_of
 from fedstyle_secure.systems.art.backbone.network import Denoiser, as_tensor, even_times
 from fedstyle_secure.systems.art.system import ArtSystem, finished
 
@@ -107,13 +107,19 @@ def left_out(run: RunFolder, artists: Sequence[str]) -> list[Moved]:
         )
     public = [gallery.portfolio(artist) for artist in gallery.public_artists]
     probe = torch.cat([as_tensor(p.pictures[:4]) for p in public])
-    start = _predictions(system.product(system.learn(public)), probe)
-    whole, again = (_predictions(_played(system, list(every.values()), public), probe) for _ in range(2))
+    start = system.begun(State.load(run.product_file))
+
+    def told(artists: Sequence[Portfolio]) -> torch.Tensor:
+        return _predictions(_played(system, start, artists, public), probe)
+
+    whole, again = (told(list(every.values())) for _ in range(2))
+    untrained = _predictions(system.product(start), probe)
     found = []
     for artist in artists:
         others = [p for name, p in every.items() if name != artist]
-        apart = _predictions(_played(system, others, public), probe)
-        found.append(Moved(artist, _apart(apart, whole), _apart(again, whole), _apart(start, whole)))
+        found.append(
+            Moved(artist, _apart(told(others), whole), _apart(again, whole), _apart(untrained, whole))
+        )
     return found
 
 
@@ -167,7 +173,9 @@ def _unit(pictures: np.ndarray) -> torch.Tensor:
     return (as_tensor(pictures) + 1) / 2
 
 
-def _played(system: ArtSystem, artists: Sequence[Portfolio], public: Sequence[Portfolio]) -> Denoiser:
+def _played(
+    system: ArtSystem, start: State, artists: Sequence[Portfolio], public: Sequence[Portfolio]
+) -> Denoiser:
     config = system.config
     if not config.shares_noise:
         # Changes nothing but who reads what.
@@ -175,7 +183,6 @@ def _played(system: ArtSystem, artists: Sequence[Portfolio], public: Sequence[Po
             update={"secure_sum": config.secure_sum.model_copy(update={"enabled": False})}
         )
     played = ArtSystem(config)
-    start = played.learn(public)
     model = played.model(start)
     inputs = {p.artist: played.inputs(model, p) for p in artists}
     return played.product(play(played, plan_of(config, len(artists)), start, artists, inputs, public))

@@ -131,6 +131,12 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
         texts = {_NAMES: plan.names, _NETWORK: (plan.network,), _SCHEDULE: (plan.schedule,)}
         return State(0, fixed, trained, moments, texts)
 
+    def begun(self, product: State) -> State:
+        """The state that a product's run began with: second factors begin at nothing."""
+        trained = {name: np.zeros_like(array) for name, array in product.trained.items()}
+        moments = first_moments(self.config.training, sum(array.size for array in trained.values()))
+        return State(0, product.fixed, trained, moments, product.texts)
+
     def admit(self, state: State, artists: int) -> None:
         # What never changes must be what everybody agreed to, to the last bit; then it is safe to build.
         if sorted(state.texts) != sorted((_NAMES, _NETWORK, _SCHEDULE)):
