@@ -60,6 +60,18 @@ def stepped(
     return replace(state, trained=step.trained, public=public), {"update_kept": step.kept}
 
 
+def mean_told(before: State, after: State) -> dict[str, np.ndarray] | None:
+    """The artists' mean update of a round, as the moments before and after it tell whoever was sent both;
+    float32 by name. None where the platform keeps none, and the weights moved by the mean itself."""
+    if FIRST not in before.public:
+        return None
+    way = after.public[FIRST].astype(np.float64) - _BETAS[0] * before.public[FIRST]
+    names = sorted(before.trained)
+    ends = np.cumsum([before.trained[name].size for name in names])
+    parts = np.split((way / (1 - _BETAS[0])).astype(np.float32), ends[:-1])
+    return {name: part.reshape(before.trained[name].shape) for name, part in zip(names, parts, strict=True)}
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """A step of Adam.

@@ -202,7 +202,15 @@ class System(ABC, Generic[SettingsT, ModelT, RecordsT]):
 
     attacks: ClassVar[str] = ""
     """Attacks on what only this system releases, beside those on any: `package.module:function`, a function
-    that gives `audit.catalogue.Known`s. As a text, since the audit stands above what a run needs."""
+    that gives `audit.catalogue.Known`s. One with the key of an attack on any system takes its place. As a
+    text, since the audit stands above what a run needs."""
+
+    plain: ClassVar[bool] = True
+    """Whether the model takes a picture as it is, or features of it, first of its views. Where it takes more,
+    such as noise beside the picture, no attack takes an input for a picture, and all views count."""
+
+    dear: ClassVar[bool] = False
+    """Whether a picture's gradient takes so long that an audit tries few pictures: `AuditSettings.tried`."""
 
     smooth_loss: ClassVar[str] = ""
     """The same as `loss`, for attacks, where that one has no second derivative or cannot be stacked:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fedstyle_secure.server_optimizer import adam
+from fedstyle_secure.server_optimizer import FIRST, SECOND, adam, mean_told
+from fedstyle_secure.system import State
 
 
 def played(ways, rate=0.01, deviation=0.0):
@@ -70,3 +71,16 @@ def test_noise_alone_moves_nothing():
     step = adam(trained, none, clear, 1.0, 0.01, 1)
     assert step.kept > 0.4
     assert np.abs(step.trained["a"] - 1).max() > 0.001
+
+
+def test_the_moments_before_and_after_tell_the_mean_update():
+    rng = np.random.default_rng(2)
+    trained = {"b": np.zeros(3, np.float32), "a": np.zeros((2, 2), np.float32)}
+    moments = (rng.normal(size=7).astype(np.float32), np.ones(7, np.float32))
+    mean = {"a": rng.normal(size=(2, 2)), "b": rng.normal(size=3)}
+    step = adam(trained, moments, mean, 0.0, 0.01, 2)
+    before = State(2, {}, trained, dict(zip((FIRST, SECOND), moments, strict=True)), {})
+    after = State(3, {}, step.trained, {FIRST: step.first, SECOND: step.second}, {})
+    told = mean_told(before, after)
+    assert all(np.allclose(told[name], mean[name], atol=1e-5) for name in mean)
+    assert mean_told(State(2, {}, trained, {}, {}), after) is None

@@ -73,30 +73,40 @@ def of_updates(run: Run) -> Callable[[Scene, Item], Outcome]:
 
 
 def catalogue(system: AnySystem) -> Sequence[Known]:
-    """All attacks on a run of a system, in the order of tables: those on any system, then its own."""
-    own = (Item.OWN_UPDATES,)
-    return (
-        Known(updates.ONE, own, of_updates(updates.update_of_one)),
-        Known(updates.BATCH, own, of_updates(updates.batch_match)),
-        Known(updates.ROUNDS, own, of_updates(updates.rounds_alignment)),
-        Known(updates.MEAN, (Item.MEAN_UPDATES,), of_scene(updates.mean_alignment)),
-        Known(model.GRADIENT, (Item.FINAL_MODEL,), of_scene(model.gradient_length)),
-        Known(planted.CANARIES, (Item.CANARIES,), of_scene(planted.canaries)),
-        *_own(system),
-        Known(
-            IMPRINT, (Item.CHOSEN_WEIGHTS,), None,
-            "it takes a linear layer with bias that sees the picture, and the architecture, which artists "
-            "build themselves, has none",
-        ),
-        Known(
-            PARTICIPATION, (Item.FINAL_MODEL,), None,
-            "it takes artists of the same kind who did not take part, and a run knows of none",
-        ),
-        Known(
-            REGURGITATION, (Item.FINAL_MODEL,), None,
-            "the model answers a picture with numbers and makes no pictures",
-        ),
-    )  # fmt: skip
+    """All attacks on a run of a system, in the order of tables: those on any system, then its own. One of its
+    own with the key of one on any system takes that one's place."""
+    mine = {known.card.key: known for known in _own(system)}
+    rest = {key: known for key, known in mine.items() if key not in {k.card.key for k in (*_FIRST, *_LAST)}}
+    first, last = ([mine.get(known.card.key, known) for known in house] for house in (_FIRST, _LAST))
+    return (*first, *rest.values(), *last)
+
+
+_OWN_UPDATES = (Item.OWN_UPDATES,)
+
+_FIRST = (
+    Known(updates.ONE, _OWN_UPDATES, of_updates(updates.update_of_one)),
+    Known(updates.BATCH, _OWN_UPDATES, of_updates(updates.batch_match)),
+    Known(updates.ROUNDS, _OWN_UPDATES, of_updates(updates.rounds_alignment)),
+    Known(updates.MEAN, (Item.MEAN_UPDATES,), of_scene(updates.mean_alignment)),
+    Known(model.GRADIENT, (Item.FINAL_MODEL,), of_scene(model.gradient_length)),
+    Known(planted.CANARIES, (Item.CANARIES,), of_scene(planted.canaries)),
+)
+
+_LAST = (
+    Known(
+        IMPRINT, (Item.CHOSEN_WEIGHTS,), None,
+        "it takes a linear layer with bias that sees the picture, and the architecture, which artists "
+        "build themselves, has none",
+    ),
+    Known(
+        PARTICIPATION, (Item.FINAL_MODEL,), None,
+        "it takes artists of the same kind who did not take part, and a run knows of none",
+    ),
+    Known(
+        REGURGITATION, (Item.FINAL_MODEL,), None,
+        "the model answers a picture with numbers and makes no pictures",
+    ),
+)  # fmt: skip
 
 
 def _own(system: AnySystem) -> Sequence[Known]:

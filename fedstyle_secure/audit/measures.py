@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
+from attacks.diffusion.copies import Extraction
 from attacks.identification import advantage, identification_rate
 from attacks.intervals import clopper_pearson
 from attacks.membership.scores import MembershipScores
@@ -211,6 +212,38 @@ def guessing(
         category=how.card.category, reason=_reason(verdict, how.note, failed),
         method="share of right guesses; Clopper-Pearson", control=float(np.mean(control_right)),
         budget=how.budget,
+    )  # fmt: skip
+
+
+def copies(how: Setting, found: Extraction) -> Finding:
+    """Share of what a model draws that is a near copy of a work it was trained on.
+
+    It leaks where the whole interval lies above what held-out works in place of the training works give, and
+    there are more than with those on the same pictures (exact McNemar at the same confidence). The control is
+    planted copies. No limit follows: it counts copies of any work, and the guarantee is one work's.
+
+    Args:
+        how: The attack and its setting.
+        found: Its intervals at the setting's confidence.
+    """
+    rate, n = found.rate, found.rate.n
+    assert rate.low is not None
+    baseline = max(found.false_alarm, rate.baseline or 0.0)
+    able = clopper_pearson(n, n, how.confidence)[0] > baseline
+    leaks = rate.low > baseline and found.advantage.details["p_value"] <= 1 - how.confidence
+    verdict = judge(leaks, found.won, able)
+    failed = _failed(found.won, able, n, "found no copies where some were planted")
+    note = _joined(how.note, "no limit: copies of any work count, and the guarantee is one work's")
+    return Finding(
+        view="", attack=how.card.name, target="all", unit=how.card.unit, metric=how.card.metric,
+        value=rate.value, low=rate.low, high=rate.high, confidence=how.confidence, n=n, baseline=baseline,
+        bound=None, verdict=verdict, seconds=how.seconds, seed=how.seed, level=how.card.level,
+        category=how.card.category, reason=_reason(verdict, note, failed), method=rate.method,
+        control=found.control.value, budget=how.budget,
+        details={
+            "works": rate.details["works"], "works copied": float(len(found.copied)),
+            "false alarms": found.false_alarm, "with held-out works": rate.baseline or 0.0,
+        },
     )  # fmt: skip
 
 

@@ -73,15 +73,15 @@ def require_one_remade(scene: Scene, sent: State) -> None:
 
 
 def require_mean_remade(scene: Scene, sent: State, change: Mapping[str, Tensor]) -> str:
-    """The same for the encoder's change in a round."""
+    """The same for the mean update that the encoder's change in a round tells of."""
     if scene.plan.shared is not None or scene.config.training.realign_steps:
         return "not remade: more than artists' updates moved the encoder"
     line = next(line for line in scene.run.metrics() if line["round"] == sent.round)
-    took, kept = sorted(took_part(scene)[sent.round]), line["update_kept"]
+    took, kept = sorted(took_part(scene)[sent.round]), line["update_kept"] or 1.0
     made = flat(scene, mean_update([scene.remade(sent, artist) for artist in took]))
     pictures = sum(len(scene.works(artist, "train")) for artist in took)
     rounding = _rounding(scene, sent) / kept
-    fits = Fit.of(scene, flat(scene, change) / kept, made, pictures, len(took), rounding)
+    fits = Fit.of(scene, flat(scene, change), made, pictures, len(took), rounding)
     if not fits.good:
         raise AuditError(
             f"the encoder's change in round {sent.round} is not what artists' pictures give when their "

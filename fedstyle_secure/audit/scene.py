@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from attacks.membership.participation import blind_baseline
@@ -46,6 +47,7 @@ Which = Literal["train", "test"]
 
 _SHUFFLES = 199
 _FEWEST = 19
+_FEWEST_TRIED = 4
 _MOST_BLIND = 1500
 """Pictures that the blind guess is made from; its cost grows with their square."""
 
@@ -77,9 +79,12 @@ class Works:
 
     def only(self, index: int) -> Works:
         """One of the pictures by itself."""
-        chosen = np.arange(len(self)) == index
-        one = merged(self.artist, [self.portfolio], [chosen])
-        return Works(self.artist, one, self.inputs[index : index + 1])
+        return self.some(np.arange(len(self)) == index)
+
+    def some(self, chosen: np.ndarray) -> Works:
+        """Those of the pictures that are chosen, bool (n,)."""
+        few = merged(self.artist, [self.portfolio], [chosen])
+        return Works(self.artist, few, self.inputs[torch.from_numpy(chosen)])
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -114,6 +119,8 @@ class Scene:
         if self.config.audit.record != ("none",):
             self.rounds = tuple(read_rounds(run))
         self._works: dict[tuple[str, Which], Works] = {}
+        self._tried: dict[tuple[str, Which], Works] = {}
+        self._strangers: dict[tuple[int, bool, bytes], np.ndarray] = {}
         self._public: Works | None = None
         self._ledgers_checked = False
 
@@ -198,10 +205,34 @@ class Scene:
             self._works[artist, which] = self._prepared(artist, [portfolio], [chosen])
         return self._works[artist, which]
 
+    def tried(self, artist: str, which: Which) -> Works:
+        """Those of an artist's pictures that are asked about: all, or few where each takes long."""
+        if (artist, which) not in self._tried:
+            most = max(_FEWEST_TRIED, self._most_tried // (2 * len(self.artists)))
+            self._tried[artist, which] = self._few(self.works(artist, which), most, f"tried {artist} {which}")
+        return self._tried[artist, which]
+
+    def _few(self, works: Works, most: int, purpose: str) -> Works:
+        if not self._most_tried or len(works) <= most:
+            return works
+        order = self.rng(purpose).permutation(len(works))
+        return works.some(np.isin(np.arange(len(works)), order[:most]))
+
+    @property
+    def _most_tried(self) -> int:
+        """0: there is no limit."""
+        return self.settings.tried if self.system.dear else 0
+
     def members(self, artist: str) -> np.ndarray:
-        """Which of an artist's pictures trained, bool (n,): the training pictures, then the held-out ones."""
-        inside, outside = len(self.works(artist, "train")), len(self.works(artist, "test"))
+        """Which of the tried pictures trained, bool (n,): the training pictures, then the held-out ones."""
+        inside, outside = len(self.tried(artist, "train")), len(self.tried(artist, "test"))
         return np.arange(inside + outside) < inside
+
+    @cached_property
+    def some_public(self) -> Works:
+        """Those of the platform's own pictures that candidates are held against: all, or few where each takes
+        long."""
+        return self._few(self.public, max(_FEWEST_TRIED, self._most_tried // 4), "strangers")
 
     @property
     def public(self) -> Works:
@@ -276,7 +307,26 @@ class Scene:
         rng, read = self.rng(f"batches {purpose}"), self.bytes(f"noise {purpose}")
         return tensors(train(self.system, self.model(state), state, records, plan, rng, read=read))
 
-    def gradients(self, state: State, artist: str, works: Works, *, defended: bool = True) -> np.ndarray:
+    def strangers(self, state: State, artist: str, *, defended: bool = True) -> np.ndarray:
+        """`gradients` of public pictures; where few are tried they are kept, as they take long and most
+        artists would make the same."""
+        if not self._most_tried:
+            return self.gradients(state, artist, self.some_public, defended=defended)
+        targets = self.records(state, self.some_public, artist).targets
+        key = (state.round, defended, targets.numpy().tobytes())
+        if key not in self._strangers:
+            self._strangers[key] = self.gradients(state, artist, self.some_public, defended=defended)
+        return self._strangers[key]
+
+    def gradients(
+        self,
+        state: State,
+        artist: str,
+        works: Works,
+        *,
+        defended: bool = True,
+        model: nn.Module | None = None,
+    ) -> np.ndarray:
         """What each picture would add to an artist's update, by the victim's own code, float32 (n, p).
 
         A picture's gradient is the mean over its views, clipped as the artist clips.
@@ -286,8 +336,10 @@ class Scene:
             artist: Whose update.
             works: Candidates, of this artist or another.
             defended: With the run's clip, or without.
+            model: With other weights than the state's; None: with those.
         """
-        model, records = self.model(state), self.records(state, works, artist)
+        records = self.records(state, works, artist)
+        model = self.model(state) if model is None else model
         clip = self.sgd.clip_norm if defended else float("inf")
         model.train()
         loss = self.system.loss(model, state)
@@ -368,13 +420,13 @@ class Scene:
 
     @cached_property
     def images(self) -> bool:
-        """Whether what trains sees pictures, and not features."""
-        return self.public.prepared.ndim == 4
+        """Whether what trains sees pictures, and neither features nor more than a picture."""
+        return self.system.plain and self.public.prepared.ndim == 4
 
     @cached_property
     def sees_features(self) -> bool:
         """Whether a linear layer trains that sees what training sees: then it comes back in closed form."""
-        if self.images:
+        if self.images or not self.system.plain:
             return False
         width, model = self.public.prepared.shape[-1], self.model(self.first)
         return any(
@@ -395,7 +447,7 @@ class Scene:
         """
         features, truth = {}, {}
         for artist in self.artists:
-            both = [self.works(artist, which) for which in ("train", "test")]
+            both = [self.tried(artist, which) for which in ("train", "test")]
             features[artist] = self.system.blind_features(np.concatenate([works.pictures for works in both]))
             truth[artist] = self.members(artist)
         stacked, members = np.concatenate(list(features.values())), np.concatenate(list(truth.values()))

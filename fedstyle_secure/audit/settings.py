@@ -30,6 +30,9 @@ class AuditSettings(BaseModel):
     steps: int = Field(150, ge=2, le=100_000, description="Steps of an optimisation.")
     restarts: int = Field(1, ge=1, le=64, description="Restarts of an optimisation.")
     rounds: int = Field(4, ge=0, description="Most rounds whose updates are read; 0: all.")
+    tried: int = Field(
+        160, ge=0, description="Most pictures tried where each takes long (private AI art); 0: all."
+    )
     fpr: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.01, 0.1), strict=False, description="False-positive rates at which the TPR is reported."
     )
@@ -91,7 +94,23 @@ class AuditSettings(BaseModel):
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "quick": {},
-    "standard": {"artists": 0, "targets": 50, "pictures": 12, "steps": 600, "restarts": 2, "rounds": 0},
-    "deep": {"artists": 0, "targets": 100, "pictures": 20, "steps": 1450, "restarts": 4, "rounds": 0},
+    "standard": {
+        "artists": 0,
+        "targets": 50,
+        "pictures": 12,
+        "steps": 600,
+        "restarts": 2,
+        "rounds": 0,
+        "tried": 640,
+    },
+    "deep": {
+        "artists": 0,
+        "targets": 100,
+        "pictures": 20,
+        "steps": 1450,
+        "restarts": 4,
+        "rounds": 0,
+        "tried": 0,
+    },
 }
 """Budgets by name: a demonstration within minutes, a usual audit, and all that is worth its time."""

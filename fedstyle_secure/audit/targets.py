@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attacks.inversion.candidates import candidate_scores
+from attacks.inversion.objectives import Kind, UpdateDistance
 from fedstyle_secure.audit.limits import NO_GUARANTEE
+from fedstyle_secure.audit.replay import flat
 from fedstyle_secure.audit.scene import Scene, Works
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.events import Event, SampledGaussian
@@ -80,6 +83,43 @@ def batches_of_one(scene: Scene) -> str:
     share = float(np.max(sizes * plan.sampling_rate * (1 - plan.sampling_rate) ** (sizes - 1)))
     often = f"draws in {share:.2g} of an artist's steps at most" if share else "never draws"
     return f"batches of one, made anew: a worst case, which this run's sampler {often}"
+
+
+def gradient_of_one(
+    scene: Scene, sent: State, artist: str, works: Works, index: int, purpose: str, *, defended: bool
+) -> Tensor:
+    """What the update of a batch of one shows of that picture's gradient, float64 (p,), as an artist would
+    send it: the mean over the steps of a round; with noise of deviation `noise_of_one` on each value.
+
+    Args:
+        scene: The run.
+        sent: What the artist was sent.
+        artist: Who sends it.
+        works: What the picture is one of.
+        index: Which.
+        purpose: Names the draw of the noise.
+        defended: With the run's clip and noise, or without either.
+    """
+    update = scene.update_of_one(sent, artist, works, index, purpose, defended=defended)
+    plan = scene.sgd
+    pushed = -flat(scene, update) * plan.expected_batch_size / (scene.config.learning_rate * plan.steps)
+    return torch.from_numpy(pushed)
+
+
+def noise_of_one(scene: Scene) -> float:
+    """Deviation of the noise on each value of `gradient_of_one`, where it is defended."""
+    return scene.sgd.deviation / float(np.sqrt(scene.sgd.steps))
+
+
+def fits(seen: Tensor, rows: np.ndarray, deviation: float) -> Tensor:
+    """How well each candidate's gradient (n, p) fits one that was seen (p,), (n,), larger is more likely.
+
+    With known noise by likelihood, which nobody can beat who has the candidates; without (0) by cosine, which
+    asks for neither clip nor step size.
+    """
+    kind: Kind = "likelihood" if deviation else "cosine"
+    distance = UpdateDistance(kind, {"all": seen}, {"all": 1.0}, deviation)
+    return candidate_scores(distance, list(rows), lambda row: {"all": torch.from_numpy(row).double()})
 
 
 def as_pictures(pictures: np.ndarray) -> Tensor:

@@ -53,7 +53,8 @@ from fedstyle_secure.audit.targets import (
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.dp_sgd import picture_gradients
 from fedstyle_secure.privacy.kinds import UPDATE
-from fedstyle_secure.system import State
+from fedstyle_secure.server_optimizer import mean_told
+from fedstyle_secure.system import State, tensors
 
 ONE = AttackCard(
     "update_one", "Inversion of an update",
@@ -90,6 +91,11 @@ def update_of_one(scene: Scene) -> Outcome:
     With noise the attack knows clip and noise.
     """
     scene.require_own_noise()
+    if not scene.system.plain:
+        raise AuditError(
+            "what trains sees more than the picture, so an input that is found is no picture, and what is "
+            "beside it hangs on the picture: who lacks one lacks the other"
+        )
     started, sent, settings = time.perf_counter(), scene.first, scene.settings
     require_one_remade(scene, sent)
     closed = not scene.images
@@ -131,7 +137,7 @@ def batch_match(scene: Scene) -> Outcome:
     read = _Read.of(scene, _sent_with_updates(scene), most=1)
 
     def of(artist: str, defended: bool) -> Scored:
-        inside, outside = scene.works(artist, "train"), scene.works(artist, "test")
+        inside, outside = scene.tried(artist, "train"), scene.tried(artist, "test")
         candidates = torch.cat([inside.inputs, outside.inputs])
         sent = read.rounds[artist][0]
         update = read.update(sent, artist) if defended else scene.update_of_all(sent, artist, defended=False)
@@ -184,18 +190,20 @@ def mean_alignment(scene: Scene) -> Outcome:
     artists = tuple(artist for artist, held in rounds.items() if held)
     note = _read_note({a: [s for s, _ in held] for a, held in rounds.items()}, len(pairs))
     note += f"; {require_mean_remade(scene, *pairs[0])}"
-    rounds = {artist: [(s, _lengthened(scene, s, u)) for s, u in held] for artist, held in rounds.items()}
-    # Means over everybody, as in the run.
+    # Means over everybody, as in the run; one round shows whether the attack can win where each takes long.
     plain = {
         sent.round: mean_update(
             [scene.update_of_all(sent, artist, defended=False) for artist in sorted(took[sent.round])]
         )
-        for sent, _ in pairs
+        for sent, _ in (pairs[:1] if scene.system.dear else pairs)
     }
 
     def of(artist: str, defended: bool) -> Scored:
-        changes = [change if defended else plain[sent.round] for sent, change in rounds[artist]]
-        return _aligned(scene, [sent for sent, _ in rounds[artist]], changes, artist, defended)
+        read = [(sent, u) for sent, u in rounds[artist] if defended or sent.round in plain]
+        if not read:
+            raise AuditError(f"artist {artist!r} was not in the round that shows whether the attack can win")
+        changes = [change if defended else plain[sent.round] for sent, change in read]
+        return _aligned(scene, [sent for sent, _ in read], changes, artist, defended)
 
     limit = Limit(scene.costs(last=pairs[-1][0].round, summed=True), hops=2)
     return _membership(scene, MEAN, of, artists, limit, started, f"{len(pairs)} rounds", note)
@@ -246,7 +254,7 @@ def _aligned(
     A round's update is a mean of gradients, so that candidates' gradients are traced in it; round by round,
     as the anchors of the loss move with the weights.
     """
-    inside, outside = scene.works(artist, "train"), scene.works(artist, "test")
+    inside, outside = scene.tried(artist, "train"), scene.tried(artist, "test")
     training = scene.training(1, defended=defended)
     rate = scene.sgd.sampling_rate if defended else 1.0
     pictures_drawn = scene.config.training.expected_pictures * rate * training.steps
@@ -256,7 +264,7 @@ def _aligned(
         gradients = np.concatenate(
             [scene.gradients(one, artist, works, defended=defended) for works in (inside, outside)]
         )
-        strangers = scene.gradients(one, artist, scene.public, defended=defended)
+        strangers = scene.strangers(one, artist, defended=defended)
         # Nobody says which candidates trained; where they lie together, any of them shows.
         background = strangers - strangers.mean(axis=0) + gradients.mean(axis=0)
         mean = -flat(scene, update) / (training.learning_rate * pictures_drawn)
@@ -342,22 +350,21 @@ def _changes(scene: Scene) -> list[tuple[State, dict[str, Tensor]]]:
     sent = _sent_with_updates(scene)
     everything = [r.sent for r in scene.rounds] + [scene.last]
     after = {a.round: b for a, b in itertools.pairwise(everything)}
-    names = list(sent[0].trained)
-    changes = [
-        (one, {n: torch.from_numpy(after[one.round].trained[n] - one.trained[n]) for n in names})
-        for one in sent
-    ]
+    changes = [(one, _told(scene, one, after[one.round])) for one in sent]
     changes = [(one, change) for one, change in changes if any(t.any() for t in change.values())]
     if not changes:
         raise AuditError("the encoder did not change in any round that was read")
     return changes
 
 
-def _lengthened(scene: Scene, sent: State, change: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's change at the length of the mean update that it was made of: noisy ones are shortened,
-    and beside a short one nothing but what all pictures have in common would be seen."""
-    kept = {line["round"]: line["update_kept"] for line in scene.run.metrics()}[sent.round] or 1.0
-    return {name: tensor / kept for name, tensor in change.items()}
+def _told(scene: Scene, before: State, after: State) -> dict[str, Tensor]:
+    """The mean update that a round's change of the encoder was made of: as the platform's optimiser wrote it
+    down, else the change at that mean's length: noisy ones are shortened, and beside a short one nothing but
+    what all pictures have in common would be seen."""
+    if (told := mean_told(before, after)) is not None:
+        return tensors(told)
+    kept = {line["round"]: line["update_kept"] for line in scene.run.metrics()}[before.round] or 1.0
+    return {n: torch.from_numpy((after.trained[n] - array) / kept) for n, array in before.trained.items()}
 
 
 def _attack(scene: Scene, closed: bool) -> Attack:

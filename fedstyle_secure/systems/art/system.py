@@ -75,6 +75,9 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
     name: ClassVar[str] = "art"
     settings: ClassVar[type[Config]] = ArtConfig
     words: ClassVar[Words] = WORDS
+    attacks: ClassVar[str] = "fedstyle_secure.systems.art.attacks.catalogue:catalogue"
+    plain: ClassVar[bool] = False
+    dear: ClassVar[bool] = True
 
     def require_learnable(self) -> None:
         self._backbone()

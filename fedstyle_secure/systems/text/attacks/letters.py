@@ -21,12 +21,11 @@ from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, guessing
 from fedstyle_secure.audit.replay import require_one_remade
 from fedstyle_secure.audit.scene import Scene
-from fedstyle_secure.audit.targets import batches_of_one, cost_of_one
+from fedstyle_secure.audit.targets import batches_of_one, cost_of_one, noise_of_one
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.system import State
 from fedstyle_secure.systems.text.attacks.words import (
     Sought,
-    noise_of,
     part_of,
     private_words,
     public_words,
@@ -82,9 +81,8 @@ def letters_of_one(scene: Scene) -> Outcome:
     baseline = _blind(guess, letters_of(everyone, classes).numpy(), settings.confidence)
     note = f"{batches_of_one(scene)}; letters count as named from an F1 of {_NAMED:g}"
     if scene.noise:
-        note += (
-            f"; the {usual} lowest entries are named, as the noise has a deviation of {noise_of(scene):.3g}"
-        )
+        deviation = noise_of_one(scene)
+        note += f"; the {usual} lowest entries are named, as the noise has a deviation of {deviation:.3g}"
     how = Setting(
         LETTERS, settings.seed, settings.confidence, time.perf_counter() - started, "closed form", note
     )

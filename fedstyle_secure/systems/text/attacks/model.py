@@ -15,7 +15,7 @@ from attacks.exposure import exposure_epsilon, sampled_exposure
 from attacks.membership.threshold import loss_score
 from fedstyle_secure.audit.findings import MEMBERSHIP, PROVEN, Finding, judge
 from fedstyle_secure.audit.measures import AttackCard, Outcome
-from fedstyle_secure.audit.model import both, memorised, on_product, product_targets
+from fedstyle_secure.audit.model import both, memorised, on_product, product_targets, standardised
 from fedstyle_secure.audit.scene import Scene, Works, merged
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.galleries.canaries import PICTURES, Canaries, PlantedGallery
@@ -51,8 +51,7 @@ def crop_gain(scene: Scene) -> Outcome:
         gains = _losses(scene, before, start, inputs, words) - _losses(
             scene, model, scene.last, inputs, words
         )
-        scaled: np.ndarray = (gains - gains.mean()) / max(float(gains.std()), 1e-12)
-        return scaled
+        return standardised(gains)
 
     return on_product(scene, GAIN, of, started)
 

@@ -7,22 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from attacks.identification import rank_of_target
-from attacks.inversion.candidates import candidate_scores
-from attacks.inversion.objectives import Kind, UpdateDistance
 from fedstyle_secure.audit.findings import IDENTIFICATION
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, identification
 from fedstyle_secure.audit.replay import require_one_remade
 from fedstyle_secure.audit.scene import Scene
-from fedstyle_secure.audit.targets import batches_of_one, cost_of_one
+from fedstyle_secure.audit.targets import batches_of_one, cost_of_one, fits, noise_of_one
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.systems.text.attacks.words import (
     Sought,
-    noise_of,
     private_words,
     public_words,
     seen_gradient,
@@ -54,9 +49,9 @@ def word_named(scene: Scene) -> Outcome:
     def ranks_of(word: Sought, seen: Sequence[Sought], defended: bool) -> list[int]:
         """Ranks of a word by the updates of some."""
         rows = scene.gradients(sent, word.artist, word.candidates, defended=defended)
-        deviation = noise_of(scene) if defended and scene.noise else 0.0
+        deviation = noise_of_one(scene) if defended and scene.noise else 0.0
         pushed = [seen_gradient(scene, sent, one, defended=defended) for one in seen]
-        return [rank_of_target(_scores(one, rows, deviation), word.number) for one in pushed]
+        return [rank_of_target(fits(one, rows, deviation), word.number) for one in pushed]
 
     if not undefended(scene) and len(known[0].targets) < among:
         raise AuditError(
@@ -74,10 +69,3 @@ def word_named(scene: Scene) -> Outcome:
     )  # fmt: skip
     finding = identification(how, ranks, blind, among, Limit(cost_of_one(scene, sent)), control)
     return Outcome((replace(finding, details=dict(finding.details) | told(sought)),))
-
-
-def _scores(seen: Tensor, rows: np.ndarray, deviation: float) -> Tensor:
-    """(n,), larger is more likely."""
-    kind: Kind = "likelihood" if deviation else "cosine"
-    distance = UpdateDistance(kind, {"all": seen}, {"all": 1.0}, deviation)
-    return candidate_scores(distance, list(rows), lambda row: {"all": torch.from_numpy(row).double()})

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedstyle_secure.audit.replay import flat
 from fedstyle_secure.audit.scene import Scene, Works, merged
+from fedstyle_secure.audit.targets import gradient_of_one
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.system import State
 
@@ -63,7 +63,7 @@ def words_in(scene: Scene, sent: State, works: Works) -> Tensor:
 def seen_gradient(scene: Scene, sent: State, sought: Sought, *, defended: bool) -> Tensor:
     """What an update of a batch of this word shows of its gradient, float64 (p,), as an artist would send it.
 
-    The mean over the steps of a round; with noise of deviation `noise_of` on each value.
+    The mean over the steps of a round; with noise of deviation `targets.noise_of_one` on each value.
 
     Args:
         scene: The run.
@@ -71,16 +71,9 @@ def seen_gradient(scene: Scene, sent: State, sought: Sought, *, defended: bool) 
         sought: The word.
         defended: With the run's clip and noise, or without either.
     """
-    purpose = f"word {sought.artist} {sought.candidates.portfolio.names[sought.number]} {defended}"
-    works, plan = sought.candidates, scene.sgd
-    update = scene.update_of_one(sent, sought.artist, works, sought.number, purpose, defended=defended)
-    pushed = -flat(scene, update) * plan.expected_batch_size / (scene.config.learning_rate * plan.steps)
-    return torch.from_numpy(pushed)
-
-
-def noise_of(scene: Scene) -> float:
-    """Deviation of the noise on each value of `seen_gradient`, where it is defended."""
-    return scene.sgd.deviation / float(np.sqrt(scene.sgd.steps))
+    works, number = sought.candidates, sought.number
+    purpose = f"word {sought.artist} {works.portfolio.names[number]} {defended}"
+    return gradient_of_one(scene, sent, sought.artist, works, number, purpose, defended=defended)
 
 
 def part_of(scene: Scene, gradient: Tensor, name: str) -> Tensor:
