@@ -155,6 +155,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_round_it_goes_on_and_spends_nothing_twice(settings, tmp_path):
     config = settings()
     (tmp_path / "art.toml").write_text(config.to_toml())

@@ -137,6 +137,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_round_it_goes_on_and_spends_nothing_twice(tmp_path):
     config = settings()
     (tmp_path / "text.toml").write_text(config.to_toml())
