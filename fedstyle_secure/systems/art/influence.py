@@ -23,7 +23,7 @@ from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.galleries.pictures import PictureError, decode_picture
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.system import State, plan_of
+from fedstyle_secure.system import State, plan_of, system_bound
 from fedstyle_secure.systems.art.backbone.network import Denoiser, as_tensor, even_times
 from fedstyle_secure.systems.art.system import ArtSystem, finished
 
@@ -155,7 +155,7 @@ def _near(picture: np.ndarray, portfolios: Sequence[Portfolio]) -> list[Near]:
     distances = tiled_distances(_unit(picture[None]), works)[0]
     usual = tiled_distances(apart, works).min(axis=1)
     return [
-        Near(*owners[i], float(distances[i]), float((usual <= distances[i]).mean()))
+        Near(owners[i][0], owners[i][1], float(distances[i]), float((usual <= distances[i]).mean()))
         for i in np.argsort(distances, kind="stable")[:NEAREST]
     ]
 
@@ -182,10 +182,10 @@ def _played(
         config = config.model_copy(
             update={"secure_sum": config.secure_sum.model_copy(update={"enabled": False})}
         )
-    played = ArtSystem(config)
+    played = system_bound(config)
     model = played.model(start)
     inputs = {p.artist: played.inputs(model, p) for p in artists}
-    return played.product(play(played, plan_of(config, len(artists)), start, artists, inputs, public))
+    return system.product(play(played, plan_of(config, len(artists)), start, artists, inputs, public))
 
 
 @torch.no_grad()
