@@ -168,7 +168,7 @@ def attacks(seed: int) -> None:
         "SecMI": step_errors,
     }
     overfitted = config.art.model_copy(update={"adapter_steps": 600, "adapter_rank": 16, "adapter_batch": 5})
-    for what, art, count in (("45 works", config.art, None), ("5 works by heart", overfitted, 5)):
+    for what, art, count in (("5 works by heart", overfitted, 5), ("45 works", config.art, None)):
         found: dict[str, list] = {name: [] for name in signals}
         copies = []
         for artist in gallery.artists[:4]:
@@ -186,7 +186,8 @@ def attacks(seed: int) -> None:
                 found[name].append((inside, outside, *raw))
             made = in_manner(public, model, public.nothing, 32, replace(how(art), guidance=1.0), seed)
             half = [(as_tensor(x) + 1) / 2 for x in (made, works, others)]
-            copied = extraction("copies", *half, neighbours=min(5, len(works)), false_alarm=0.07)
+            null = "drawings" if count else "works"
+            copied = extraction("copies", *half, 0.07, null, neighbours=min(5, len(works)))
             copies.append((int(copied.is_copy.sum()), len(made), copied.rate.baseline, len(copied.copied)))
         for name, rows in found.items():
             # Scores of artists are pooled about each one's middle.
