@@ -184,7 +184,7 @@ def attacks(seed: int) -> None:
                 )
                 raw = [error_scores(name, signal(seen(model), as_tensor(x))).values for x in (works, others)]
                 found[name].append((inside, outside, *raw))
-            made = in_manner(public, model, public.nothing, 32, replace(how(art), guidance=1.0), seed)
+            made = in_manner(public, model, public.nothing, 64, replace(how(art), guidance=1.0), seed)
             half = [(as_tensor(x) + 1) / 2 for x in (made, works, others)]
             null = "drawings" if count else "works"
             copied = extraction("copies", *half, 0.07, null, neighbours=min(5, len(works)))
