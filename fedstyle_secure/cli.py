@@ -311,9 +311,15 @@ def influence(
         return
     say(told)
     if near:
-        rows = [(n.artist, n.name, f"{n.distance:.3f}", f"{n.as_near:.2f}") for n in near]
-        table("Nearest works", ("artist", "work", "distance", "held-out works as near"), rows)
-        say("A work nearer than all held-out ones (0.00) may have been copied; others only look alike.")
+        rows = [
+            (n.artist, n.name, f"{n.distance:.3f}", "-" if n.as_near is None else f"{n.as_near:.2f}")
+            for n in near
+        ]
+        table("Nearest works", ("artist", "work", "distance", "others as near"), rows)
+        say(
+            "A work nearer than all held-out ones (0.00), or where nothing is held out than works lie to one "
+            "another, may have been copied; others only look alike."
+        )
     if moved:
         rows = [(m.artist, f"{m.without:.2e}", f"{m.again:.2e}", f"{m.training:.2e}") for m in moved]
         heads = ("left out", "without it", "noise alone", "all training")

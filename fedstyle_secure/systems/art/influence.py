@@ -2,8 +2,8 @@
 
 For what artists trained together the guarantee bounds every work's influence, whatever is measured. For a
 drawn picture nothing says what made it so; the nearest works are those that look most like it, and how near
-is near is said by works that no model saw. An artist's own works are looked through on its own machine alone,
-and private works of others never.
+is near is said by works that no model saw, or where there are none by how near works lie to one another. An
+artist's own works are looked through on its own machine alone, and private works of others never.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from fedstyle_secure.systems.art.system import ArtSystem, finished
 NEAREST = 3
 """Works that are named."""
 
+_READABLE = 10.0
+"""Largest epsilon whose odds are written out."""
+
 
 @dataclass(frozen=True)
 class Near:
@@ -40,13 +43,14 @@ class Near:
         name: Of the work.
         distance: Root mean square difference in the sixteenth of the picture where it is largest, [0, 1].
         as_near: Share of held-out works, which nothing was trained on, that lie as near to one of these
-            works: a small one is near indeed.
+            works: a small one is near indeed. Where nothing is held out, of these works themselves, each
+            beside the others; None where there is but one.
     """
 
     artist: str
     name: str
     distance: float
-    as_near: float
+    as_near: float | None
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,25 @@ def bound(run: RunFolder) -> str:
     epsilon = privacy["epsilon_artwork_max"]
     if epsilon is None:
         return (
-            "No guarantee bounds what one work did to the shared model: the run trained without noise "
-            f"(privacy.dp = {config.privacy.dp!r})."
+            "No guarantee bounds what one work did to the shared model: the run's summary states no epsilon "
+            f"for works (privacy.dp = {config.privacy.dp!r}, privacy.unit = {config.privacy.unit!r}, "
+            f"secure_sum.enabled = {config.secure_sum.enabled})."
         )
-    times = math.exp(epsilon)
     return (
-        f"No work can have moved the shared model by more than its epsilon of {epsilon:.2f} says: whatever "
-        f"anybody may observe of it is at most {times:,.0f} times as likely with the work as without it, and "
-        f"as without it as with it, but for a chance of {config.privacy.delta:g}."
+        f"No work can have moved the shared model by more than its epsilon of {_up(epsilon)} says: whatever "
+        f"anybody may observe of it is at most {_times(epsilon)} times as likely with the work as without "
+        f"it, and as without it as with it, but for a chance of {config.privacy.delta:g}."
     )
+
+
+def _up(value: float) -> str:
+    """In two decimals, never less than it is."""
+    return f"{math.ceil(value * 100) / 100:,.2f}"
+
+
+def _times(epsilon: float) -> str:
+    """e to the epsilon, never less than it is; in powers of ten where it means nothing any more."""
+    return _up(math.exp(epsilon)) if epsilon <= _READABLE else f"10^{math.ceil(epsilon / math.log(10))}"
 
 
 def left_out(run: RunFolder, artists: Sequence[str]) -> list[Moved]:
@@ -106,6 +120,8 @@ def left_out(run: RunFolder, artists: Sequence[str]) -> list[Moved]:
             f"leaving one out of {len(every)} artists leaves no sum; valid: three artists or more"
         )
     public = [gallery.portfolio(artist) for artist in gallery.public_artists]
+    if not public:
+        raise ConfigError("changes are measured on the public set, and gallery.public names no artist")
     probe = torch.cat([as_tensor(p.pictures[:4]) for p in public])
     start = system.begun(State.load(run.product_file))
 
@@ -148,25 +164,27 @@ def nearest(run: RunFolder, picture: Path, artist: str = "") -> list[Near]:
 
 
 def _near(picture: np.ndarray, portfolios: Sequence[Portfolio]) -> list[Near]:
-    """The nearest of some artists' works. Public ones hold nothing out, so every second one is set apart."""
-    owners = [(p.artist, p.names[i]) for p in portfolios for i in _shown(p)]
-    works = _unit(np.concatenate([p.pictures[_shown(p)] for p in portfolios]))
-    apart = _unit(np.concatenate([p.pictures[_set_apart(p)] for p in portfolios]))
+    """The nearest of some artists' works that are not held out."""
+    owners = [(p.artist, p.names[i]) for p in portfolios for i in np.flatnonzero(~p.test)]
+    if not owners:
+        return []
+    works = _unit(np.concatenate([p.train_pictures for p in portfolios]))
+    apart = np.concatenate([p.test_pictures for p in portfolios])
+    if len(apart):
+        usual = tiled_distances(_unit(apart), works).min(axis=1)
+    else:
+        between = tiled_distances(works, works)
+        np.fill_diagonal(between, np.inf)
+        usual = between.min(axis=1)
     distances = tiled_distances(_unit(picture[None]), works)[0]
-    usual = tiled_distances(apart, works).min(axis=1)
+    known = bool(np.isfinite(usual).all())
     return [
-        Near(owners[i][0], owners[i][1], float(distances[i]), float((usual <= distances[i]).mean()))
+        Near(
+            owners[i][0], owners[i][1], float(distances[i]),
+            float((usual <= distances[i]).mean()) if known else None,
+        )  # fmt: skip
         for i in np.argsort(distances, kind="stable")[:NEAREST]
     ]
-
-
-def _set_apart(portfolio: Portfolio) -> np.ndarray:
-    held = np.flatnonzero(portfolio.test)
-    return held if len(held) else np.arange(1, len(portfolio.pictures), 2)
-
-
-def _shown(portfolio: Portfolio) -> np.ndarray:
-    return np.setdiff1d(np.arange(len(portfolio.pictures)), _set_apart(portfolio))
 
 
 def _unit(pictures: np.ndarray) -> torch.Tensor:
