@@ -144,6 +144,8 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
         # What never changes must be what everybody agreed to, to the last bit; then it is safe to build.
         if sorted(state.texts) != sorted((_NAMES, _NETWORK, _SCHEDULE)):
             raise FederationError(f"the instruction has texts {sorted(state.texts)}, which are no backbone's")
+        if any(len(state.texts[key]) != 1 for key in (_NETWORK, _SCHEDULE)):
+            raise FederationError("the instruction has a network or a schedule that is not one text")
         found = _sent(state)
         if found.digest != self._agreed:
             raise FederationError(
@@ -152,7 +154,7 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
         fixed, trained = split_arrays(self._factored(found))
         if odd := sorted(set(state.fixed) ^ set(fixed)):
             raise FederationError(f"instruction: tensor {odd[0]!r} is missing or foreign in fixed")
-        if odd := sorted(name for name in fixed if not np.array_equal(fixed[name], state.fixed[name])):
+        if odd := sorted(name for name in fixed if not _same(fixed[name], state.fixed[name])):
             raise FederationError(f"instruction: tensor {odd[0]!r} does not follow from run.seed")
         size = sum(array.size for array in trained.values())
         parts = (
@@ -240,6 +242,11 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
         first, last = lines[0], lines[-1]
         begun = {f"baseline_{key}": first.get(key) for key in ("explained", "denoising_loss")}
         return {figure.key: {**first, **last, **begun}.get(figure.key) for figure in WORDS.figures}
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether type, shape and every bit are."""
+    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
 
 
 def _sent(state: State) -> Backbone:

@@ -183,6 +183,11 @@ def test_first_factors_are_held_where_they_are_shared_and_train_where_they_are_a
         ({"texts": lambda t: {**t, "network": ("{",)}}, "another backbone than was agreed to"),
         ({"fixed": lambda f: {k: a + np.float32("base" in k) for k, a in f.items()}}, "another backbone"),
         ({"fixed": lambda f: {k: a * (1 + ("lora" in k)) for k, a in f.items()}}, "does not follow from run"),
+        ({"texts": lambda t: {**t, "network": tuple(t["network"][0])}}, "is not one text"),
+        (
+            {"fixed": lambda f: {k: a.astype(np.float64) if "lora" in k else a for k, a in f.items()}},
+            "does not follow from run",
+        ),
         ({"trained": lambda t: {**t, "more": np.zeros(3, np.float32)}}, "'more' is missing or foreign"),
         ({"trained": lambda t: {k: a[:-1] for k, a in t.items()}}, "must be float32 of shape"),
         ({"trained": lambda t: {k: a.astype(np.float64) for k, a in t.items()}}, "must be float32"),
