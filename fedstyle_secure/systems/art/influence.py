@@ -180,9 +180,11 @@ def _near(picture: np.ndarray, portfolios: Sequence[Portfolio]) -> list[Near]:
     known = bool(np.isfinite(usual).all())
     return [
         Near(
-            owners[i][0], owners[i][1], float(distances[i]),
+            owners[i][0],
+            owners[i][1],
+            float(distances[i]),
             float((usual <= distances[i]).mean()) if known else None,
-        )  # fmt: skip
+        )
         for i in np.argsort(distances, kind="stable")[:NEAREST]
     ]
 
