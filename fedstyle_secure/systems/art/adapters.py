@@ -124,10 +124,10 @@ def adapt(run: RunFolder, artist: str, studios: Path | None = None) -> Path:
     """
     system, shared = finished(run)
     path = personal_file(run, artist, studios)
+    private_folder(path.parent)
     portfolio = open_gallery(system.config.gallery).portfolio(artist)
     condition = condition_of(shared, portfolio.train_labels)
     made = learned(shared, portfolio.train_pictures, condition, system.config.art, system.config.run.seed)
-    private_folder(path.parent)
     told = {"artist": artist, "rank": str(made.rank), "condition": str(made.condition)}
     write_arrays(path, made.arrays, told, mode=PRIVATE)
     return path

@@ -78,7 +78,9 @@ def test_its_product_is_attacked_and_what_is_not_run_says_why(audited):
     assert not found.alarms
     rows = {finding.attack: finding for finding in found.findings if finding.view == "buyer"}
     ran = {name for name, row in rows.items() if row.verdict != "not run"}
-    assert {"Gradient length at the final model", gain.GAIN.name, REGURGITATION.name} <= ran
+    assert {"Gradient length at the final model", REGURGITATION.name} <= ran
+    # So few pictures under so much noise move nothing, and the row says so.
+    assert "nothing of the artists' works moved it" in rows[gain.GAIN.name].reason
     assert all(row.reason for row in rows.values() if row.verdict == "not run")
     seen = {finding.attack: finding for finding in found.findings if finding.view == "platform"}
     assert "encrypted sum" in seen[named.NAMED.name].reason

@@ -45,12 +45,11 @@ def regurgitation(scene: Scene, card: AttackCard) -> Outcome:
     generated = as_pictures(
         drawn(model, [asked[i % len(asked)] for i in range(_DRAWN)], _how(scene), settings.seed)
     )
-    blocks = -(-len(works) // len(held_out))
+    # What no copy looks like is told by held-out works: drawings are held against more works than those are.
     found = extraction(
         card.name, generated, as_pictures(works), as_pictures(held_out),
-        max(_FALSE_ALARM, blocks / (_DRAWN + 1)), "drawings",
-        neighbours=max(2, min(_NEIGHBOURS, len(held_out), len(works) // blocks)),
-        confidence=settings.confidence,
+        max(_FALSE_ALARM, 1 / (len(held_out) + 1)), "works",
+        neighbours=min(_NEIGHBOURS, len(held_out), len(works)), confidence=settings.confidence,
     )  # fmt: skip
     how = Setting(
         card, settings.seed, settings.confidence, time.perf_counter() - started, f"{_DRAWN} pictures drawn",
