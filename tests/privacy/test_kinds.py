@@ -19,7 +19,7 @@ ROW_NORM = math.sqrt(1 + 0.5**2)
 RUNS = sorted(
     path
     for path in (Path(__file__).parents[2] / "configs").glob("*.toml")
-    if "[privacy]" in path.read_text() and 'system = "text"' not in path.read_text()
+    if "[privacy]" in path.read_text() and "\nsystem = " not in path.read_text()
 )
 
 
