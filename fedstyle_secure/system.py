@@ -141,6 +141,30 @@ def require_parts(model: nn.Module, state: State) -> None:
         )
 
 
+def require_arrays(part: str, sent: Arrays, wanted: Arrays, largest: float) -> None:
+    """Check a part of a state against arrays of the same names, types and shapes.
+
+    Args:
+        part: Its name, for the message.
+        sent: As a platform sent it.
+        wanted: What the settings say, float32; its values do not count.
+        largest: Largest absolute value that is plausible.
+
+    Raises:
+        FederationError: Names a tensor that is missing, foreign, of another type or shape, or has values
+            beyond that or none.
+    """
+    if odd := sorted(set(sent) ^ set(wanted)):
+        raise FederationError(f"instruction: tensor {odd[0]!r} is missing or foreign in {part}")
+    for name, array in sent.items():
+        if array.shape != wanted[name].shape or array.dtype != np.float32:
+            raise FederationError(
+                f"instruction: tensor {name!r} must be float32 of shape {wanted[name].shape}"
+            )
+        if not (np.abs(array) <= largest).all():
+            raise FederationError(f"instruction: tensor {name!r} has values beyond {largest:g} or none")
+
+
 @dataclass(frozen=True)
 class Form:
     """What a release of a kind looks like, before anything is in it.

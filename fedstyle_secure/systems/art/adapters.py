@@ -23,7 +23,7 @@ from fedstyle_secure.system import tensors
 from fedstyle_secure.systems.art.backbone.network import Denoiser, as_tensor, even_times
 from fedstyle_secure.systems.art.backbone.sampling import Prediction
 from fedstyle_secure.systems.art.factors import OWN, add_factors
-from fedstyle_secure.systems.art.settings import ArtSection
+from fedstyle_secure.systems.art.settings import MOST_RANK, ArtSection
 from fedstyle_secure.systems.art.system import finished
 
 _WARMUP = 10
@@ -80,6 +80,10 @@ def adapted(shared: Denoiser, adapter: Adapter) -> Denoiser:
     Raises:
         RunError: The adapter is none of this model.
     """
+    if not 0 <= adapter.condition <= shared.nothing:
+        raise RunError(f"the adapter asks for condition {adapter.condition}; valid: 0 to {shared.nothing}")
+    if not 1 <= adapter.rank <= MOST_RANK:
+        raise RunError(f"the adapter has rank {adapter.rank}; valid: 1 to {MOST_RANK}")
     model = _changed(shared, adapter.rank, seed=0)
     known = {n: p for n, p in model.unet.named_parameters() if p.requires_grad}
     if sorted(known) != sorted(adapter.arrays):

@@ -9,6 +9,9 @@ from pydantic import Field
 from fedstyle_secure.config import PLACES, Config, Idle, PrivacySection, Section, ServerTrainingSection
 from fedstyle_secure.systems.art.gallery_settings import ArtGallerySection
 
+MOST_RANK = 256
+"""Of a low-rank change."""
+
 
 class ArtSection(Section):
     """The backbone and what becomes of it."""
@@ -21,11 +24,13 @@ class ArtSection(Section):
         pattern=r"^([0-9a-f]{64})?$",
         description="Of a folder's backbone, so that everybody knows which one it is.",
     )
-    rank: int = Field(4, ge=1, le=256, description="Of what trains together: of the change in each layer.")
+    rank: int = Field(
+        4, ge=1, le=MOST_RANK, description="Of what trains together: of the change in each layer."
+    )
     draws: int = Field(4, ge=1, le=256, description="Fixed times and noises that a picture is looked at in.")
     steps: int = Field(16, ge=2, le=1000, description="Of the solver that draws a picture.")
     guidance: float = Field(2.0, ge=1, le=50, description="How much more a picture is to be what was asked.")
-    adapter_rank: int = Field(8, ge=1, le=256, description="Rank of an artist's own adapter.")
+    adapter_rank: int = Field(8, ge=1, le=MOST_RANK, description="Rank of an artist's own adapter.")
     adapter_steps: int = Field(100, ge=1, le=100_000, description="Steps that it learns for.")
     adapter_batch: int = Field(16, ge=1, le=1024, description="Pictures a step.")
     adapter_rate: float = Field(3e-3, gt=0, le=1, description="Its largest step size.")

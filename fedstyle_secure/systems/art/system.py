@@ -21,7 +21,17 @@ from fedstyle_secure.privacy.kinds import Kind, update_kind
 from fedstyle_secure.privacy.mechanisms import Rows
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.server_optimizer import first_moments, stepped
-from fedstyle_secure.system import Figures, Form, Records, State, Summed, System, split_arrays, tensors
+from fedstyle_secure.system import (
+    Figures,
+    Form,
+    Records,
+    State,
+    Summed,
+    System,
+    require_arrays,
+    split_arrays,
+    tensors,
+)
 from fedstyle_secure.systems.art.backbone.folder import Backbone, Blueprint, backbone, shipped
 from fedstyle_secure.systems.art.backbone.network import Denoiser
 from fedstyle_secure.systems.art.factors import SHARED, add_factors, merge_factors
@@ -157,22 +167,8 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
         if odd := sorted(name for name in fixed if not _same(fixed[name], state.fixed[name])):
             raise FederationError(f"instruction: tensor {odd[0]!r} does not follow from run.seed")
         size = sum(array.size for array in trained.values())
-        parts = (
-            ("trained", state.trained, trained),
-            ("public", state.public, first_moments(self.config.training, size)),
-        )
-        for part, sent, wanted in parts:
-            if odd := sorted(set(sent) ^ set(wanted)):
-                raise FederationError(f"instruction: tensor {odd[0]!r} is missing or foreign in {part}")
-            for name, array in sent.items():
-                if array.shape != wanted[name].shape or array.dtype != np.float32:
-                    raise FederationError(
-                        f"instruction: tensor {name!r} must be float32 of shape {wanted[name].shape}"
-                    )
-                if not (np.abs(array) <= _LARGEST).all():
-                    raise FederationError(
-                        f"instruction: tensor {name!r} has values beyond {_LARGEST:g} or none"
-                    )
+        require_arrays("trained", state.trained, trained, _LARGEST)
+        require_arrays("public", state.public, first_moments(self.config.training, size), _LARGEST)
 
     def model(self, state: State) -> Looker:
         model = self._factored(_sent(state))

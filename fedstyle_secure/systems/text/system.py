@@ -31,6 +31,7 @@ from fedstyle_secure.system import (
     State,
     Summed,
     System,
+    require_arrays,
     split_arrays,
     tensors,
 )
@@ -121,23 +122,9 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
             raise FederationError("the instruction has texts, and text recognition sends none")
         expected = split_arrays(self._model())
         size = sum(array.size for array in expected[1].values())
-        parts = (
-            ("fixed", state.fixed, expected[0]),
-            ("trained", state.trained, expected[1]),
-            ("public", state.public, first_moments(self.config.training, size)),
-        )
-        for part, sent, wanted in parts:
-            if odd := sorted(set(sent) ^ set(wanted)):
-                raise FederationError(f"instruction: tensor {odd[0]!r} is missing or foreign in {part}")
-            for name, array in sent.items():
-                if array.shape != wanted[name].shape or array.dtype != np.float32:
-                    raise FederationError(
-                        f"instruction: tensor {name!r} must be float32 of shape {wanted[name].shape}"
-                    )
-                if not (np.abs(array) <= _LARGEST).all():
-                    raise FederationError(
-                        f"instruction: tensor {name!r} has values beyond {_LARGEST:g} or none"
-                    )
+        require_arrays("fixed", state.fixed, expected[0], _LARGEST)
+        require_arrays("trained", state.trained, expected[1], _LARGEST)
+        require_arrays("public", state.public, first_moments(self.config.training, size), _LARGEST)
 
     def model(self, state: State) -> Recogniser:
         model = self._model()

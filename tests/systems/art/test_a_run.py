@@ -98,6 +98,9 @@ def test_an_adapter_follows_from_works_and_seed_and_lowers_their_loss(mine):
     assert after.mean() < before.mean()
     with pytest.raises(RunError, match="belongs to another backbone"):
         adapted(shared, Adapter({}, made.rank, 0))
+    for rank, condition in ((made.rank, 99), (made.rank, -1), (0, 0), (10**6, 0)):
+        with pytest.raises(RunError, match="valid: "):
+            adapted(shared, Adapter(made.arrays, rank, condition))
     name = next(iter(made.arrays))
     odd = Adapter({**made.arrays, name: np.full_like(made.arrays[name], np.nan)}, made.rank, 0)
     with pytest.raises(RunError, match="is not of numbers"):

@@ -147,7 +147,7 @@ def test_the_gain_of_a_work_shows_where_the_model_knows_it_by_heart(plain):
     outcome = gain.work_gain(plain)
     assert outcome.findings[0].control > 0.7
     assert outcome.findings[0].bound is None
-    start = gain.start_of(plain.last)
+    start = plain.system.begun(plain.last)
     assert all(np.array_equal(start.trained[name], a) for name, a in plain.first.trained.items())
     works = plain.tried(plain.artists[0], "train").inputs
     trained, public = (gain.errors(plain.model(s), works) for s in (plain.last, plain.first))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from fedstyle_secure.audit.measures import AttackCard, Outcome
 from fedstyle_secure.audit.model import on_product, standardised
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.errors import AuditError
-from fedstyle_secure.system import State
+from fedstyle_secure.systems.art.system import ArtSystem
 
 GAIN = AttackCard(
     "work_gain", "What the model learned of a work",
@@ -34,18 +33,14 @@ def work_gain(scene: Scene) -> Outcome:
     scene.require_trained_as_assumed()
     if not any(array.any() for array in scene.last.trained.values()):
         raise AuditError("the final model is the public backbone: nothing of the artists' works moved it")
-    started, before = time.perf_counter(), scene.model(start_of(scene.last))
+    assert isinstance(scene.system, ArtSystem)
+    started, before = time.perf_counter(), scene.model(scene.system.begun(scene.last))
 
     def of(model: nn.Module, artist: str) -> np.ndarray:
         works = torch.cat([scene.tried(artist, "train").inputs, scene.tried(artist, "test").inputs])
         return standardised(error_scores(GAIN.name, errors(model, works), errors(before, works)).values)
 
     return on_product(scene, GAIN, of, started)
-
-
-def start_of(state: State) -> State:
-    """What everybody had before anything private: second factors begin at zero."""
-    return replace(state, trained={name: np.zeros_like(array) for name, array in state.trained.items()})
 
 
 @torch.no_grad()
