@@ -40,7 +40,7 @@ from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.secure_sum.artist_side import Member, Pins
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.messages import Upload
-from fedstyle_secure.studios import IDENTITY, OPENER
+from fedstyle_secure.studios import IDENTITY
 from fedstyle_secure.system import AnySystem, State, require_parts
 from fedstyle_secure.threads import one_thread
 
@@ -56,6 +56,7 @@ class Studio:
         plan: Plan,
         artists: int,
         portfolio: Portfolio,
+        opener: Path,
         gradients: tuple[int, ...] = (),
     ) -> None:
         """Open the studio.
@@ -67,6 +68,7 @@ class Studio:
             plan: Solved by the artist itself from those settings.
             artists: Length of the roster.
             portfolio: The artist's pictures; only the training ones are used.
+            opener: File with the opener's public identity key, as the artist knows it.
             gradients: Gradient canaries that train with them, by their index in the run.
         """
         self.artist = portfolio.artist
@@ -77,6 +79,7 @@ class Studio:
         self._config = system.config
         self._plan = plan
         self._portfolio = portfolio
+        self._opener = opener
         self._gradients = gradients
         self._gate = Gate(home, run, budget_of(self._config.privacy))
         self._fixed = FixedParts(home, run)
@@ -106,8 +109,13 @@ class Studio:
         """What the run's rounds look like, by a state that was sent."""
         return Layouts(self._config, self._plan, self._system.forms(state), self._artists)
 
-    def answer(self, state: State) -> Sealed:
+    def answer(self, state: State, *, offered: bool) -> Sealed:
         """What the plan has for this round, made and entered in the ledger.
+
+        Args:
+            state: As it was sent.
+            offered: Whether a sum was offered. Without one, what leaves inside a sum only cannot leave: it is
+                not made, and costs nothing.
 
         Raises:
             FederationError: The state does not fit the system, the plan or the settings.
@@ -120,7 +128,7 @@ class Studio:
         require_parts(model, state)
         self._fixed.settle(state)
         request = hashlib.sha256(f"{self.artist}\n{state.digest}".encode()).hexdigest()
-        return self._gate.send(request, state.round, lambda: self._releases(state, model))
+        return self._gate.send(request, state.round, lambda: self._leaving(state, model, offered))
 
     def seal(self, sealed: Sealed, state: State, offer: Offer) -> Upload:
         """Mask, encrypt and sign what the round sums, for an opener that the artist knows.
@@ -130,7 +138,7 @@ class Studio:
             FederationError: The offer is of another round or run.
         """
         summed = self.layouts(state).summed(state.round)
-        pin = (self._home.parent / OPENER / IDENTITY).read_text(encoding="utf-8")
+        pin = self._opener.read_text(encoding="utf-8")
         manifest = offer.signed.read(pin)
         place = (manifest.run, manifest.epoch, manifest.round)
         if summed is None or place != (
@@ -147,8 +155,14 @@ class Studio:
         # Everything that protects the artist follows from its own settings: cohort, thresholds, noise, range.
         if manifest.terms != summed.terms:
             raise Refusal(Code.TERMS)
+        if self.layouts(state).summed_kinds(state.round) - set(sealed.arrays):
+            raise FederationError("the round was answered without its sum")
         values = summed.encode(sealed.arrays, self._rounding(state.round))
         return self._member(pin).seal(values, offer.signed, offer.announced(manifest), offer.public)
+
+    def _leaving(self, state: State, model: nn.Module, offered: bool) -> list[Release]:
+        inside = frozenset() if offered else self.layouts(state).summed_kinds(state.round)
+        return [release for release in self._releases(state, model) if release.kind not in inside]
 
     def _rounding(self, number: int) -> ByteSource:
         """Bytes for rounding: secret where there is noise, which it is part of."""
@@ -188,12 +202,13 @@ class CanaryStudio(Studio):
         plan: Plan,
         artists: int,
         portfolio: Portfolio,
+        opener: Path,
         *,
         index: int,
         inside: bool,
     ) -> None:
         """Args: as for Studio. index: Which canary of the run. inside: What its coin says."""
-        super().__init__(home, run, system, plan, artists, portfolio)
+        super().__init__(home, run, system, plan, artists, portfolio, opener)
         self._index = index
         self._inside = inside
 
@@ -234,7 +249,7 @@ def build_client_app(studio_of: Callable[[Context], Studio], home_of: Callable[[
                 studio = studio_of(context)
                 state = studio.state(Instruction.from_record(message.content))
                 offer = Offer.from_record(message.content)
-                sealed = studio.answer(state)
+                sealed = studio.answer(state, offered=offer is not None)
                 summed = studio.layouts(state).summed_kinds(state.round)
                 reply = reply_record(studio.artist, sealed, summed)
                 if offer is not None:

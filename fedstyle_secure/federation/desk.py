@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
@@ -31,7 +31,7 @@ from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.manifest import Terms
 from fedstyle_secure.secure_sum.opener import Opener
-from fedstyle_secure.studios import IDENTITY, opener_home
+from fedstyle_secure.studios import IDENTITY
 from fedstyle_secure.threads import one_thread
 
 PASSPHRASE_VARIABLE = "FEDSTYLE_OPENER_PASSPHRASE"
@@ -39,22 +39,22 @@ PASSPHRASE_VARIABLE = "FEDSTYLE_OPENER_PASSPHRASE"
 
 
 class Desk:
-    """The opener of the artists of one gallery."""
+    """The opener of the artists of one run."""
 
-    def __init__(self, root: Path, run: str, homes: dict[str, Path], config: Config, plan: Plan) -> None:
+    def __init__(self, home: Path, run: str, keys: Mapping[str, Path], config: Config, plan: Plan) -> None:
         """
         Args:
+            home: The opener's own folder.
             run: Identity of the run.
-            root: The folder of studios.
-            homes: The artists' own folders, where their public keys are.
+            keys: By artist: the file with its public identity key, as the opener knows it. One that is not
+                there yet may come.
             config: The run's settings.
             plan: Solved by the opener itself from those settings.
         """
-        home = opener_home(root)
         self._opener = Opener(home, _passphrase(home))
         write_text(home / IDENTITY, self._opener.public, mode=PRIVATE)
         self._run = run
-        self._homes = homes
+        self._keys = keys
         self._config = config
         self._plan = plan
 
@@ -83,8 +83,8 @@ class Desk:
             raise Refusal(Code.EPOCH)
         self._end(before=place.epoch)
         for artist in cohort:
-            path = self._homes.get(artist, Path()) / IDENTITY
-            if artist in self._homes and path.exists():
+            path = self._keys.get(artist)
+            if path is not None and path.exists():
                 self._opener.enrol(artist, path.read_text(encoding="utf-8"))
         self._opener.begin(place.run, place.epoch, terms)
         return manifest_record(
@@ -134,7 +134,7 @@ class Desk:
         if by_artist is not None:
             cohorts, noisy = [by_artist.cohort], by_artist.noise.noise_multiplier > 0
         cohort = max([2, *cohorts, *([] if by_artist else [least])])
-        weak = terms.k_min < cohort or terms.n_max > len(self._homes)
+        weak = terms.k_min < cohort or terms.n_max > len(self._keys)
         weak |= terms.groups is not None and terms.groups.threshold < least
         if cohorts:
             # A share is no noise to speak of: what counts is how many are sure to be there.

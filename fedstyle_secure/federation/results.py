@@ -7,27 +7,24 @@ import platform
 import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.fairness import fairness
 from fedstyle_secure.federation.probe import Cost, probe
+from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.sums import RoundSum
 from fedstyle_secure.files import file_sha256, write_json
 from fedstyle_secure.galleries.canaries import CanaryNote
-from fedstyle_secure.galleries.checks import GallerySurvey
 from fedstyle_secure.privacy.budget import Budget, budget_of
-from fedstyle_secure.privacy.ledger import Entry, Ledger
+from fedstyle_secure.privacy.ledger import Entry
 from fedstyle_secure.privacy.mechanisms import DpSgd, GaussianSum
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.privacy.statement import Accountant
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.studios import note_of
 from fedstyle_secure.system import AnySystem, State, system_bound
 
 _PACKAGES = (
@@ -46,10 +43,17 @@ _PACKAGES = (
 
 
 def write_manifest(
-    run: RunFolder, config: Config, plan: Plan, survey: GallerySurvey, canaries: CanaryNote, root: Path
+    run: RunFolder, config: Config, plan: Plan, canaries: CanaryNote, around: Mapping[str, Any]
 ) -> None:
-    """Write versions, seeds, hashes, the solved noise, which studios these are, and everything that was left
-    out of the gallery."""
+    """Write versions, seeds, hashes, the solved noise, and what stands around the run.
+
+    Args:
+        run: Where.
+        config: The settings.
+        plan: What is to be released.
+        canaries: What may be known of them.
+        around: Who takes part, and what is known of them before the first round, as JSON values.
+    """
     write_json(
         run.manifest_file,
         {
@@ -59,20 +63,31 @@ def write_manifest(
             "config_sha256": file_sha256(run.config_file),
             "origins": dict(system_bound(config).origins()),
             "noise_scale": plan.scale,
-            "studios": note_of(root, run),
-            "gallery": survey.to_dict(),
             "audit": _audit(config, canaries),
+            **around,
         },
     )
+
+
+@dataclass(frozen=True)
+class History:
+    """What one artist released.
+
+    Attributes:
+        entries: Of its ledger; None where no figure can stand on it.
+        withdrawn: Whether the artist has withdrawn.
+    """
+
+    entries: Sequence[Entry] | None
+    withdrawn: bool
 
 
 def write_results(
     run: RunFolder,
     system: AnySystem,
-    plan: Plan,
-    homes: Mapping[str, Path],
+    layouts: Layouts,
+    histories: Mapping[str, History],
     state: State,
-    wanted: RoundSum | None,
     canaries: CanaryNote,
     opener: str | None,
 ) -> None:
@@ -81,30 +96,23 @@ def write_results(
     Args:
         run: Where.
         system: What was learned.
-        plan: What was to be released.
-        homes: The private artists' own folders.
+        layouts: What was to be released.
+        histories: By private artist, what it released.
         state: The last state.
-        wanted: The sum of some round, to try its cost out; None where nothing is summed under encryption.
         canaries: What may be known of them.
         opener: The opener's public key; None where there is none.
     """
-    config = system.config
-    ledgers = {artist: _ledger(run, artist, home) for artist, home in homes.items()}
-    gone = {artist for artist, ledger in ledgers.items() if ledger is not None and ledger.withdrawal}
+    config, plan = system.config, layouts.plan
+    gone = {artist for artist, history in histories.items() if history.withdrawn}
     told = {"system": system.name, "canaries": str(canaries.number)}
     system.forget(state, gone).save(run.product_file, told=told)
-    exported = {
-        a: None if ledger is None else [e.to_dict() for e in ledger.entries] for a, ledger in ledgers.items()
-    }
+    entries = {artist: history.entries for artist, history in histories.items()}
+    exported = {a: None if found is None else [e.to_dict() for e in found] for a, found in entries.items()}
     write_json(run.ledger_file, exported)
-    summary = statement(
-        run,
-        system,
-        plan,
-        {artist: None if ledger is None else ledger.entries for artist, ledger in ledgers.items()},
-        {artist: ledger is not None and ledger.withdrawal is not None for artist, ledger in ledgers.items()},
-        canaries,
-    )
+    withdrawn = {artist: history.withdrawn for artist, history in histories.items()}
+    summary = statement(run, system, plan, entries, withdrawn, canaries)
+    sums = (layouts.summed(number) for number in range(plan.rounds))
+    wanted = next((found for found in sums if found is not None), None)
     summary["secure_sum"] |= _cost(config, summary["secure_sum"]["smallest_cohort"], wanted)
     summary["secure_sum"]["opener"] = opener
     summary["time"]["peak_rss_mb"] = _peak_rss_mb()
@@ -153,17 +161,6 @@ def _utility(run: RunFolder, system: AnySystem) -> dict[str, Any]:
 
 def _audit(config: Config, canaries: CanaryNote) -> dict[str, Any]:
     return {"record": list(config.audit.record), "canaries": canaries.to_dict()}
-
-
-def _ledger(run: RunFolder, artist: str, home: Path) -> Ledger | None:
-    """An artist's ledger; None where no figure can stand on it: it cannot be read, or it lacks a round in
-    which the platform did get a release."""
-    try:
-        ledger = Ledger(home / "ledger.jsonl")
-    except PrivacyError:
-        return None
-    seen = {line["round"] for line in run.metrics() if artist in line["released_by"]}
-    return ledger if seen <= {e.round for e in ledger.entries if e.run == run.identity} else None
 
 
 def _privacy(

@@ -65,13 +65,15 @@ def instruction(rows: int) -> State:
 
 
 def studio(home, config: Config, run: str = "run", pictures: int = 3) -> Studio:
-    return Studio(home, run, StyleSystem(config), plan_of(config, 4), 4, portfolio(pictures))
+    return Studio(
+        home, run, StyleSystem(config), plan_of(config, 4), 4, portfolio(pictures), home / "opener.pub"
+    )
 
 
 def test_arrays_that_no_honest_platform_sends_are_refused_by_name(tmp_path):
     config = settings(1.0, 12)
     with pytest.raises(FederationError, match="no honest whitening has other values than mean"):
-        studio(tmp_path, config).answer(instruction(12))
+        studio(tmp_path, config).answer(instruction(12), offered=True)
     assert not (tmp_path / "ledger.jsonl").exists()
 
 
@@ -100,8 +102,8 @@ def test_a_crafted_instruction_tells_no_number_of_pictures_beyond_the_ledger(
 
     def card(size, number):
         home = tmp_path / f"{size}-{number}"
-        own = Studio(home, "run", StyleSystem(config), plan, 4, portfolio(size))
-        return own.answer(asked).arrays["card"]["card"] @ direction
+        own = Studio(home, "run", StyleSystem(config), plan, 4, portfolio(size), home / "opener.pub")
+        return own.answer(asked, offered=True).arrays["card"]["card"] @ direction
 
     scores = [np.array([card(size, i) for i in range(60)]) for size in (n, n + 1)]
     claimed = epsilon(costs(Ledger(tmp_path / f"{n}-0" / "ledger.jsonl").entries, "artwork"), DELTA)
@@ -113,14 +115,14 @@ def test_a_crafted_instruction_tells_no_number_of_pictures_beyond_the_ledger(
 def test_another_fixed_part_than_the_run_began_with_is_refused(tmp_path, past_the_door):
     config, first = settings(1.0, 12), instruction(12)
     own = studio(tmp_path, config)
-    own.answer(first)
+    own.answer(first, offered=True)
     other = {**first.fixed, "limit": first.fixed["limit"] * np.float32(1.5)}
     with pytest.raises(FederationError, match="fixed part is not the one"):
-        own.answer(replace(first, round=1, fixed=other))
+        own.answer(replace(first, round=1, fixed=other), offered=True)
     # Trained weights may change; a run that starts anew may begin with another part.
     trained = {"head.weight": first.trained["head.weight"] * np.float32(0.5)}
-    own.answer(replace(first, round=1, trained=trained))
-    studio(tmp_path, config, "another").answer(replace(first, fixed=other))
+    own.answer(replace(first, round=1, trained=trained), offered=True)
+    studio(tmp_path, config, "another").answer(replace(first, fixed=other), offered=True)
 
 
 @pytest.mark.parametrize("name", ["prototypes", "cards"])
@@ -130,7 +132,7 @@ def test_anchors_longer_than_a_unit_vector_are_refused(name, tmp_path, past_the_
     if name == "cards":
         texts["cards"] = ("bo", "cy")
     with pytest.raises(FederationError, match=f"tensor '{name}' must have rows of length at most 1"):
-        studio(tmp_path, settings(1.0, 12)).answer(replace(first, public=public, texts=texts))
+        studio(tmp_path, settings(1.0, 12)).answer(replace(first, public=public, texts=texts), offered=True)
 
 
 @pytest.mark.parametrize("source", ["vocabulary", "labels"])
@@ -152,7 +154,7 @@ def test_what_a_platform_chooses_is_bounded_by_what_everybody_knows(
         "cards": np.zeros((len(cards), 12), np.float32),
     }
     with pytest.raises(FederationError, match=named):
-        studio(tmp_path, config).answer(replace(instruction(12), public=public, texts=texts))
+        studio(tmp_path, config).answer(replace(instruction(12), public=public, texts=texts), offered=True)
 
 
 def test_rows_of_a_sum_are_made_one_at_a_time():

@@ -359,7 +359,9 @@ def opening_for(tiny, tmp_path):
     system = StyleSystem(tiny)
     state = system.learn([gallery.portfolio("public-impasto-1")])
     portfolio = gallery.portfolio("impasto-1")
-    return Studio(tmp_path / "home", "run", system, plan_of(tiny, 4), 4, portfolio), state
+    return Studio(
+        tmp_path / "home", "run", system, plan_of(tiny, 4), 4, portfolio, tmp_path / "opener.pub"
+    ), state
 
 
 def test_an_artist_refuses_what_its_settings_do_not_say(tiny, tmp_path):
@@ -384,10 +386,20 @@ def test_an_artist_refuses_what_its_settings_do_not_say(tiny, tmp_path):
         ({"trained": state.trained | {"projection.bias": bias}}, "'projection.bias' is in the wrong part"),
     ]:
         with pytest.raises(FederationError, match=text):
-            studio.answer(replace(state, **changes))
+            studio.answer(replace(state, **changes), offered=True)
     assert not (tmp_path / "home" / "ledger.jsonl").exists()
     # Nothing of that used up the round, nor fixed what never changes.
-    assert set(studio.answer(state).arrays) == {"card", "prototypes"}
+    assert set(studio.answer(state, offered=True).arrays) == {"card", "prototypes"}
+
+
+def test_what_leaves_in_a_sum_only_is_neither_made_nor_charged_where_no_sum_is_offered(tiny, tmp_path):
+    """An opener that died after the first query cost every artist a prototype that never left."""
+    studio, state = opening_for(tiny, tmp_path)
+    assert set(studio.answer(state, offered=False).arrays) == {"card"}
+    entries = Ledger(tmp_path / "home" / "ledger.jsonl").entries
+    assert [entry.kind for entry in entries] == ["card"]
+    # An offer that comes later finds the round answered: nothing more leaves.
+    assert set(studio.answer(state, offered=True).arrays) == {"card"}
 
 
 def test_what_never_changes_is_asked_for_again_where_it_is_not_kept(tiny, tmp_path):
@@ -398,7 +410,7 @@ def test_what_never_changes_is_asked_for_again_where_it_is_not_kept(tiny, tmp_pa
 
     with pytest.raises(FixedPartMissing):
         studio.state(sent(fixed=False))
-    studio.answer(studio.state(sent(fixed=True)))
+    studio.answer(studio.state(sent(fixed=True)), offered=True)
     # Another process of the same artist finds it on its disk, and a damaged one counts for nothing.
     again, _ = opening_for(tiny, tmp_path)
     assert again.state(sent(fixed=False)).digest == state.digest
@@ -442,11 +454,19 @@ def test_a_model_is_built_once_a_round_and_artist(tiny, tmp_path, monkeypatch):
     config = tiny.override(["secure_sum.updates=true"])
     system = StyleSystem(config)
     state = system.learn([gallery.portfolio("public-impasto-1")])
-    studio = Studio(tmp_path, "run", system, plan_of(config, 4), 4, gallery.portfolio("impasto-1"))
+    studio = Studio(
+        tmp_path,
+        "run",
+        system,
+        plan_of(config, 4),
+        4,
+        gallery.portfolio("impasto-1"),
+        tmp_path / "opener.pub",
+    )
     monkeypatch.setattr(StyleSystem, "model", counted)
     for number in range(3):
         studio.layouts(studio.state(_sent(replace(state, round=number)))).summed(number)
-        studio.answer(replace(state, round=number))
+        studio.answer(replace(state, round=number), offered=True)
     assert built == [0, 1, 2]
 
 
