@@ -241,11 +241,77 @@ class AuditSection(Section):
     _allowed = field_validator("record")(all_none_or_names)
 
 
+class Sections(Section):
+    """Settings in named sections, as a TOML file has them."""
+
+    def to_flat(self) -> dict[str, Scalar]:
+        """Every setting as `section.key`, scalars only; a list of names is its JSON."""
+        return {
+            f"{section}.{key}": json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+            for section, values in self.model_dump().items()
+            for key, value in values.items()
+        }
+
+    @classmethod
+    def allowed(cls, key: str) -> str:
+        """What a `section.key` may be, in words: type, range or choices."""
+        section, _, name = key.partition(".")
+        schema = cls._sections()[section].model_json_schema()["properties"][name]
+        return " or ".join(_describe(option) for option in schema.get("anyOf", [schema]))
+
+    @classmethod
+    def _nest(cls, items: Iterable[tuple[str, Any]], origin: str) -> dict[str, dict[str, Any]]:
+        nested: dict[str, dict[str, Any]] = {}
+        for key, value in items:
+            section, dot, name = key.partition(".")
+            if not dot:
+                raise ConfigError(f"{origin}: {key!r} is not section.key{did_you_mean(key, cls._all_keys())}")
+            nested.setdefault(section, {})[name] = value
+        return nested
+
+    @classmethod
+    def _sections(cls) -> dict[str, type[Section]]:
+        return {
+            name: field.annotation
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        }
+
+    @classmethod
+    def _all_keys(cls) -> list[str]:
+        return [f"{name}.{key}" for name, section in cls._sections().items() for key in section.model_fields]
+
+    @classmethod
+    def _refuse_unknown(cls, values: Mapping[str, Any], origin: str) -> None:
+        for section, keys in values.items():
+            if section not in cls.model_fields:
+                raise ConfigError(
+                    f"{origin}: unknown section {section!r}{did_you_mean(section, cls.model_fields)}"
+                )
+            if not isinstance(keys, Mapping):
+                raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
+            known = [key.split(".", 1)[1] for key in cls._all_keys() if key.startswith(f"{section}.")]
+            for key in keys:
+                if key not in known:
+                    elsewhere = [full for full in cls._all_keys() if full.split(".", 1)[1] == key]
+                    hint = f"; did you mean {elsewhere[0]!r}?" if elsewhere else did_you_mean(key, known)
+                    raise ConfigError(f"{origin}: unknown setting '{section}.{key}'{hint}")
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> str:
+        """One line for the first problem: the key, the value that was given, what is allowed."""
+        problem = error.errors()[0]
+        if len(problem["loc"]) < 2:
+            return str(problem["ctx"]["error"])
+        key = ".".join(str(part) for part in problem["loc"][:2])
+        return f"{key} = {problem['input']!r} is not allowed; allowed: {cls.allowed(key)}"
+
+
 Idle = tuple[str, Callable[[Any], bool], tuple[str, ...]]
 """What makes settings idle, whether it holds, and which they are."""
 
 
-class Config(Section):
+class Config(Sections):
     """All settings of a run: those of the house, and in a subclass those of one system.
 
     `Config(...)` is of the class of the system that `run.system` names.
@@ -368,14 +434,6 @@ class Config(Section):
         value = _toml_value(text) if kind is str else text
         return value if isinstance(value, str) else text
 
-    def to_flat(self) -> dict[str, Scalar]:
-        """Every setting as `section.key`, scalars only; a list of names is its JSON."""
-        return {
-            f"{section}.{key}": json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
-            for section, values in self.model_dump().items()
-            for key, value in values.items()
-        }
-
     def at(self, gallery_path: str) -> Self:
         """The same with pictures that lie elsewhere."""
         return self.from_flat(self.to_flat() | {"gallery.path": gallery_path})
@@ -404,66 +462,16 @@ class Config(Section):
             for key in cls._all_keys()
         ]
 
-    @classmethod
-    def allowed(cls, key: str) -> str:
-        """What a `section.key` may be, in words: type, range or choices."""
-        section, _, name = key.partition(".")
-        schema = cls._sections()[section].model_json_schema()["properties"][name]
-        return " or ".join(_describe(option) for option in schema.get("anyOf", [schema]))
-
-    @classmethod
-    def _nest(cls, items: Iterable[tuple[str, Any]], origin: str) -> dict[str, dict[str, Any]]:
-        nested: dict[str, dict[str, Any]] = {}
-        for key, value in items:
-            section, dot, name = key.partition(".")
-            if not dot:
-                raise ConfigError(f"{origin}: {key!r} is not section.key{did_you_mean(key, cls._all_keys())}")
-            nested.setdefault(section, {})[name] = value
-        return nested
-
-    @classmethod
-    def _sections(cls) -> dict[str, type[Section]]:
-        return {
-            name: field.annotation
-            for name, field in cls.model_fields.items()
-            if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-        }
-
-    @classmethod
-    def _all_keys(cls) -> list[str]:
-        return [f"{name}.{key}" for name, section in cls._sections().items() for key in section.model_fields]
-
-    @classmethod
-    def _refuse_unknown(cls, values: Mapping[str, Any], origin: str) -> None:
-        for section, keys in values.items():
-            if section not in cls.model_fields:
-                raise ConfigError(
-                    f"{origin}: unknown section {section!r}{did_you_mean(section, cls.model_fields)}"
-                )
-            if not isinstance(keys, Mapping):
-                raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
-            known = [key.split(".", 1)[1] for key in cls._all_keys() if key.startswith(f"{section}.")]
-            for key in keys:
-                if key not in known:
-                    elsewhere = [full for full in cls._all_keys() if full.split(".", 1)[1] == key]
-                    hint = f"; did you mean {elsewhere[0]!r}?" if elsewhere else did_you_mean(key, known)
-                    raise ConfigError(f"{origin}: unknown setting '{section}.{key}'{hint}")
-
-    @classmethod
-    def _explain(cls, error: ValidationError) -> str:
-        """One line for the first problem: the key, the value that was given, what is allowed."""
-        problem = error.errors()[0]
-        if len(problem["loc"]) < 2:
-            return str(problem["ctx"]["error"])
-        key = ".".join(str(part) for part in problem["loc"][:2])
-        return f"{key} = {problem['input']!r} is not allowed; allowed: {cls.allowed(key)}"
-
 
 def _describe(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(repr(choice) for choice in schema["enum"])
     if "const" in schema:
         return repr(schema["const"])
+    if "enum" in schema.get("items", {}):
+        return f"a list of {_describe(schema['items'])}"
+    if "pattern" in schema:
+        return f"text that matches {schema['pattern']}"
     kind = {
         "integer": "a whole number",
         "number": "a number",

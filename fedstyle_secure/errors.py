@@ -48,6 +48,18 @@ class WithdrawnError(PrivacyError):
     """The artist has withdrawn; nothing of it is released any more. Exit code 5."""
 
 
+class PolicyDeclined(PrivacyError):
+    """An artist's own policy forbids what a run asks for. Exit code 5.
+
+    Attributes:
+        reason: What of the policy forbids it, as a number; it does not leave the artist.
+    """
+
+    def __init__(self, reason: int, text: str) -> None:
+        super().__init__(f"policy {int(reason)}: {text}")
+        self.reason = reason
+
+
 class FederationError(FedStyleError):
     """A round could not be completed: too few replies, or the engine failed. Exit code 6."""
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fedstyle_secure.config import Config
+from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import FederationError, RunError
 from fedstyle_secure.files import arrays_digest, read_arrays, write_arrays
 from fedstyle_secure.galleries.base import Gallery, Portfolio
@@ -217,6 +218,9 @@ class System(ABC, Generic[SettingsT, ModelT, RecordsT]):
 
     name: ClassVar[str]
     """As in `run.system`, in summaries and in reports."""
+
+    purpose: ClassVar[Purpose] = "ai_generative_training"
+    """What it does with works, in the words of `consent.uses`: the most that there is, if it says no less."""
 
     settings: ClassVar[type[Config]]
     """Its settings: the house's, with sections of its own."""

@@ -20,6 +20,7 @@ FLOORS = (
     {"secure_sum", "studios"},
     {"system"},
     {"federation", "server_optimizer"},
+    {"sites"},
     {"accounts", "transcripts"},
     {"audit"},
     {"engines"},

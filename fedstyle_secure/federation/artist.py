@@ -19,6 +19,7 @@ from fedstyle_secure.errors import (
     BudgetError,
     FederationError,
     GalleryError,
+    PolicyDeclined,
     PrivacyError,
     SecureSumError,
     WithdrawnError,
@@ -35,6 +36,7 @@ from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.canaries import coordinates
 from fedstyle_secure.privacy.budget import budget_of
 from fedstyle_secure.privacy.gate import Gate, Release, Sealed
+from fedstyle_secure.privacy.limits import Limits
 from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.secure_sum.artist_side import Member, Pins
@@ -58,6 +60,7 @@ class Studio:
         portfolio: Portfolio,
         opener: Path,
         gradients: tuple[int, ...] = (),
+        limits: Limits | None = None,
     ) -> None:
         """Open the studio.
 
@@ -70,6 +73,7 @@ class Studio:
             portfolio: The artist's pictures; only the training ones are used.
             opener: File with the opener's public identity key, as the artist knows it.
             gradients: Gradient canaries that train with them, by their index in the run.
+            limits: What the artist's own policy lets out beside; None: it has none.
         """
         self.artist = portfolio.artist
         self._home = home
@@ -81,7 +85,7 @@ class Studio:
         self._portfolio = portfolio
         self._opener = opener
         self._gradients = gradients
-        self._gate = Gate(home, run, budget_of(self._config.privacy))
+        self._gate = Gate(home, run, budget_of(self._config.privacy), limits)
         self._fixed = FixedParts(home, run)
         self._inputs: tuple[str, torch.Tensor] | None = None
 
@@ -285,6 +289,8 @@ def _code(error: Exception) -> Decline | Code:
         return Decline.WITHDRAWN
     if isinstance(error, BudgetError):
         return Decline.BUDGET
+    if isinstance(error, PolicyDeclined):
+        return Decline.POLICY
     if isinstance(error, PrivacyError | SecureSumError):
         return Decline.REFUSED
     if isinstance(error, GalleryError):

@@ -17,6 +17,7 @@ class Decline(IntEnum):
     WITHDRAWN = 105
     MACHINE = 106
     FIXED_PART = 107
+    POLICY = 108
     INTERNAL = 199
 
     @property
@@ -33,6 +34,7 @@ _PHRASES = {
     Decline.WITHDRAWN: "the artist has withdrawn",
     Decline.MACHINE: "the artist's machine failed: its disk is full, or it has no memory left",
     Decline.FIXED_PART: "the fixed part of the instruction is needed again",
+    Decline.POLICY: "the artist's own policy forbids it",
     Decline.INTERNAL: "the artist's program failed",
 }
 """Fixed phrases: an exception's text could carry a path, a file name or a value."""

@@ -22,6 +22,7 @@ from fedstyle_secure.errors import PrivacyError, WithdrawnError
 from fedstyle_secure.files import PRIVATE, arrays_digest, locked, private_folder, write_arrays, write_text
 from fedstyle_secure.privacy.budget import Budget
 from fedstyle_secure.privacy.ledger import Entry, Ledger, Withdrawal
+from fedstyle_secure.privacy.limits import Limits
 from fedstyle_secure.privacy.mechanisms import Mechanism
 
 
@@ -58,17 +59,19 @@ _OUTBOXES = 4
 class Gate:
     """An artist's way out, safe against being killed and against a second process on the same folder."""
 
-    def __init__(self, home: Path, run: str, budget: Budget) -> None:
+    def __init__(self, home: Path, run: str, budget: Budget, limits: Limits | None = None) -> None:
         """Open the artist's way out for one run.
 
         Args:
             home: The artist's folder, which holds `ledger.jsonl` and the last releases.
             run: Identity of the run; rounds of different runs are different rounds.
-            budget: What all releases of all runs together may cost.
+            budget: What all releases of all runs together may cost, as the run's settings say.
+            limits: What the artist's own policy lets out; None: it has none. Both hold.
         """
         self._home = home
         self._run = run
         self._budget = budget
+        self._limits = limits
         self._outbox = home / "outbox" / run
 
     def send(self, request: str, number: int, make: Callable[[], Sequence[Release]]) -> Sealed:
@@ -87,6 +90,7 @@ class Gate:
         Raises:
             WithdrawnError: The artist has withdrawn.
             BudgetError: The releases would cost more than what is left.
+            PolicyDeclined: The artist's own policy does not let them out.
             PrivacyError: The ledger is damaged, the round was answered before and its bytes are gone, the
                 round's first request was another one, a kind occurs twice, or a value is not finite.
         """
@@ -100,11 +104,13 @@ class Gate:
             if answered:
                 return Sealed(_GATE_KEY, _again(answered, request, path))
             self._pin(request, number)
-            releases = make()
+            releases = self._let_out(ledger, make())
             arrays = _checked(releases)
             if releases:
                 entries = [self._entry(release, request, number, arrays) for release in releases]
                 self._budget.require(ledger.entries, entries)
+                if self._limits is not None:
+                    self._limits.require(ledger.entries, entries)
                 _keep(path, arrays)
                 ledger.append(entries)
             return Sealed(_GATE_KEY, arrays)
@@ -112,6 +118,13 @@ class Gate:
     def require_consent(self) -> None:
         """Raise WithdrawnError if the artist has withdrawn, PrivacyError if its ledger is damaged."""
         _require_consent(Ledger(self._home / "ledger.jsonl"))
+
+    def _let_out(self, ledger: Ledger, releases: Sequence[Release]) -> Sequence[Release]:
+        """Without what the artist does not publish under its name."""
+        limits = self._limits
+        if limits is None:
+            return releases
+        return [one for one in releases if not limits.withholds(ledger.entries, self._run, one.kind)]
 
     def _pin(self, request: str, number: int) -> None:
         """Write down that the round belongs to this request, before anything is computed for it."""
@@ -132,6 +145,7 @@ class Gate:
             kind=release.kind,
             at=now(),
             digest=arrays_digest(arrays[release.kind]),
+            policy=self._limits.policy if self._limits else "",
             **told(release.mechanism),
         )
 

@@ -37,6 +37,7 @@ class Entry:
         artwork_cost: What it cost for the unit artwork; None: no guarantee.
         artist_cost: What it cost for the unit artist; None: no guarantee.
         digest: SHA-256 of what was released.
+        policy: Digest of the artist's own policy that it left under; "": it had none.
     """
 
     run: str
@@ -50,6 +51,7 @@ class Entry:
     artwork_cost: Event | None
     artist_cost: Event | None
     digest: str
+    policy: str = ""
 
     def cost(self, unit: Unit) -> Event | None:
         """What it cost for a unit; None: no guarantee."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fedstyle_secure.config import Config
+from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.galleries.canaries import PICTURES, canary_kind
@@ -109,6 +110,7 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
     """Style search under the settings of one run."""
 
     name: ClassVar[str] = "style"
+    purpose: ClassVar[Purpose] = "ai_training"
     settings: ClassVar[type[Config]] = StyleConfig
     words: ClassVar[Words] = WORDS
     attacks: ClassVar[str] = "fedstyle_secure.systems.style.attacks.catalogue:catalogue"

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fedstyle_secure.config import Config
+from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.base import Gallery, Portfolio
 from fedstyle_secure.galleries.canaries import canary_kind
@@ -80,6 +81,7 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
     """Text recognition under the settings of one run."""
 
     name: ClassVar[str] = "text"
+    purpose: ClassVar[Purpose] = "ai_training"
     settings: ClassVar[type[Config]] = TextConfig
     words: ClassVar[Words] = WORDS
     attacks: ClassVar[str] = "fedstyle_secure.systems.text.attacks.catalogue:catalogue"
