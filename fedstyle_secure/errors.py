@@ -66,6 +66,10 @@ class FederationError(FedStyleError):
     exit_code = 6
 
 
+class StrangerError(FederationError):
+    """A message is not from the platform that a node knows. Exit code 6."""
+
+
 class SecureSumError(FedStyleError):
     """An encrypted sum was refused: parameters, a signature, a cohort or a bound do not hold. Exit code 7."""
 

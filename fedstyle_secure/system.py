@@ -22,7 +22,7 @@ from fedstyle_secure.config import Config
 from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import FederationError, RunError
 from fedstyle_secure.files import arrays_digest, read_arrays, write_arrays
-from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.privacy.kinds import Kind
 from fedstyle_secure.privacy.mechanisms import Rows
 from fedstyle_secure.privacy.picture_loss import PictureLoss
@@ -263,9 +263,12 @@ class System(ABC, Generic[SettingsT, ModelT, RecordsT]):
             ConfigError: Names the setting.
         """
 
-    def check(self, gallery: Gallery) -> None:
-        """Check settings that only make sense together, or with this gallery: the platform does, and so does
+    def check(self, artists: Sequence[str]) -> None:
+        """Check settings that only make sense together, or with these artists: the platform does, and so does
         each artist.
+
+        Args:
+            artists: All private artists of the run.
 
         Raises:
             ConfigError: Names the setting.

@@ -6,11 +6,7 @@ Nothing is installed and nothing outside this machine is reached while it runs.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from fedstyle_secure.config import Config
+from fedstyle_secure.engines.flower import environment, free_port, tool, wait_for_port
 from fedstyle_secure.errors import ConfigError, FederationError
+from fedstyle_secure.federation.bundle import app_files
 from fedstyle_secure.galleries.canaries import roster
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.kinds import rounds_of
@@ -56,98 +54,53 @@ def train_with_ray(
     nodes = len(roster(config, open_gallery(config.gallery))) + config.secure_sum.enabled
     with tempfile.TemporaryDirectory(prefix="fedstyle-ray-") as scratch:
         folder = Path(scratch)
-        environment = _environment(folder / "home")
+        variables = _environment(folder / "home")
         app = _write_app(folder / "app", config)
-        with _superlink(folder, environment, run.path / "flower.log"):
+        with _superlink(folder, variables, run.path / "flower.log"):
             options = f"num-supernodes={nodes} client-resources-num-cpus=1"
-            _flwr(environment, "run", str(app), "own", "--federation-config", options)
-            _follow(run, environment, on_round)
+            _flwr(variables, "run", str(app), "own", "--federation-config", options)
+            _follow(run, variables, on_round)
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Variables of every process: own Flower home, no telemetry, no look-ups, no installation."""
-    home.mkdir()
-    # Ray's files go with ours, unless the path is longer than a socket's name may be.
+    """Ray's files go with ours, unless the path is longer than a socket's name may be."""
     place = {"RAY_TMPDIR": str(home.parent)} if len(str(home.parent)) <= _LONGEST_RAY_PATH else {}
-    return (
-        os.environ
-        | place
-        | {
-            "FLWR_HOME": str(home),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "OMP_NUM_THREADS": "1",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        }
-    )
+    return environment(home) | place | {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def _write_app(folder: Path, config: Config) -> Path:
-    """A thin Flower app: its settings, and the apps of the installed package."""
     folder.mkdir()
-    (folder / "LICENSE").write_text("Apache-2.0\n", encoding="utf-8")
-    flower = {
-        "publisher": "fedstyle-secure",
-        "fab-format-version": 1,
-        "flwr-version-target": "1.41.0",
-        "components": {
-            "serverapp": "fedstyle_secure.federation.apps:server_app",
-            "clientapp": "fedstyle_secure.federation.apps:client_app",
-        },
-        "config": config.to_flat(),
-    }
-    project = {
-        "name": "fedstyle-run",
-        "version": "0.1.0",
-        "description": "One run of fedstyle_secure",
-        "license": {"file": "LICENSE"},
-        "dependencies": ["flwr>=1.41,<1.42"],
-    }
-    text = tomli_w.dumps({"project": project, "tool": {"flwr": {"app": flower}}})
-    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    for name, content in app_files(config).items():
+        (folder / name).write_bytes(content)
     return folder
 
 
 @contextmanager
-def _superlink(folder: Path, environment: Mapping[str, str], log: Path) -> Iterator[None]:
+def _superlink(folder: Path, variables: Mapping[str, str], log: Path) -> Iterator[None]:
     """A SuperLink on a free port of the loopback interface, and all its children, until the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"127.0.0.1:{port}"
     connection = {"superlink": {"default": "own", "own": {"address": address, "insecure": True}}}
-    (Path(environment["FLWR_HOME"]) / "config.toml").write_text(tomli_w.dumps(connection), encoding="utf-8")
+    (Path(variables["FLWR_HOME"]) / "config.toml").write_text(tomli_w.dumps(connection), encoding="utf-8")
     # An empty folder to start in: Ray workers would import an old copy of the package from there.
     empty = folder / "empty"
     empty.mkdir()
     command = ["flower-superlink", "--insecure", "--simulation", "--disable-runtime-dependency-installation"]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [_tool(command[0]), *command[1:], "--host", "127.0.0.1", "--port", str(port)],
+            [tool(command[0]), *command[1:], "--host", "127.0.0.1", "--port", str(port)],
             cwd=empty,
-            env=dict(environment),
+            env=dict(variables),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        _wait_for_port(process, port, log)
+        wait_for_port(process, "127.0.0.1", port, log)
         yield
     finally:
-        _end_all(process.pid, environment["FLWR_HOME"])
+        _end_all(process.pid, variables["FLWR_HOME"])
         process.wait(timeout=20)
-
-
-def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    for _ in range(120):
-        if process.poll() is not None:
-            raise FederationError(f"Flower's SuperLink ended at once; see {log}")
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(_POLL_S)
-    raise FederationError(f"Flower's SuperLink does not answer; see {log}")
 
 
 def _end_all(root: int, home: str) -> None:
@@ -181,7 +134,7 @@ def _lives_in(process: psutil.Process, home: str) -> bool:
 
 
 def _follow(
-    run: RunFolder, environment: Mapping[str, str], on_round: Callable[[dict[str, Any], int], None] | None
+    run: RunFolder, variables: Mapping[str, str], on_round: Callable[[dict[str, Any], int], None] | None
 ) -> None:
     """Report rounds as their lines appear, until Flower says that the run has ended."""
     rounds = rounds_of(system_bound(run.config()).kinds())
@@ -196,7 +149,7 @@ def _follow(
             return
         if time.monotonic() - asked > _ASK_EVERY_S:
             asked = time.monotonic()
-            listed = json.loads(_flwr(environment, "ls", "--format", "json"))
+            listed = json.loads(_flwr(variables, "ls", "--format", "json"))
             status = listed["runs"][0]["status"]
             # `flwr run` itself ends with 0 even where the run failed; only the status tells.
             if status.startswith("finished") and not run.finished:
@@ -207,20 +160,12 @@ def _follow(
         time.sleep(_POLL_S)
 
 
-def _flwr(environment: Mapping[str, str], *arguments: str) -> str:
+def _flwr(variables: Mapping[str, str], *arguments: str) -> str:
     done = subprocess.run(
-        [_tool("flwr"), *arguments], env=dict(environment), capture_output=True, text=True, check=False
+        [tool("flwr"), *arguments], env=dict(variables), capture_output=True, text=True, check=False
     )
     if done.returncode:
         # Flower frames its errors; one line without the frame is what a person can read.
         said = " ".join(line.strip(" │╭╮╰╯─") for line in (done.stderr or done.stdout).splitlines())
         raise FederationError(f"`flwr {arguments[0]}` failed: {' '.join(said.split()) or 'no output'}")
     return done.stdout
-
-
-def _tool(name: str) -> str:
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise ConfigError(f"the program {name!r} is missing; flwr installs it")
-    return found

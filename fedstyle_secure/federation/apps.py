@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,8 +106,10 @@ def _open_studio(home: Path, run: RunFolder, config: Config, plan: Plan, artists
     gallery = open_gallery(config.gallery)
     # Its own consent, whatever the platform checked.
     system = system_bound(config)
-    system.check(gallery)
-    kind, opener = canary_kind(config), opener_home(studios_root(config, run)) / IDENTITY
+    system.check(gallery.artists)
+    kind = canary_kind(config)
+    # The opener leaves it there when it first answers, after the studio was opened.
+    opener = partial((opener_home(studios_root(config, run)) / IDENTITY).read_text, "utf-8")
     if kind is None:
         return Studio(home, run.identity, system, plan, artists, gallery.portfolio(artist), opener)
     canaries = Canaries.load(run.canaries_file, config, gallery)
@@ -153,6 +156,9 @@ class Around(Protocol):
 
     def look(self, system: AnySystem) -> Look:
         """Figures of a round beside the protocol's own."""
+
+    def speaks(self, node: int) -> str | None:
+        """The artist that a node is known to speak for, "" for the opener; None: nobody knows."""
 
     def check_room(self, layouts: Layouts) -> None:
         """Refuse what has no room in the run's layouts."""
@@ -227,7 +233,17 @@ def _run(
         return recorder(run, layouts, artists, state, named)
 
     state = run_rounds(
-        grid, system, run, plan, artists, around.public(), around.look(system), opening, counter_of, report
+        grid,
+        system,
+        run,
+        plan,
+        artists,
+        around.public(),
+        around.look(system),
+        opening,
+        counter_of,
+        report,
+        around.speaks,
     )
     around.end(system, Layouts(config, plan, system.forms(state), len(artists)), state)
 
@@ -236,7 +252,13 @@ def _counter_of(config: Config, around: Around) -> Callable[[Grid], Counter]:
     """Makes the platform's side of encrypted sums."""
     run = around.run
     return lambda grid: Counter(
-        grid, run.identity, around.artists, around.opener, run.transcript_file, config.run.timeout
+        grid,
+        run.identity,
+        around.artists,
+        around.opener,
+        run.transcript_file,
+        config.run.timeout,
+        around.speaks,
     )
 
 

@@ -22,8 +22,10 @@ from fedstyle_secure.errors import (
     PolicyDeclined,
     PrivacyError,
     SecureSumError,
+    StrangerError,
     WithdrawnError,
 )
+from fedstyle_secure.federation.bundle import BundleError
 from fedstyle_secure.federation.codes import Decline
 from fedstyle_secure.federation.fixed import FixedPartMissing, FixedParts
 from fedstyle_secure.federation.local_training import gradient_canaries, releases, seeded, share
@@ -58,7 +60,7 @@ class Studio:
         plan: Plan,
         artists: int,
         portfolio: Portfolio,
-        opener: Path,
+        opener: Callable[[], str],
         gradients: tuple[int, ...] = (),
         limits: Limits | None = None,
     ) -> None:
@@ -71,7 +73,7 @@ class Studio:
             plan: Solved by the artist itself from those settings.
             artists: Length of the roster.
             portfolio: The artist's pictures; only the training ones are used.
-            opener: File with the opener's public identity key, as the artist knows it.
+            opener: Gives the opener's public identity key, as the artist knows it, when it is first needed.
             gradients: Gradient canaries that train with them, by their index in the run.
             limits: What the artist's own policy lets out beside; None: it has none.
         """
@@ -142,7 +144,7 @@ class Studio:
             FederationError: The offer is of another round or run.
         """
         summed = self.layouts(state).summed(state.round)
-        pin = self._opener.read_text(encoding="utf-8")
+        pin = self._opener()
         manifest = offer.signed.read(pin)
         place = (manifest.run, manifest.epoch, manifest.round)
         if summed is None or place != (
@@ -206,7 +208,7 @@ class CanaryStudio(Studio):
         plan: Plan,
         artists: int,
         portfolio: Portfolio,
-        opener: Path,
+        opener: Callable[[], str],
         *,
         index: int,
         inside: bool,
@@ -271,18 +273,23 @@ def _decline(
     error: Exception, home_of: Callable[[Context], Path], message: Message, context: Context
 ) -> Message:
     """A number and a fixed phrase; the rest goes to the artist's own log."""
-    code = _code(error)
+    code = decline_of(error)
     # A folder that cannot even be named must not turn into an exception with its name in it.
     with contextlib.suppress(Exception):
         _log(home_of(context))
     return Message(Error(code=code, reason=code.phrase), reply_to=message)
 
 
-def _code(error: Exception) -> Decline | Code:
+def decline_of(error: Exception) -> Decline | Code:
+    """What may be told of an error: a number with a fixed phrase."""
     if isinstance(error, Refusal):
         return error.code
     if isinstance(error, FixedPartMissing):
         return Decline.FIXED_PART
+    if isinstance(error, BundleError):
+        return Decline.BUNDLE
+    if isinstance(error, StrangerError):
+        return Decline.STRANGER
     if isinstance(error, FederationError):
         return Decline.MALFORMED
     if isinstance(error, WithdrawnError):

@@ -18,6 +18,8 @@ class Decline(IntEnum):
     MACHINE = 106
     FIXED_PART = 107
     POLICY = 108
+    BUNDLE = 109
+    STRANGER = 110
     INTERNAL = 199
 
     @property
@@ -35,6 +37,8 @@ _PHRASES = {
     Decline.MACHINE: "the artist's machine failed: its disk is full, or it has no memory left",
     Decline.FIXED_PART: "the fixed part of the instruction is needed again",
     Decline.POLICY: "the artist's own policy forbids it",
+    Decline.BUNDLE: "the bundle is not the one that was asked for, or carries more than settings",
+    Decline.STRANGER: "the message is not from the platform that this node knows",
     Decline.INTERNAL: "the artist's program failed",
 }
 """Fixed phrases: an exception's text could carry a path, a file name or a value."""

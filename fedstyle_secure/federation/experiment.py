@@ -86,6 +86,10 @@ class Experiment:
         """Figures of a round on private pictures: without canaries, which are no pictures of anybody's."""
         return system.meter([self._gallery.portfolio(artist) for artist in self._gallery.artists])
 
+    def speaks(self, node: int) -> str | None:
+        """Nobody knows: whose node it is, an artist's own folder says when it is asked."""
+        return None
+
     def check_room(self, layouts: Layouts) -> None:
         """Raise ConfigError where canaries have not a coordinate each."""
         config, plan = layouts.config, layouts.plan
@@ -119,7 +123,7 @@ class Experiment:
                 f"run.min_artists = {config.run.min_artists}, but the gallery has "
                 f"{len(self._gallery.artists)} artists"
             )
-        system.check(self._gallery)
+        system.check(self._gallery.artists)
 
     def _plant(self) -> None:
         """Throw the canaries' coins, once a run. Only artists' studios, and an auditor, ever read them.

@@ -40,6 +40,7 @@ def run_rounds(
     opening: Opening,
     counter_of: Callable[[Grid], Counter] | None,
     on_round: Callable[[dict[str, Any]], None],
+    speaks: Callable[[int], str | None],
 ) -> State:
     """Begin or go on with a run and take it to its last round.
 
@@ -54,6 +55,7 @@ def run_rounds(
         opening: Called before the first round.
         counter_of: Makes the platform's side of encrypted sums; None where nothing is summed so.
         on_round: Called with each line.
+        speaks: Whom a node is known to speak for; None: nobody knows.
 
     Raises:
         FederationError: Too few artists answered.
@@ -88,6 +90,7 @@ def run_rounds(
         counter_of=counter_of,
         opened=(partial(load_opened, run), partial(save_opened, run)),
         recorder=recorder,
+        speaks=speaks,
     )
     if rounds.remaining:
         # The strategy carries its own state; Flower's loop only wants something to hand round.

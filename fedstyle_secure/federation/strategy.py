@@ -49,6 +49,7 @@ class Rounds(Strategy):
         counter_of: Callable[[Grid], Counter] | None,
         opened: OpenedFile,
         recorder: Recorder | None,
+        speaks: Callable[[int], str | None],
     ) -> None:
         """Begin at `state`.
 
@@ -62,6 +63,7 @@ class Rounds(Strategy):
             counter_of: Makes the platform's side of encrypted sums; None where nothing is summed so.
             opened: Keeps an opened sum until its round is over, as nothing is opened twice.
             recorder: Keeps what comes in for an auditor; None: nothing is kept.
+            speaks: Whom a node is known to speak for; None: nobody knows, and its first word counts.
         """
         self.state = state
         self._system = system
@@ -75,6 +77,7 @@ class Rounds(Strategy):
         self._counter: Counter | None = None
         self._load_opened, self._save_opened = opened
         self._recorder = recorder
+        self._speaks = speaks
         self._attempt: Attempt | None = None
         self._sum_report: Figures = {}
         self._uploaded: set[str] = set()
@@ -249,6 +252,8 @@ class Rounds(Strategy):
         """One node speaks for one artist of the roster, and one artist through one node, while this runs."""
         if artist not in self._roster:
             raise FederationError("a reply names an artist who is not on the roster")
+        if self._speaks(node) not in (None, artist):
+            raise FederationError(f"artist {artist!r}: the node is enrolled as {self._speaks(node)!r}")
         if self._artist_of.setdefault(node, artist) != artist:
             raise FederationError(f"artist {artist!r}: the node spoke for {self._artist_of[node]!r} before")
         if self._node_of.setdefault(artist, node) != node:

@@ -6,7 +6,7 @@ It holds no key and sees no value: uploads are checked, added and passed on, and
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +112,7 @@ class Counter:
         pin: Path,
         transcript: Path,
         timeout: float,
+        speaks: Callable[[int], str | None],
     ) -> None:
         """
         Args:
@@ -121,8 +122,10 @@ class Counter:
             pin: File with the opener's public identity key, got from the opener itself.
             transcript: Where the opener's signed lines are kept.
             timeout: Seconds to wait for answers.
+            speaks: Whom a node is known to speak for, "" for the opener; None: nobody knows.
         """
         self._grid = grid
+        self._speaks = speaks
         self._run = run
         self._roster = frozenset(roster)
         self._transcript = transcript
@@ -187,7 +190,7 @@ class Counter:
                 continue
             with suppress(FederationError):
                 artist, data = read_announcement(reply.content)
-                if artist in self._roster:
+                if artist in self._roster and self._speaks(reply.metadata.src_node_id) in (None, artist):
                     found.setdefault(artist, []).append((reply.metadata.src_node_id, data))
         alone = {artist: given[0] for artist, given in found.items() if len(given) == 1}
         if len(alone) < least:
@@ -236,7 +239,9 @@ class Counter:
         found = [
             reply.metadata.src_node_id
             for reply in replies
-            if not reply.has_error() and _role(reply.content) == "opener"
+            if not reply.has_error()
+            and _role(reply.content) == "opener"
+            and not self._speaks(reply.metadata.src_node_id)
         ]
         if not found and len(replies) < len(nodes):
             raise FederationError(

@@ -253,6 +253,7 @@ def private_artists(
     rules: PictureRules,
     where: str,
     refused: Mapping[str, Sequence[Refused]] = MappingProxyType({}),
+    needed: bool = True,
 ) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """Who takes part, sorted, and who is left out because of too few pictures.
 
@@ -261,9 +262,10 @@ def private_artists(
         rules: Fewest pictures, and whether fewer are an error.
         where: The gallery, for the message.
         refused: By artist, artworks that are not among them as their use was not allowed.
+        needed: Whether there must be one: a platform over sites has public artists alone.
 
     Raises:
-        GalleryError: An artist has too few and `rules.on_bad` is "refuse", or nobody is left.
+        GalleryError: An artist has too few and `rules.on_bad` is "refuse", or nobody is left of those needed.
     """
     artists: list[str] = []
     left_out: list[Skipped] = []
@@ -276,7 +278,7 @@ def private_artists(
             left_out.append(Skipped(name, "", str(error)))
         else:
             artists.append(name)
-    if not artists:
+    if not artists and (needed or left_out):
         raise GalleryError(
             f"{where} has no private artist left: {len(splits)} are not public, "
             f"{len(left_out)} of them have too few pictures; valid: 1 or more"

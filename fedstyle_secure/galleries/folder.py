@@ -167,7 +167,9 @@ class ListedGallery(Gallery):
             if name not in self.public_artists
             and not (folder.files and all(listed.split == "unused" for listed in folder.files))
         }
-        self.artists, thin = private_artists(splits, rules, f"gallery {str(path)!r}", refused)
+        self.artists, thin = private_artists(
+            splits, rules, f"gallery {str(path)!r}", refused, needed=not self.public_artists
+        )
         self.skipped = (*stray, *thin)
         here = {*self.artists, *self.public_artists}
         self.refused = tuple(one for name, found in refused.items() if name not in here for one in found)

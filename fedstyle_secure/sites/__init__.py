@@ -1,1 +1,1 @@
-"""A site of one's own: what an artist decides at its own machine, whatever a run says."""
+"""Over real sites: a home for each part, who knows whom, and nodes that run nothing but this package."""

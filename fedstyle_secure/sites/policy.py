@@ -26,7 +26,7 @@ from fedstyle_secure.privacy.units import Unit
 
 FILE = "policy.toml"
 
-PLACES = ("portfolio.path", "consent.file", "platform.ca")
+PLACES = ("portfolio.path", "consent.file")
 """Keys that say where something lies at the artist's: no part of the digest, which others are told."""
 
 _WIDTH = 100
@@ -37,8 +37,6 @@ _More = Literal["higher", "lower", "wider", "fewer", "on", "optional", "other"]
 _Purposes = Annotated[tuple[Purpose, ...], Strict(False)]
 _Units = Annotated[tuple[Unit, ...], Strict(False)]
 """TOML has lists only."""
-
-_PUBLIC_KEY = r"^([0-9a-f]{64})?$"
 
 
 def _key(default: Any, more: _More, description: str, **limits: Any) -> Any:
@@ -53,24 +51,6 @@ class PortfolioSection(Section):
     split_column: str = _key(
         "split", "other", "Column of split.csv in it that says train or test, if there is such a file."
     )
-
-
-class OpenerSection(Section):
-    """Who may open sums with your works in them."""
-
-    public: str = _key(
-        "", "other", "Its public key, compared with the opener itself, by phone.", pattern=_PUBLIC_KEY
-    )
-
-
-class PlatformSection(Section):
-    """Who may ask you."""
-
-    public: str = _key(
-        "", "other", "Its public key, compared with the platform itself, by phone.", pattern=_PUBLIC_KEY
-    )
-    superlink: str = _key("", "other", "Where it is reached, HOST:PORT.", pattern=r"^(\S+:[0-9]{1,5})?$")
-    ca: str = _key("", "other", "File with the certificate that its connection must have, PEM.")
 
 
 class AllowSection(Section):
@@ -171,8 +151,6 @@ class Policy(Sections):
     """What a `policy.toml` says; what it leaves out is as in `template()`."""
 
     portfolio: PortfolioSection = PortfolioSection()
-    opener: OpenerSection = OpenerSection()
-    platform: PlatformSection = PlatformSection()
     allow: AllowSection = AllowSection()
     privacy: PolicyPrivacySection = PolicyPrivacySection()
     sum: SumSection = SumSection()
@@ -273,8 +251,8 @@ def template(values: Mapping[str, Any] | None = None) -> str:
 def loosened(old: Policy, new: Policy) -> tuple[str, ...]:
     """Keys of a new policy that allow more than those of the old one.
 
-    Whatever is neither more nor less (another opener, other pictures) counts as more, unless the old policy
-    named nothing there. Where no key is loosened, the old policy declines nothing that the new one lets out.
+    Whatever is neither more nor less (other pictures) counts as more. Where no key is loosened, the old
+    policy declines nothing that the new one lets out.
 
     Example:
         >>> old = Policy()
@@ -299,7 +277,7 @@ _LOOSER: Mapping[_More, Callable[[Any, Any], bool]] = {
     "fewer": _fewer,
     "on": lambda old, new: new and not old,
     "optional": lambda old, new: (old, new) == ("required", "optional"),
-    "other": lambda old, new: old not in ("", new),
+    "other": lambda old, new: old != new,
 }
 
 

@@ -65,9 +65,7 @@ def instruction(rows: int) -> State:
 
 
 def studio(home, config: Config, run: str = "run", pictures: int = 3) -> Studio:
-    return Studio(
-        home, run, StyleSystem(config), plan_of(config, 4), 4, portfolio(pictures), home / "opener.pub"
-    )
+    return Studio(home, run, StyleSystem(config), plan_of(config, 4), 4, portfolio(pictures), str)
 
 
 def test_arrays_that_no_honest_platform_sends_are_refused_by_name(tmp_path):
@@ -102,7 +100,7 @@ def test_a_crafted_instruction_tells_no_number_of_pictures_beyond_the_ledger(
 
     def card(size, number):
         home = tmp_path / f"{size}-{number}"
-        own = Studio(home, "run", StyleSystem(config), plan, 4, portfolio(size), home / "opener.pub")
+        own = Studio(home, "run", StyleSystem(config), plan, 4, portfolio(size), str)
         return own.answer(asked, offered=True).arrays["card"]["card"] @ direction
 
     scores = [np.array([card(size, i) for i in range(60)]) for size in (n, n + 1)]

@@ -359,9 +359,7 @@ def opening_for(tiny, tmp_path):
     system = StyleSystem(tiny)
     state = system.learn([gallery.portfolio("public-impasto-1")])
     portfolio = gallery.portfolio("impasto-1")
-    return Studio(
-        tmp_path / "home", "run", system, plan_of(tiny, 4), 4, portfolio, tmp_path / "opener.pub"
-    ), state
+    return Studio(tmp_path / "home", "run", system, plan_of(tiny, 4), 4, portfolio, str), state
 
 
 def test_an_artist_refuses_what_its_settings_do_not_say(tiny, tmp_path):
@@ -461,7 +459,7 @@ def test_a_model_is_built_once_a_round_and_artist(tiny, tmp_path, monkeypatch):
         plan_of(config, 4),
         4,
         gallery.portfolio("impasto-1"),
-        tmp_path / "opener.pub",
+        str,
     )
     monkeypatch.setattr(StyleSystem, "model", counted)
     for number in range(3):

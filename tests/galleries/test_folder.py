@@ -335,7 +335,8 @@ def test_unknown_artists_get_the_nearest_name(folders: Path) -> None:
 
 
 def test_no_private_artist_left(folders: Path) -> None:
-    refused(folders, str(folders), "no private artist left", public=["anna", "bela", "carl"])
+    gallery = FolderGallery(folders, size=20, public=["anna", "bela", "carl"])
+    assert (gallery.artists, len(gallery.public_artists)) == ((), 3), "a platform over sites has no others"
     refused(folders, "no private artist left", "3 of them have too few", on_bad="skip", min_pictures=9)
 
 

@@ -23,10 +23,10 @@ def written(path, text):
 
 
 def test_the_template_says_every_key_with_a_comment_and_loads_back(tmp_path):
-    text = template({"opener.public": "ab" * 32, "sum.required": ["update"], "privacy.max_rounds": 7})
+    text = template({"portfolio.path": "art", "sum.required": ["update"], "privacy.max_rounds": 7})
     loaded = Policy.load(written(tmp_path / "policy.toml", text))
     assert loaded == Policy().changed(
-        {"opener.public": "ab" * 32, "sum.required": ["update"], "privacy.max_rounds": 7}
+        {"portfolio.path": "art", "sum.required": ["update"], "privacy.max_rounds": 7}
     )
     lines = text.splitlines()
     keys = [i for i, line in enumerate(lines) if " = " in line and not line.startswith("#")]
@@ -60,7 +60,6 @@ def test_every_policy_is_read_back_as_it_was_written(policy):
         ("[sum]\nmin_cohort = 1", "sum.min_cohort = 1 is not allowed; allowed: a whole number >= 2"),
         ("[sum]\nrequired = ['all', 'update']", "sum.required = ['all', 'update'] is not allowed"),
         ("[sum]\nrequired = []", "sum.required = [] is not allowed"),
-        ("[opener]\npublic = 'AB'", "opener.public = 'AB' is not allowed; allowed: text that matches"),
         ("[consent]\nfile = ''", "consent.file = '' is not allowed"),
         ("[card]\npublish = 'no'", "card.publish = 'no' is not allowed; allowed: true or false"),
         ("[privacy", "not a TOML file"),
@@ -102,10 +101,6 @@ def test_the_digest_is_of_what_it_says_and_of_no_place():
 LOOSER = {
     "portfolio.path": "others",
     "portfolio.split_column": "fold",
-    "opener.public": "cd" * 32,
-    "platform.public": "cd" * 32,
-    "platform.superlink": "evil:1",
-    "platform.ca": "other.pem",
     "allow.systems": ["style", "art"],
     "allow.purposes": ["ai_training", "ai_generative_training"],
     "privacy.dp": "optional",
@@ -131,10 +126,6 @@ LOOSER = {
 
 BASE = Policy().changed(
     {
-        "opener.public": "ab" * 32,
-        "platform.public": "ab" * 32,
-        "platform.superlink": "host:1",
-        "platform.ca": "ca.pem",
         "card.publish": False,
         "privacy.units": ["artwork"],
     }
@@ -149,12 +140,6 @@ def test_of_every_key_it_is_known_which_change_allows_more():
         if key.split(".")[0] in ("privacy", "allow", "sum", "card", "record") and key != "sum.required":
             assert loosened(changed, BASE) == (), key
     assert loosened(BASE, BASE) == ()
-
-
-def test_a_first_pin_is_none_loosened_and_another_one_is():
-    pinned = Policy().changed({"opener.public": "ab" * 32})
-    assert loosened(Policy(), pinned) == ()
-    assert loosened(pinned, Policy()) == ("opener.public",)
 
 
 @pytest.mark.parametrize(

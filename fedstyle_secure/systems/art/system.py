@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, FederationError
-from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.privacy.kinds import Kind, update_kind
 from fedstyle_secure.privacy.mechanisms import Rows
 from fedstyle_secure.runs import RunFolder
@@ -92,7 +92,7 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
     def require_learnable(self) -> None:
         self._backbone()
 
-    def check(self, gallery: Gallery) -> None:
+    def check(self, artists: Sequence[str]) -> None:
         if self.config.training.local_steps == 0:
             raise ConfigError(
                 "training.local_steps = 0: artists of private AI art release nothing but updates; valid: >= 1"

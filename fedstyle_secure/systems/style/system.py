@@ -18,7 +18,7 @@ from torch import Tensor
 from fedstyle_secure.config import Config
 from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import ConfigError, FederationError
-from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.canaries import PICTURES, canary_kind
 from fedstyle_secure.galleries.checks import require_artists
 from fedstyle_secure.privacy.alone import one_at_a_time
@@ -125,9 +125,9 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
     def require_learnable(self) -> None:
         require_learnable(self.config.style, self.config.gallery)
 
-    def check(self, gallery: Gallery) -> None:
+    def check(self, artists: Sequence[str]) -> None:
         least, config = self.config.styles.min_contributors, self.config
-        require_artists("cards.consent", config.cards.consent, gallery.artists)
+        require_artists("cards.consent", config.cards.consent, tuple(artists))
         kind, cards = canary_kind(config), config.cards.consent == ("all",)
         if kind in PICTURES and not config.trains and not cards:
             raise ConfigError(
@@ -136,9 +136,9 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
             )
         summed = config.prototypes.releases or config.secure_sum.updates
         encrypted = config.secure_sum.enabled and config.privacy.unit == "artwork" and summed
-        if encrypted and len(gallery.artists) < least:
+        if encrypted and len(artists) < least:
             raise ConfigError(
-                f"styles.min_contributors = {least}, but the gallery has {len(gallery.artists)} artists: "
+                f"styles.min_contributors = {least}, but the gallery has {len(artists)} artists: "
                 "nothing of theirs may be summed; set prototypes.releases to 0"
             )
         self._check_scatter()

@@ -18,7 +18,7 @@ from torch import Tensor
 from fedstyle_secure.config import Config
 from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import ConfigError, FederationError
-from fedstyle_secure.galleries.base import Gallery, Portfolio
+from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.canaries import canary_kind
 from fedstyle_secure.hashing import hash_weights
 from fedstyle_secure.privacy.kinds import Kind, update_kind
@@ -92,7 +92,7 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
         """The letters that it reads."""
         return Charset(self.config.text.charset)
 
-    def check(self, gallery: Gallery) -> None:
+    def check(self, artists: Sequence[str]) -> None:
         if self.config.training.local_steps == 0:
             raise ConfigError(
                 "training.local_steps = 0: artists of text recognition release nothing but updates; valid: "

@@ -215,7 +215,7 @@ def test_labels_that_the_backbone_does_not_know_ask_for_nothing(small):
 def test_settings_that_do_not_go_together_are_refused(settings):
     config = settings(training={"local_steps": 0})
     with pytest.raises(ConfigError, match=r"training\.local_steps = 0"):
-        ArtSystem(config).check(open_gallery(config.gallery))
+        ArtSystem(config).check(open_gallery(config.gallery).artists)
     for change, says in (
         ({"gallery": {"size": 64}}, r"gallery\.size = 64: the backbone makes pictures of 32"),
         ({"art": {"backbone": "/nowhere"}}, "is not there; valid is a folder"),

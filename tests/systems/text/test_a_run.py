@@ -255,7 +255,7 @@ def test_a_text_that_is_skipped_counts_for_nothing_and_moves_no_other(sent):
 def test_settings_that_train_nothing_are_refused():
     config = settings(training={"local_steps": 0})
     with pytest.raises(ConfigError, match=r"training\.local_steps = 0"):
-        TextSystem(config).check(open_gallery(config.gallery))
+        TextSystem(config).check(open_gallery(config.gallery).artists)
     with pytest.raises(ConfigError, match=r"text\.charset"):
         settings(text={"charset": "aa"})
 
@@ -265,9 +265,9 @@ def test_canaries_whose_words_cannot_be_trained_on_are_refused():
     for charset, lacks in (("0123456789", "'a'"), (ALPHANUMERICS + "A", "'B'")):
         config = settings(text={"charset": charset}, audit={"canaries": 4, "canary_kind": "foreign"})
         with pytest.raises(ConfigError, match=f"lacks {lacks}; valid: 'gradient'"):
-            TextSystem(config).check(open_gallery(config.gallery))
+            TextSystem(config).check(open_gallery(config.gallery).artists)
     config = settings(text={"charset": ALPHANUMERICS}, audit={"canaries": 4, "canary_kind": "foreign"})
-    TextSystem(config).check(open_gallery(config.gallery))
+    TextSystem(config).check(open_gallery(config.gallery).artists)
 
 
 @pytest.fixture(scope="module")

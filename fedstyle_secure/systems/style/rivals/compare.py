@@ -190,7 +190,7 @@ def compare(config: Config, draws: int, on_step: OnStep = lambda text: None) -> 
     style = _checked(config)
     system, gallery = StyleSystem(style), open_gallery(style.gallery)
     system.require_learnable()
-    system.check(gallery)
+    system.check(gallery.artists)
     for sentence in idle(style):
         logging.getLogger("fedstyle_secure").warning(sentence)
     public = [gallery.portfolio(name) for name in gallery.public_artists]

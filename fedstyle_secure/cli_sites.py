@@ -1,0 +1,191 @@
+"""Commands of a federation over real sites: homes, who knows whom, and what runs in them."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedstyle_secure.terminal import AsJson, print_json, say, short
+
+if TYPE_CHECKING:
+    from fedstyle_secure.sites.cards import Role
+    from fedstyle_secure.sites.homes import Home
+
+artist_app = typer.Typer(help="An artist's own home, on the artist's machine.", no_args_is_help=True)
+opener_app = typer.Typer(help="The home of the opener of encrypted sums.", no_args_is_help=True)
+platform_app = typer.Typer(help="The platform's home: its SuperLink and its runs.", no_args_is_help=True)
+
+HomePath = Annotated[Path, typer.Argument(metavar="HOME", help="The folder.", show_default=False)]
+Cards = Annotated[list[Path], typer.Argument(metavar="CARD...", help="Files that the others sent.")]
+Sure = Annotated[bool, typer.Option("--yes", help="The fingerprints were compared already.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Take a new card in place of one that is known.")]
+
+
+@artist_app.command("init")
+def artist_init(
+    home: HomePath,
+    name: Annotated[str, typer.Option(help="The artist's name.", show_default=False)],
+    pictures: Annotated[
+        Path,
+        typer.Option(
+            help="A folder with a folder of that name in it, or with a split.csv.", show_default=False
+        ),
+    ],
+) -> None:
+    """Make an artist's home: keys, and a policy to be read and changed before anything runs."""
+    from fedstyle_secure.sites.homes import init_artist
+
+    _made(init_artist(home, name, pictures), "the opener and the platform")
+    say(f"Read {short(home / 'policy.toml')}: no run can loosen what it says.")
+
+
+@opener_app.command("init")
+def opener_init(home: HomePath) -> None:
+    """Make an opener's home: the only place where the key of a sum ever is."""
+    from fedstyle_secure.sites.homes import init_opener
+
+    _made(init_opener(home), "all artists and the platform")
+
+
+@platform_app.command("init")
+def platform_init(
+    home: HomePath,
+    host: Annotated[str, typer.Option(help="Name or address that nodes reach it by.", show_default=False)],
+    pictures: Annotated[Path, typer.Option(help="Gallery of its public pictures.", show_default=False)],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8443,
+) -> None:
+    """Make a platform's home: a certificate authority of its own, keys, and where its pictures lie."""
+    from fedstyle_secure.sites.homes import init_platform
+
+    _made(init_platform(home, host, port, pictures), "the opener and all artists")
+
+
+@artist_app.command("enrol")
+def artist_enrol(home: HomePath, cards: Cards, yes: Sure = False, replace: Replace = False) -> None:
+    """Keep the platform's and the opener's card, once their fingerprints were compared with them."""
+    _enrol(home, cards, "artist", yes=yes, replace=replace)
+
+
+@opener_app.command("enrol")
+def opener_enrol(home: HomePath, cards: Cards, yes: Sure = False, replace: Replace = False) -> None:
+    """Keep the platform's and artists' cards, once their fingerprints were compared with them."""
+    _enrol(home, cards, "opener", yes=yes, replace=replace)
+
+
+@platform_app.command("enrol")
+def platform_enrol(home: HomePath, cards: Cards, yes: Sure = False, replace: Replace = False) -> None:
+    """Keep the opener's and artists' cards, once their fingerprints were compared with them."""
+    _enrol(home, cards, "platform", yes=yes, replace=replace)
+
+
+@artist_app.command("withdraw")
+def artist_withdraw(home: HomePath) -> None:
+    """Withdraw: nothing leaves this home any more, and the card is taken down at the next contact."""
+    from fedstyle_secure.privacy.gate import withdraw
+    from fedstyle_secure.sites.homes import Home
+
+    opened = Home.open(home, "artist")
+    say(f"{opened.name} withdrew at {withdraw(opened.path).at}, as {short(home / 'ledger.jsonl')} says.")
+
+
+@platform_app.command("serve")
+def platform_serve(home: HomePath) -> None:
+    """Run the SuperLink of a platform, and start it again when it ends."""
+    from fedstyle_secure.sites.homes import Home
+    from fedstyle_secure.sites.superlink import serve
+
+    opened = Home.open(home, "platform")
+    _until_told(lambda stop, online: serve(opened, stop, online))
+
+
+@platform_app.command("run")
+def platform_run(
+    home: HomePath,
+    config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeat."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder.", show_default="HOME/runs/NAME OF THE CONFIG")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for nodes that are not online.")] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Train over the enrolled nodes; the same command goes on with a run that was interrupted."""
+    from fedstyle_secure.config import Config
+    from fedstyle_secure.sites.homes import Home
+    from fedstyle_secure.sites.hosted import run_over_sites
+
+    opened = Home.open(home, "platform")
+    loaded = Config.load(config, settings or [])
+    folder = out or opened.path / "runs" / config.stem
+
+    def on_round(line: dict[str, object], rounds: int) -> None:
+        if not as_json:
+            say(f"round {line['round']} of {rounds}: {line['replies']} of {line['asked']} artists answered")
+
+    with _told_to_stop() as stop:
+        run = run_over_sites(opened, loaded, folder, on_round, wait=wait, stop=stop)
+    if as_json:
+        print_json(run.summary)
+        return
+    epsilon = run.summary["privacy"]["epsilon_artwork_max"]
+    said = "no guarantee for all" if epsilon is None else f"epsilon {epsilon:.3f} at most"
+    say(f"Done: {said}. The run lies in {short(folder)}.")
+
+
+def node(home: HomePath) -> None:
+    """Run the node of an artist or of an opener: it answers one platform, and runs no code of a bundle."""
+    from fedstyle_secure.sites.homes import Home
+    from fedstyle_secure.sites.node import serve
+
+    opened = Home.open(home, "artist", "opener")
+    _until_told(lambda stop, online: serve(opened, stop, online))
+
+
+def _made(home: Home, to: str) -> None:
+    say(f"{short(home.path)} is the home of the {home.card.title}.")
+    say(f"Send {short(home.path / 'card.json')} to {to}, by any way but over the platform.")
+    say(f"Its fingerprint, to be compared by telephone: {home.card.fingerprint}")
+
+
+def _enrol(path: Path, cards: list[Path], role: Role, *, yes: bool, replace: bool) -> None:
+    from fedstyle_secure.errors import PrivacyError
+    from fedstyle_secure.sites.cards import Card
+    from fedstyle_secure.sites.homes import Home, enrol
+
+    home = Home.open(path, role)
+    for file in cards:
+        card = Card.load(file)
+        say(f"{card.title}: {card.fingerprint}")
+        if not yes and not typer.confirm("Is that what its owner reads to you?"):
+            raise PrivacyError(f"{file}: the fingerprint was not compared; nothing of it is kept")
+        enrol(home, card, replacing=replace)
+
+
+def _until_told(act: Callable[[threading.Event, threading.Event], None]) -> None:
+    logging.getLogger("fedstyle_secure").setLevel(logging.INFO)
+    with _told_to_stop() as stop:
+        act(stop, threading.Event())
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

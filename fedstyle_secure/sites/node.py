@@ -1,0 +1,209 @@
+"""A node over sites: what it answers, to whom, and that it runs nothing but this package.
+
+Three gates stand before an answer, and no run has a hand in any of them: the message is signed by the
+platform that this node enrolled; the run's bundle holds settings and a roster, and no code; and an artist's
+own policy lets the run through. Behind them are the same apps as in a simulation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flwr.app import Context, Error, Message, RecordDict
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import FederationError, GalleryError, PrivacyError, StrangerError
+from fedstyle_secure.federation.artist import Studio, build_client_app, decline_of
+from fedstyle_secure.federation.bundle import opened
+from fedstyle_secure.federation.desk import Desk, add_desk
+from fedstyle_secure.files import PRIVATE, append, private_folder
+from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.names import Names
+from fedstyle_secure.privacy.ledger import Ledger
+from fedstyle_secure.privacy.plan import Plan
+from fedstyle_secure.sites.fleet import Fleet, Sent
+from fedstyle_secure.sites.header import checked
+from fedstyle_secure.sites.homes import Home
+from fedstyle_secure.sites.meeting import meet
+from fedstyle_secure.sites.roster import FILE, Roster
+from fedstyle_secure.sites.statements import Statement
+from fedstyle_secure.system import plan_of, system_bound
+
+log = logging.getLogger("fedstyle_secure")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run as its bundle describes it.
+
+    Attributes:
+        config: Its settings.
+        settings: Their digest.
+        roster: Who takes part.
+    """
+
+    config: Config
+    settings: str
+    roster: Roster
+
+
+class Node:
+    """What the node of an artist, or of an opener, answers. One message at a time."""
+
+    def __init__(self, home: Home, sent: Callable[[int], Sent]) -> None:
+        """
+        Args:
+            home: The artist's or the opener's own folder; where it lies, no run says.
+            sent: The bundle of one of Flower's runs, as it came.
+
+        Raises:
+            PrivacyError: The home knows no platform, or an artist's no opener.
+        """
+        self._home = home
+        self._sent = sent
+        self._platform = home.known.require("platform").identity
+        self._tasks: dict[int, Task] = {}
+        self._runs: dict[int, str] = {}
+        self._studios: dict[str, Studio] = {}
+        self._desks: dict[str, Desk] = {}
+        self._app = build_client_app(self._studio, lambda context: home.path)
+        if home.role == "opener":
+            add_desk(self._app, self._desk)
+        else:
+            home.known.require("opener")
+            self._app.query("statement")(self._state)
+
+    def answer(self, message: Message) -> Message:
+        """The reply to a message: of the apps, or a number and a fixed phrase. It never raises."""
+        try:
+            header = checked(message, self._platform)
+            task = self._task(message.metadata.run_id)
+            if (header.settings, header.roster) != (task.settings, task.roster.digest):
+                raise StrangerError("the message's header is of another run than its bundle")
+            self._runs[message.metadata.run_id] = header.run
+            log.info("%s of run %s", message.metadata.message_type, header.run[:8])
+            return self._app(message, self._context(message))
+        except Exception as error:
+            code = decline_of(error)
+            with contextlib.suppress(Exception):
+                self._log()
+            return Message(Error(code=code, reason=code.phrase), reply_to=message)
+
+    def _context(self, message: Message) -> Context:
+        run_id, node = message.metadata.run_id, message.metadata.dst_node_id
+        flat = dict(self._tasks[run_id].config.to_flat())
+        return Context(run_id=run_id, node_id=node, node_config={}, state=RecordDict(), run_config=flat)
+
+    def _task(self, run_id: int) -> Task:
+        """What the bundle of a run says, held to what this home knows."""
+        if run_id not in self._tasks:
+            sent = self._sent(run_id)
+            bundle = opened(sent.bundle, sent.sha256, frozenset({FILE}))
+            if sent.overridden:
+                raise FederationError("settings of the run were changed beside its bundle")
+            roster = Roster.read(bundle.files.get(FILE, b""), self._platform)
+            config = Config.from_flat(bundle.settings)
+            self._tasks[run_id] = Task(config, config.digest(), roster)
+        return self._tasks[run_id]
+
+    def _plan(self, task: Task) -> Plan:
+        names = task.roster.names
+        system_bound(task.config).check(names)
+        return plan_of(task.config, len(names), kept=self._home.path / "plan.json")
+
+    def _studio(self, context: Context) -> Studio:
+        """The artist's studio of a run.
+
+        Raises:
+            PolicyDeclined: The artist's policy forbids the run.
+            FederationError: This artist is not in the run, or the opener is another one.
+        """
+        run, task, home = self._runs[context.run_id], self._tasks[context.run_id], self._home
+        if home.role != "artist":
+            raise FederationError("this node is no artist")
+        if run not in self._studios:
+            names = dict(task.roster.artists)
+            if names.get(home.name) != home.identity.public:
+                raise FederationError("this artist, with its key, is not in the run")
+            opener = home.known.require("opener").identity
+            if task.roster.opener != opener:
+                raise FederationError("the run has another opener than the one that is known here")
+            policy, plan = home.policy, self._plan(task)
+            meeting = meet(policy, task.config, plan)
+            for key in meeting.tightened:
+                log.info("run %s: %s of the policy gives less than it asks for", run[:8], key)
+            system = system_bound(meeting.config)
+            own = _own_gallery(task.config, home)
+            self._studios[run] = Studio(
+                home.path, run, system, plan, len(names), open_gallery(own.gallery).portfolio(home.name),
+                lambda: opener, limits=meeting.limits,
+            )  # fmt: skip
+        return self._studios[run]
+
+    def _desk(self, context: Context) -> Desk:
+        """The opener's desk of a run.
+
+        Raises:
+            FederationError: An artist of the run is not enrolled here with its key.
+        """
+        run, task, home = self._runs[context.run_id], self._tasks[context.run_id], self._home
+        if run not in self._desks:
+            keys = {}
+            for name, key in task.roster.artists:
+                card = home.known.card("artist", name)
+                if card is None or card.identity != key:
+                    raise PrivacyError(f"artist {name!r} of the run is not enrolled here with that key")
+                keys[name] = home.known.key("artist", name)
+            self._desks[run] = Desk(home.path, run, keys, task.config, self._plan(task))
+        return self._desks[run]
+
+    def _state(self, message: Message, context: Context) -> Message:
+        """Answer the query "statement"."""
+        home, run = self._home, self._runs[context.run_id]
+        ledger = Ledger(home.path / "ledger.jsonl")
+        statement = Statement.of(home.name, run, home.policy.digest(), ledger)
+        return Message(statement.to_record(home.identity), reply_to=message)
+
+    def _log(self) -> None:
+        """Details of an error, for this home alone."""
+        text = traceback.format_exc() + "\n"
+        path = private_folder(self._home.path) / f"{self._home.role}.log"
+        append(path, text.encode(), synced=False, mode=PRIVATE)
+
+
+def serve(home: Home, stop: threading.Event, online: threading.Event) -> None:
+    """Run the node of a home until it is told to stop.
+
+    Args:
+        home: Of an artist or an opener.
+        stop: Ends it.
+        online: Set while it is online.
+
+    Raises:
+        PrivacyError: The home is not enrolled, or its key cannot be read.
+    """
+    platform = home.known.require("platform")
+    fleet = Fleet(platform.address, platform.ca, home.node_key)
+    fleet.serve(Node(home, fleet.sent).answer, stop, online)
+
+
+def _own_gallery(config: Config, home: Home) -> Config:
+    """The settings with the artist's own pictures in place of the run's gallery.
+
+    Raises:
+        GalleryError: They hold other artists than this one.
+    """
+    if config.gallery.source != "folder":
+        raise GalleryError(f"gallery.source = {config.gallery.source!r}: over sites it is 'folder'")
+    place = home.path / home.policy.portfolio.path
+    flat = config.to_flat() | {"gallery.path": str(place), "gallery.public": Names.read("").to_text()}
+    own = Config.from_flat(flat)
+    artists = open_gallery(own.gallery).artists
+    if artists != (home.name,):
+        raise GalleryError(f"{place}: holds the artists {artists}, not {home.name!r} alone")
+    return own
