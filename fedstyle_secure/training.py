@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -138,27 +137,16 @@ def _left_traces(config: Config, folder: RunFolder) -> bool:
 def _train_here(config: Config, on_round: OnRound | None) -> None:
     from flwr.app import Context, RecordDict
 
+    from fedstyle_secure.engines.flower import quiet
     from fedstyle_secure.engines.local import LocalGrid
     from fedstyle_secure.federation.apps import make_client_app, make_server_app
     from fedstyle_secure.galleries.canaries import roster
     from fedstyle_secure.galleries.opening import open_gallery
 
     nodes = len(roster(config, open_gallery(config.gallery))) + config.secure_sum.enabled
-    with _quiet_flower():
+    with quiet():
         grid = LocalGrid(make_client_app(), nodes, config.to_flat())
         context = Context(
             run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=dict(config.to_flat())
         )
         make_server_app(on_round)(grid, context)
-
-
-@contextmanager
-def _quiet_flower() -> Iterator[None]:
-    """Flower logs every round; here the metrics and the progress bar say the same."""
-    logger = logging.getLogger("flwr")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

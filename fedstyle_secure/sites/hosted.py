@@ -14,6 +14,7 @@ from flwr.app import Context, RecordDict
 from flwr.common.constant import SubStatus
 
 from fedstyle_secure.config import Config
+from fedstyle_secure.engines.flower import quiet
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.federation.apps import make_server_app
 from fedstyle_secure.federation.bundle import packed
@@ -112,7 +113,8 @@ def _once(
         _await(grid, len(superlink.enrolled(home)), wait, stop)
         app = make_server_app(on_round, lambda config, context: Hosting(home, config, folder, roster, grid))
         flat = dict(config.to_flat())
-        app(grid, Context(run_id=run_id, node_id=0, node_config={}, state=RecordDict(), run_config=flat))
+        with quiet():
+            app(grid, Context(run_id=run_id, node_id=0, node_config={}, state=RecordDict(), run_config=flat))
         status, details = SubStatus.COMPLETED, ""
     finally:
         grid.give_back(status, details)

@@ -90,6 +90,10 @@ class Hosting:
         require_artists("audit.record", config.audit.record, self.artists)
         system.check(self.artists)
         found = survey(self._gallery, config.gallery.on_bad)
+        public = found.to_dict()
+        # Nobody here knows how many works an artist has, nor which.
+        nothing = {"public": False, "train": None, "test": None, "digest": ""}
+        unseen = [{"artist": name} | nothing for name in self.artists]
         around = {
             "studios": {"identity": "", "place": "../studios"},
             "federation": {
@@ -98,7 +102,7 @@ class Hosting:
                 "opener": self._roster.opener,
                 "platform": self._roster.platform,
             },
-            "gallery": found.to_dict(),
+            "gallery": public | {"artists": [*unseen, *public["artists"]]},
         }
         if self.run.manifest_file.exists():
             before = self.run.manifest()
