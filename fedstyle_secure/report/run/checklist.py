@@ -137,8 +137,11 @@ def _alike(facts: Facts) -> list[list[int]]:
 
 
 def _works(facts: Facts) -> list[Block]:
-    rows = facts.cells(
-        "artists | {works:whole count}",
+    rows = facts.cells("artists | {works:whole count}", works=_private_works(facts))
+    if facts.over_sites:
+        told = "Artists were on machines of their own: how many works each has stays there."
+        return [_values("works", rows), Para([told])]
+    rows += facts.cells(
         "training works, all artists | {works:whole sum}",
         "fewest of an artist | {works:whole min}",
         "median | {works:short median}",
@@ -259,6 +262,9 @@ def _epsilons(facts: Facts) -> list[Block]:
 
 def _delta(facts: Facts) -> list[Block]:
     works = _private_works(facts)
+    if facts.over_sites:
+        text = "Delta is {summary.json#/privacy/delta}; how many works there are stays with the artists."
+        return [Para(facts.say(text))]
     small = facts.summary["privacy"]["delta"] * facts.sources.value(works, "sum") < _SMALL
     said = (
         "It lies below a hundredth of one over their number."
@@ -397,10 +403,10 @@ def _empirical(facts: Facts) -> list[Block]:
 
 def _ratio(facts: Facts) -> list[Block]:
     rows = facts.cells(
-        "values in the product's file, fixed ones included | {report.json#/encoder_values:whole}",
-        "training works | {works:whole sum}",
-        works=_private_works(facts),
+        "values in the product's file, fixed ones included | {report.json#/encoder_values:whole}"
     )
+    if not facts.over_sites:
+        rows += facts.cells("training works | {works:whole sum}", works=_private_works(facts))
     return [_values("ratio", rows)]
 
 
@@ -460,11 +466,21 @@ def _clear(facts: Facts) -> list[Block]:
     return [Para([told + (updates if _summed(facts) else f"Updates leave in clear, one by one, {noise}.")])]
 
 
-_CUMULATIVE = (
-    "Composed over all rounds and over every release: updates, cards, sums, noisy counts. Earlier "
-    "runs on the same portfolios are in the column for all runs. Tuning runs count where they used the same "
-    "studios; utility was evaluated on held-out pictures outside the guarantee."
-)
+def _cumulative(facts: Facts) -> list[Block]:
+    told = "Composed over all rounds and over every release: updates, cards, sums, noisy counts. "
+    if facts.over_sites:
+        told += (
+            "Each artist states and signs what it released for this run. What it released for others is in "
+            "its own ledger alone, and bounded by its own policy, whose digest each entry has."
+        )
+    else:
+        told += (
+            "Earlier runs on the same portfolios are in the column for all runs. Tuning runs count where "
+            "they used the same studios; utility was evaluated on held-out pictures outside the guarantee."
+        )
+    return [Para([told])]
+
+
 _KEY = (
     "The opener alone holds the secret key, makes a new one for each epoch and erases it afterwards. The "
     "platform holds none. Platform and opener together can feign a dropout and take two sums apart; "
@@ -539,7 +555,7 @@ QUESTIONS: Mapping[str, Sequence[Question]] = {
         (
             "Composed over all rounds and all releases",
             "NIST SP 800-226, 2.6",
-            _needs_noise(_says(_CUMULATIVE)),
+            _needs_noise(_cumulative),
         ),
         (
             "The figure for a whole artist",

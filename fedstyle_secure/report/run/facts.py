@@ -80,6 +80,11 @@ class Facts(Speaker):
         return [(i, row["artist"]) for i, row in enumerate(rows) if not row["public"]]
 
     @property
+    def over_sites(self) -> bool:
+        """Whether artists were on machines of their own, so that their works were never counted."""
+        return "federation" in self.manifest
+
+    @property
     def refused(self) -> Sequence[Mapping[str, Any]]:
         """Works whose use was not allowed; none where nobody was asked."""
         refused: Sequence[Mapping[str, Any]] = self.manifest["gallery"].get("refused", ())

@@ -1,0 +1,377 @@
+"""A node's gates: who asks, in what bundle, and what the artist's own policy says. Every reply is looked at."""
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+from PIL import Image
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import FederationError, PrivacyError, RunError, StrangerError
+from fedstyle_secure.federation.bundle import BundleError, opened, packed
+from fedstyle_secure.federation.codes import Decline
+from fedstyle_secure.federation.offers import Place
+from fedstyle_secure.federation.protocol import instruction_record
+from fedstyle_secure.galleries.atelier import Atelier
+from fedstyle_secure.privacy.gate import withdraw
+from fedstyle_secure.privacy.ledger import Ledger
+from fedstyle_secure.secure_sum.identity import Identity
+from fedstyle_secure.sites.cards import Card
+from fedstyle_secure.sites.fleet import Sent
+from fedstyle_secure.sites.header import checked, sealed
+from fedstyle_secure.sites.homes import Home, enrol, init_artist, init_opener, init_platform
+from fedstyle_secure.sites.node import Node
+from fedstyle_secure.sites.roster import FILE, Roster
+from fedstyle_secure.sites.statements import Statement
+from fedstyle_secure.systems.style.system import StyleSystem
+
+ARTISTS = ("impasto-1", "hatching-1", "mosaic-1")
+PUBLIC = ("public-impasto-1", "public-woodcut-1")
+SETTINGS = (
+    "gallery.source=folder", "gallery.size=32", f"gallery.public={json.dumps(PUBLIC)}",
+    "gallery.artists=16", "gallery.pictures=60", "gallery.public_artists=16",
+    "style.encoder=cnn", "style.dim=8", "style.pretrain_steps=3", "style.practice_artists=0",
+    "styles.source=vocabulary", "run.rounds=2", "training.expected_pictures=9",
+    "privacy.noise_multiplier=4",
+)  # fmt: skip
+RUN, NODE = "ab" * 16, 7
+
+
+@pytest.fixture(scope="module")
+def source():
+    return Atelier(artists=3, pictures=12, public=2, size=32, seed=0, test_fraction=0.25)
+
+
+@pytest.fixture(scope="module")
+def start(source):
+    """The public state of a run."""
+    return StyleSystem(Config().override(SETTINGS)).learn([source.portfolio(name) for name in PUBLIC])
+
+
+@pytest.fixture
+def homes(tmp_path, source):
+    """Homes of three artists, an opener and a platform, who know each other."""
+    for name in ARTISTS:
+        folder = tmp_path / f"art-{name}" / name
+        folder.mkdir(parents=True)
+        for i, picture in enumerate(source.portfolio(name).pictures):
+            Image.fromarray(picture).save(folder / f"{i:03d}.png")
+    found = {
+        "platform": init_platform(tmp_path / "platform", "localhost", 8443, tmp_path / "public"),
+        "opener": init_opener(tmp_path / "opener"),
+    } | {name: init_artist(tmp_path / name, name, tmp_path / f"art-{name}") for name in ARTISTS}
+    for one in found.values():
+        for other in found.values():
+            if one != other and (one.role, other.role) != ("artist", "artist"):
+                enrol(one, other.card)
+    return found
+
+
+class Platform:
+    """Sends what it likes to one node, signed or not."""
+
+    def __init__(self, homes, *settings):
+        self.homes = homes
+        self.config = Config().override([*SETTINGS, *settings])
+        self.identity = homes["platform"].identity
+        cards = [homes[name].card for name in ARTISTS]
+        self.roster = Roster.of(cards, homes["opener"].card, self.identity.public)
+        self.bundle = packed(self.config, {FILE: self.roster.to_toml(self.identity)})
+        self.sha256 = hashlib.sha256(self.bundle).hexdigest()
+        self.overridden = False
+
+    def sent(self, run_id):
+        return Sent(self.bundle, self.sha256, self.overridden)
+
+    def message(self, content, kind, **changes):
+        TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
+        told = {
+            "identity": self.identity,
+            "run": RUN,
+            "settings": self.config.digest(),
+            "roster": self.roster.digest,
+        }
+        message = sealed(Message(content, NODE, kind, ttl=60), **(told | changes))
+        message.metadata.__dict__["_message_id"] = "1"
+        return message
+
+    def instruction(self, start, **changes):
+        return self.message(instruction_record(start, fixed=True), "train", **changes)
+
+    def ask(self, message, who=ARTISTS[0]):
+        return Node(self.homes[who], self.sent).answer(message)
+
+
+def code(reply):
+    """Why nothing came; every word of the reply is a fixed phrase."""
+    assert reply.has_error(), "answered"
+    assert reply.error.reason in {one.phrase for one in Decline}
+    return reply.error.code
+
+
+def released(home):
+    return Ledger(home.path / "ledger.jsonl").entries
+
+
+def test_a_node_answers_the_platform_that_it_knows(homes, start):
+    platform = Platform(homes)
+    reply = platform.ask(platform.instruction(start))
+    assert not reply.has_error()
+    # Without an offer nothing that is summed leaves: the card does, under the artist's name.
+    assert {entry.kind for entry in released(homes[ARTISTS[0]])} == {"card"}
+    assert {entry.policy for entry in released(homes[ARTISTS[0]])} == {homes[ARTISTS[0]].policy.digest()}
+
+
+def test_whoever_may_submit_a_run_gets_nothing_out_of_a_node(homes, start, tmp_path):
+    """Without a header, with one of its own, with one of another message, run, node or kind."""
+    platform, stranger = Platform(homes), Identity.load(tmp_path / "stranger" / "identity.key")
+    bare = platform.instruction(start)
+    bare.content.pop("header")
+    other = platform.message(Place(RUN, 0, 0, 1).to_record(), "query.announce")
+    moved = platform.instruction(start)
+    moved.content["header"] = other.content["header"]
+    altered = platform.instruction(start)
+    altered.content["round"]["number"] = 1
+    replayed = platform.instruction(start)
+    replayed.metadata.__dict__["_dst_node_id"] = NODE + 1
+    broken = platform.instruction(start)
+    broken.content["header"] = ConfigRecord({"text": "[" * 100_000, "signature": b""})
+    for message in (
+        bare, moved, altered, replayed, broken,
+        platform.instruction(start, identity=stranger),
+        platform.instruction(start, settings="0" * 64),
+        platform.instruction(start, roster="0" * 64),
+        platform.instruction(start, run="../../elsewhere"),
+    ):  # fmt: skip
+        assert code(platform.ask(message)) == Decline.STRANGER
+    assert released(homes[ARTISTS[0]]) == ()
+
+
+def foreign_bundle(platform, extra):
+    """The run's own bundle with one file more."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(platform.bundle)) as old, zipfile.ZipFile(data, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        for name, content in extra.items():
+            new.writestr(name, content)
+    return data.getvalue()
+
+
+STEALS = b"open('stolen', 'w').write(open('node.key').read())\n"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"client.py": STEALS}, {"fedstyle_secure/__init__.py": STEALS}, {"../../.bashrc": b"x"}, {"a.so": b"\x7fELF"}],
+)  # fmt: skip
+def test_a_bundle_with_code_is_refused_and_never_run(homes, start, extra, monkeypatch, tmp_path):
+    """4 of 4 nodes gave their keys to a bundle of ten lines."""
+    monkeypatch.chdir(tmp_path)
+    platform = Platform(homes)
+    platform.bundle = foreign_bundle(platform, extra)
+    # Not the one that was asked for.
+    assert code(platform.ask(platform.instruction(start))) == Decline.BUNDLE
+    # Asked for by a platform that went bad itself: its own signature, roster and digest.
+    platform.sha256 = hashlib.sha256(platform.bundle).hexdigest()
+    assert code(platform.ask(platform.instruction(start))) == Decline.BUNDLE
+    assert released(homes[ARTISTS[0]]) == ()
+    assert not (tmp_path / "stolen").exists()
+
+
+def test_bundles_that_are_none_are_refused_in_one_line():
+    good = packed(Config(), {})
+    digest = hashlib.sha256
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("LICENSE", b"0" * (2**24 + 1))
+    for data in (b"", b"PK", good[:-30], good[: len(good) // 2], bomb.getvalue()):
+        with pytest.raises(BundleError, match=r"^the bundle [^\n]*$"):
+            opened(data, digest(data).hexdigest())
+    assert Config.from_flat(opened(good, digest(good).hexdigest()).settings) == Config()
+
+
+def test_settings_beside_the_bundle_are_refused(homes, start):
+    platform = Platform(homes)
+    platform.overridden = True
+    assert code(platform.ask(platform.instruction(start))) == Decline.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("privacy.dp=off", "privacy.noise_multiplier=auto"),
+        ("privacy.noise_multiplier=0.1",),
+        ("privacy.target_epsilon=900", "privacy.noise_multiplier=auto"),
+        ("secure_sum.enabled=false",),
+        ("privacy.clip_norm=50",),
+        ("audit.canaries=8",),
+        ("audit.record=all",),
+        ("run.rounds=1000",),
+    ],
+)
+def test_no_run_lifts_an_artists_policy(homes, start, settings):
+    platform = Platform(homes, *settings)
+    assert code(platform.ask(platform.instruction(start))) == Decline.POLICY
+    assert released(homes[ARTISTS[0]]) == ()
+
+
+@pytest.mark.parametrize("elsewhere", ["run.studios", "run.folder"])
+def test_a_withdrawn_artist_releases_nothing_wherever_the_run_says_that_its_folder_is(
+    homes, start, elsewhere, tmp_path
+):
+    """A run in other studios, with dp off, got releases of an artist who had withdrawn."""
+    withdraw(homes[ARTISTS[0]].path)
+    for more in ((), ("privacy.dp=off", "privacy.noise_multiplier=auto")):
+        platform = Platform(homes, f"{elsewhere}={tmp_path / 'other'}", *more)
+        reply = platform.ask(platform.instruction(start))
+        if reply.has_error():
+            assert code(reply) == Decline.POLICY
+        else:
+            assert reply.content["reply"]["withdrawn"] is True
+            assert not reply.content.array_records
+    assert released(homes[ARTISTS[0]]) == ()
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_artist_over_its_own_budget_releases_nothing_more(homes, start):
+    home = homes[ARTISTS[0]]
+    path = home.path / "policy.toml"
+    platform = Platform(homes)
+    assert not platform.ask(platform.instruction(start)).has_error()
+    spent = released(home)
+    # The next run is within the artist's limit by itself, and beyond it with the first.
+    allowed = home.policy.changed({"privacy.max_releases_a_day": len(spent)})
+    path.write_text(allowed.to_toml())
+    again = Platform(homes, "run.seed=1", "privacy.budget_epsilon=none")
+    reply = again.ask(again.instruction(start, run="cd" * 16))
+    assert code(reply) == Decline.POLICY
+    assert released(home) == spent
+
+
+def test_another_opener_or_roster_than_the_artist_knows_is_refused(homes, start, tmp_path):
+    other = init_opener(tmp_path / "another")
+    platform = Platform(homes)
+    cards = [homes[name].card for name in ARTISTS]
+    for roster in (
+        Roster.of(cards, other.card, platform.identity.public),
+        Roster.of(cards[1:], homes["opener"].card, platform.identity.public),
+        Roster.of([replace(cards[0], identity=other.card.identity), *cards[1:]], homes["opener"].card,
+                  platform.identity.public),
+    ):  # fmt: skip
+        platform.roster = roster
+        platform.bundle = packed(platform.config, {FILE: roster.to_toml(platform.identity)})
+        platform.sha256 = hashlib.sha256(platform.bundle).hexdigest()
+        assert code(platform.ask(platform.instruction(start))) == Decline.MALFORMED
+    assert released(homes[ARTISTS[0]]) == ()
+
+
+def test_a_roster_that_another_platform_signed_is_refused(homes, start, tmp_path):
+    platform, stranger = Platform(homes), Identity.load(tmp_path / "stranger" / "identity.key")
+    for roster in (platform.roster.to_toml(stranger), b"", b"platform = 1", b"artists = [[[["):
+        platform.bundle = packed(platform.config, {FILE: roster})
+        platform.sha256 = hashlib.sha256(platform.bundle).hexdigest()
+        assert code(platform.ask(platform.instruction(start))) == Decline.MALFORMED
+
+
+def test_an_opener_signs_for_artists_that_it_enrolled_itself_alone(homes, tmp_path):
+    """Else a platform would bring artists of its own into a sum, and take the sum of the others apart."""
+    platform = Platform(homes)
+    stranger = init_artist(tmp_path / "stranger", "stranger-1", tmp_path)
+    hello = RecordDict({"hello": ConfigRecord({"asks": "opener"})})
+    assert not platform.ask(platform.message(hello, "query.hello"), "opener").has_error()
+    cards = [*(homes[name].card for name in ARTISTS), stranger.card]
+    platform.roster = Roster.of(cards, homes["opener"].card, platform.identity.public)
+    platform.bundle = packed(platform.config, {FILE: platform.roster.to_toml(platform.identity)})
+    platform.sha256 = hashlib.sha256(platform.bundle).hexdigest()
+    assert code(platform.ask(platform.message(hello, "query.hello"), "opener")) == Decline.REFUSED
+
+
+def test_a_statement_holds_this_runs_releases_alone_and_no_other_artist_can_make_it(homes, start):
+    platform, name = Platform(homes), ARTISTS[0]
+    node = Node(homes[name], platform.sent)
+    for run in (RUN, "cd" * 16):
+        assert not node.answer(platform.instruction(start, run=run)).has_error()
+    ask = RecordDict({"ask": ConfigRecord({"asks": "statement"})})
+    content = node.answer(platform.message(ask, "query.statement")).content
+    keys = dict(platform.roster.artists)
+    stated = Statement.from_record(content, keys, RUN)
+    assert [entry.run for entry in released(homes[name])] == [RUN, "cd" * 16]
+    assert stated.entries == released(homes[name])[:1]
+    assert "cd" * 16 not in content["statement"]["text"]
+    swapped = keys | {name: keys[ARTISTS[1]]}
+    with pytest.raises(FederationError, match="not signed by this artist"):
+        Statement.from_record(content, swapped, RUN)
+    content["statement"]["text"] = content["statement"]["text"].replace(
+        '"withdrawn": false', '"withdrawn": true'
+    )
+    with pytest.raises(FederationError, match="not signed by this artist"):
+        Statement.from_record(content, keys, RUN)
+
+
+def test_cards_are_bound_to_their_owners_keys(homes, tmp_path):
+    card = homes["opener"].card
+    groups = card.fingerprint.split(" ")
+    assert [len(group) for group in groups] == [4] * 8
+    for change in ({"identity": homes["platform"].card.identity}, {"node_key": "x"}, {"address": "evil:1"}):
+        replace(card, **change).save(tmp_path / "card.json")
+        with pytest.raises(PrivacyError, match="was changed since its owner signed it"):
+            Card.load(tmp_path / "card.json")
+        assert replace(card, **change).fingerprint != card.fingerprint
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"role": "artist"}',
+        "[" * 10_000,
+        '{"role": 1, "name": "", "identity": ""}',
+    ):
+        (tmp_path / "card.json").write_text(text)
+        with pytest.raises(PrivacyError, match="is no card"):
+            Card.load(tmp_path / "card.json")
+    # A second card of a name is not taken in place of the first by itself.
+    another = init_opener(tmp_path / "second")
+    with pytest.raises(PrivacyError, match="another card of the opener is known already"):
+        enrol(homes[ARTISTS[0]], another.card)
+    enrol(homes[ARTISTS[0]], another.card, replacing=True)
+    assert homes[ARTISTS[0]].known.require("opener") == another.card
+    with pytest.raises(PrivacyError, match="enrols platform and opener only"):
+        enrol(homes[ARTISTS[0]], homes[ARTISTS[1]].card)
+
+
+def test_a_home_is_made_once_and_its_keys_are_its_owners_alone(homes, tmp_path):
+    for name, home in homes.items():
+        assert Home.open(home.path) == home
+        for file in home.path.rglob("*"):
+            if file.is_file() and file.name != "card.json":
+                assert file.stat().st_mode & 0o077 == 0, f"{name}: {file.name}"
+    with pytest.raises(RunError, match="is there already"):
+        init_opener(homes["opener"].path)
+    with pytest.raises(RunError, match="is the home of an opener"):
+        Home.open(homes["opener"].path, "artist")
+
+
+def test_headers_survive_the_wire(homes, start):
+    """A header is checked against what was inflated from its bytes, not against what was sealed."""
+    from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+    from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+
+    platform = Platform(homes)
+    message = platform.instruction(start)
+    objects = {key: one.deflate() for key, one in get_all_nested_objects(message.content).items()}
+    message.content = inflate_object_from_contents(message.content.object_id, objects)
+    assert checked(message, platform.identity.public).run == RUN
+    assert "header" not in message.content
+    array = message.content["trained"]["head.core"].numpy()
+    array[0, 0] = np.nextafter(array[0, 0], np.float32(2), dtype=np.float32)
+    moved = platform.instruction(start)
+    moved.content["trained"] = type(moved.content["trained"])({"head.core": type(
+        moved.content["trained"]["head.core"])(array)})  # fmt: skip
+    with pytest.raises(StrangerError):
+        checked(moved, platform.identity.public)
