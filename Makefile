@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Small steps on many threads are many times slower on busy cores than on one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo sweep test test-slow test-browser lint format bench clean
+.PHONY: demo sweep test test-slow test-deploy test-browser lint format bench clean
 
 demo: $(VENV)/.installed ## train on the embedded gallery, attack the run, write its report
 	$(BIN)/fedstyle demo
@@ -19,6 +19,9 @@ test: $(VENV)/.installed-dev lint ## lint, types, tests and the examples in docs
 
 test-slow: $(VENV)/.installed-dev ## the longer checks
 	$(BIN)/python -m pytest -n 2 -m slow
+
+test-deploy: $(VENV)/.installed-dev ## a federation of processes with TLS, hidden from each other, some of them killed
+	$(BIN)/python -m pytest -m deploy tests/sites
 
 test-browser: $(VENV)/.installed-dev ## the report in a browser; needs Chromium (Debian: apt install chromium)
 	$(BIN)/python -m pytest -m browser tests/browser

@@ -15,7 +15,7 @@ import typer
 
 from fedstyle_secure.cli_audit import app as audit_app
 from fedstyle_secure.cli_audit import run_audit, show_audit
-from fedstyle_secure.cli_sites import artist_app, node, opener_app, platform_app
+from fedstyle_secure.cli_sites import artist_app, doctor, node, opener_app, platform_app
 from fedstyle_secure.errors import FedStyleError
 from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.processes import exit_on_sigterm
@@ -55,6 +55,7 @@ app.add_typer(artist_app, name="artist")
 app.add_typer(opener_app, name="opener")
 app.add_typer(platform_app, name="platform")
 app.command()(node)
+app.command()(doctor)
 
 
 @app.callback(invoke_without_command=True)

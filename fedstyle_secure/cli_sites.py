@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +25,11 @@ opener_app = typer.Typer(help="The home of the opener of encrypted sums.", no_ar
 platform_app = typer.Typer(help="The platform's home: its SuperLink and its runs.", no_args_is_help=True)
 
 HomePath = Annotated[Path, typer.Argument(metavar="HOME", help="The folder.", show_default=False)]
+Watch = Annotated[
+    int | None,
+    typer.Option("--watch", metavar="PORT", help="Serve /healthz and /metrics on 127.0.0.1:PORT."),
+]
+JsonLogs = Annotated[bool, typer.Option("--json-logs", help="Log JSON lines.")]
 Cards = Annotated[list[Path], typer.Argument(metavar="CARD...", help="Files that the others sent.")]
 Sure = Annotated[bool, typer.Option("--yes", help="The fingerprints were compared already.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Take a new card in place of one that is known.")]
@@ -85,6 +92,20 @@ def platform_enrol(home: HomePath, cards: Cards, yes: Sure = False, replace: Rep
     _enrol(home, cards, "platform", yes=yes, replace=replace)
 
 
+@artist_app.command("loosen")
+def artist_loosen(home: HomePath) -> None:
+    """Agree, at this machine, to what policy.toml allows more than before."""
+    from fedstyle_secure.errors import PrivacyError
+    from fedstyle_secure.sites.homes import Home, loosening, settle
+
+    opened = Home.open(home, "artist")
+    more = loosening(opened)
+    if more and not typer.confirm(f"Allow more in {', '.join(more)}?"):
+        raise PrivacyError(f"{home}: nothing was agreed to")
+    settle(opened)
+    say("Agreed." if more else "The policy allows nothing more than before.")
+
+
 @artist_app.command("withdraw")
 def artist_withdraw(home: HomePath) -> None:
     """Withdraw: nothing leaves this home any more, and the card is taken down at the next contact."""
@@ -96,13 +117,14 @@ def artist_withdraw(home: HomePath) -> None:
 
 
 @platform_app.command("serve")
-def platform_serve(home: HomePath) -> None:
+def platform_serve(home: HomePath, watch: Watch = None, json_logs: JsonLogs = False) -> None:
     """Run the SuperLink of a platform, and start it again when it ends."""
     from fedstyle_secure.sites.homes import Home
     from fedstyle_secure.sites.superlink import serve
 
     opened = Home.open(home, "platform")
-    _until_told(lambda stop, online: serve(opened, stop, online))
+    with _watched(opened.role, watch, json_logs) as (stop, online, _):
+        serve(opened, stop, online)
 
 
 @platform_app.command("run")
@@ -142,19 +164,42 @@ def platform_run(
     say(f"Done: {said}. The run lies in {short(folder)}.")
 
 
-def node(home: HomePath) -> None:
+def node(home: HomePath, watch: Watch = None, json_logs: JsonLogs = False) -> None:
     """Run the node of an artist or of an opener: it answers one platform, and runs no code of a bundle."""
     from fedstyle_secure.sites.homes import Home
     from fedstyle_secure.sites.node import serve
 
     opened = Home.open(home, "artist", "opener")
-    _until_told(lambda stop, online: serve(opened, stop, online))
+    with _watched(opened.role, watch, json_logs) as (stop, online, count):
+        serve(opened, stop, online, count)
+
+
+def doctor(home: HomePath, as_json: AsJson = False) -> None:
+    """Look at a home: versions, keys, disk, who it knows, policy, ledger, the SuperLink and its clock."""
+    from dataclasses import asdict
+
+    from fedstyle_secure.sites.doctor import examined
+    from fedstyle_secure.sites.homes import Home
+
+    found = []
+    for check in examined(Home.open(home)):
+        found.append(check)
+        if not as_json:
+            say(f"{'ok  ' if check.well else 'BAD '} {check.name}: {check.said}")
+    if as_json:
+        print_json([asdict(check) for check in found])
+    if not all(check.well for check in found):
+        raise typer.Exit(4)
 
 
 def _made(home: Home, to: str) -> None:
     say(f"{short(home.path)} is the home of the {home.card.title}.")
     say(f"Send {short(home.path / 'card.json')} to {to}, by any way but over the platform.")
     say(f"Its fingerprint, to be compared by telephone: {home.card.fingerprint}")
+    if find_spec("segno") is not None and sys.stdout.isatty():
+        import segno
+
+        segno.make(home.card.fingerprint).terminal(compact=True)
 
 
 def _enrol(path: Path, cards: list[Path], role: Role, *, yes: bool, replace: bool) -> None:
@@ -171,10 +216,27 @@ def _enrol(path: Path, cards: list[Path], role: Role, *, yes: bool, replace: boo
         enrol(home, card, replacing=replace)
 
 
-def _until_told(act: Callable[[threading.Event, threading.Event], None]) -> None:
-    logging.getLogger("fedstyle_secure").setLevel(logging.INFO)
+@contextmanager
+def _watched(
+    role: str, port: int | None, json_logs: bool
+) -> Iterator[tuple[threading.Event, threading.Event, Callable[[str, int], None] | None]]:
+    """What stops a part, what says that it is online, and what counts its messages where it is watched."""
+    from fedstyle_secure.sites.watch import JsonLines, Tally
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if json_logs else logging.Formatter("%(asctime)s %(message)s"))
+    logger = logging.getLogger("fedstyle_secure")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    online = threading.Event()
     with _told_to_stop() as stop:
-        act(stop, threading.Event())
+        if port is None:
+            yield stop, online, None
+            return
+        tally = Tally(role, online)
+        with tally.served(port):
+            yield stop, online, tally.answered
 
 
 @contextmanager

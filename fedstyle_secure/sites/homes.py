@@ -22,11 +22,12 @@ from fedstyle_secure.names import nfc
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.sites.cards import ROLES, Card, Known, Role
 from fedstyle_secure.sites.policy import FILE as POLICY
-from fedstyle_secure.sites.policy import Policy, template
+from fedstyle_secure.sites.policy import Policy, loosened, template
 from fedstyle_secure.sites.tls import authority, node_key
 
 _MARK = "home.json"
 _CARD = "card.json"
+_SETTLED = "policy.settled.toml"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def init_artist(path: Path, name: str, pictures: Path) -> Home:
     check_artist(name, "--name")
     home = _begun(path, "artist", name)
     policy = template({"portfolio.path": str(pictures.resolve())})
-    write_text(home.path / POLICY, policy, mode=PRIVATE)
+    for file in (POLICY, _SETTLED):
+        write_text(home.path / file, policy, mode=PRIVATE)
     return _carded(home, node=_with_node_key(home))
 
 
@@ -147,6 +149,33 @@ def platform_facts(home: Home) -> Mapping[str, Any]:
     if not (isinstance(told.get("host"), str) and isinstance(told.get("port"), int)):
         raise RunError(f"{home.path / 'platform.json'}: is damaged")
     return told
+
+
+def loosening(home: Home) -> tuple[str, ...]:
+    """Keys of an artist's policy that allow more than was agreed to at the machine."""
+    return loosened(Policy.load(home.path / _SETTLED), home.policy)
+
+
+def require_settled(home: Home) -> None:
+    """Check that an artist's policy allows nothing that was not agreed to at the machine.
+
+    A policy may be tightened with an editor. What loosens it counts once `settle` was called.
+
+    Raises:
+        PrivacyError: It allows more than before; names the keys.
+    """
+    more = loosening(home)
+    if more:
+        raise PrivacyError(
+            f"{home.path / POLICY}: allows more than was agreed to, in {', '.join(more)}; "
+            f"`fedstyle artist loosen {home.path}` agrees to it"
+        )
+    settle(home)
+
+
+def settle(home: Home) -> None:
+    """Take an artist's policy as agreed to."""
+    write_text(home.path / _SETTLED, home.policy.to_toml(), mode=PRIVATE)
 
 
 def enrol(home: Home, card: Card, *, replacing: bool = False) -> None:

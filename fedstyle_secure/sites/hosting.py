@@ -92,8 +92,8 @@ class Hosting:
         found = survey(self._gallery, config.gallery.on_bad)
         public = found.to_dict()
         # Nobody here knows how many works an artist has, nor which.
-        nothing = {"public": False, "train": None, "test": None, "digest": ""}
-        unseen = [{"artist": name} | nothing for name in self.artists]
+        nothing: dict[str, object] = {"public": False, "train": None, "test": None, "digest": ""}
+        unseen = [nothing | {"artist": name} for name in self.artists]
         around = {
             "studios": {"identity": "", "place": "../studios"},
             "federation": {

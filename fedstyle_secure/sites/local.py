@@ -52,7 +52,8 @@ class LocalSites:
             public: Gallery of the platform's pictures, copied to its site.
         """
         self._root = root.resolve()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._last: dict[Path, subprocess.Popen[bytes]] = {}
         self.hidden = _can_hide()
         self.platform = init_platform(
             self._home("platform"), "localhost", free_port(), self._copied("platform", public)
@@ -103,8 +104,13 @@ class LocalSites:
             process = subprocess.Popen(
                 argv, cwd=site, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
-        self._processes[f"{site.name} {' '.join(command)}"] = process
+        self._processes.append(process)
+        self._last[home.path] = process
         return process
+
+    def process(self, home: Home) -> subprocess.Popen[bytes]:
+        """The process that was last started for a home."""
+        return self._last[home.path]
 
     def log(self, home: Home) -> Path:
         """What a part's processes say."""
@@ -124,10 +130,10 @@ class LocalSites:
 
     def stop(self) -> None:
         """End every process that is left, and everything that it started."""
-        for process in self._processes.values():
+        for process in self._processes:
             end(process, signal.SIGTERM)
         deadline = time.monotonic() + _LONGEST_END_S
-        for process in self._processes.values():
+        for process in self._processes:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
             end(process, signal.SIGKILL)

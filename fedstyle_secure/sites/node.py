@@ -28,7 +28,7 @@ from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.sites.fleet import Fleet, Sent
 from fedstyle_secure.sites.header import checked
-from fedstyle_secure.sites.homes import Home
+from fedstyle_secure.sites.homes import Home, require_settled
 from fedstyle_secure.sites.meeting import meet
 from fedstyle_secure.sites.roster import FILE, Roster
 from fedstyle_secure.sites.statements import Statement
@@ -55,17 +55,21 @@ class Task:
 class Node:
     """What the node of an artist, or of an opener, answers. One message at a time."""
 
-    def __init__(self, home: Home, sent: Callable[[int], Sent]) -> None:
+    def __init__(
+        self, home: Home, sent: Callable[[int], Sent], count: Callable[[str, int], None] | None = None
+    ) -> None:
         """
         Args:
             home: The artist's or the opener's own folder; where it lies, no run says.
             sent: The bundle of one of Flower's runs, as it came.
+            count: Called with each message's type, and 0 or the code of its decline.
 
         Raises:
             PrivacyError: The home knows no platform, or an artist's no opener.
         """
         self._home = home
         self._sent = sent
+        self._count = count or (lambda kind, code: None)
         self._platform = home.known.require("platform").identity
         self._tasks: dict[int, Task] = {}
         self._runs: dict[int, str] = {}
@@ -80,6 +84,11 @@ class Node:
 
     def answer(self, message: Message) -> Message:
         """The reply to a message: of the apps, or a number and a fixed phrase. It never raises."""
+        reply = self._reply(message)
+        self._count(message.metadata.message_type, reply.error.code if reply.has_error() else 0)
+        return reply
+
+    def _reply(self, message: Message) -> Message:
         try:
             header = checked(message, self._platform)
             task = self._task(message.metadata.run_id)
@@ -133,6 +142,7 @@ class Node:
             opener = home.known.require("opener").identity
             if task.roster.opener != opener:
                 raise FederationError("the run has another opener than the one that is known here")
+            require_settled(home)
             policy, plan = home.policy, self._plan(task)
             meeting = meet(policy, task.config, plan)
             for key in meeting.tightened:
@@ -176,20 +186,28 @@ class Node:
         append(path, text.encode(), synced=False, mode=PRIVATE)
 
 
-def serve(home: Home, stop: threading.Event, online: threading.Event) -> None:
+def serve(
+    home: Home,
+    stop: threading.Event,
+    online: threading.Event,
+    count: Callable[[str, int], None] | None = None,
+) -> None:
     """Run the node of a home until it is told to stop.
 
     Args:
         home: Of an artist or an opener.
         stop: Ends it.
         online: Set while it is online.
+        count: As of `Node`.
 
     Raises:
         PrivacyError: The home is not enrolled, or its key cannot be read.
     """
     platform = home.known.require("platform")
+    if home.role == "artist":
+        require_settled(home)
     fleet = Fleet(platform.address, platform.ca, home.node_key)
-    fleet.serve(Node(home, fleet.sent).answer, stop, online)
+    fleet.serve(Node(home, fleet.sent, count).answer, stop, online)
 
 
 def _own_gallery(config: Config, home: Home) -> Config:

@@ -1,6 +1,10 @@
 """A federation over sites for real: processes, TLS, node keys, folders that are hidden from each other."""
 
 import json
+import os
+import re
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +16,8 @@ from fedstyle_secure.files import read_arrays
 from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.sites.local import LocalSites
+from fedstyle_secure.sites.homes import settle
+from fedstyle_secure.sites.local import LocalSites, end
 
 PUBLIC = ("public-impasto-1", "public-woodcut-1")
 SETTINGS = (
@@ -20,7 +25,7 @@ SETTINGS = (
     "gallery.artists=16", "gallery.pictures=60", "gallery.public_artists=16",
     "style.encoder=cnn", "style.dim=8", "style.pretrain_steps=3", "style.practice_artists=0",
     "styles.source=vocabulary", "run.rounds=2", "run.min_artists=3", "run.timeout=120",
-    "training.expected_pictures=9", "privacy.noise_multiplier=4",
+    "training.expected_pictures=9", "privacy.noise_multiplier=16",
 )  # fmt: skip
 
 
@@ -51,6 +56,7 @@ def policies(sites, **changes):
     for home in sites.artists.values():
         path = home.path / "policy.toml"
         path.write_text(home.policy.changed(changes).to_toml())
+        settle(home)
 
 
 def run(sites, tmp_path, *settings, out="run"):
@@ -90,3 +96,164 @@ def test_from_homes_to_the_same_weights_as_on_one_machine(sites, pictures, tmp_p
         entries = Ledger(home.path / "ledger.jsonl").entries
         assert [e["digest"] for e in stated[name]] == [e.digest for e in entries]
     assert not list(sites.platform.path.rglob("*ledger.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def live(pictures, tmp_path_factory):
+    root, artists = pictures
+    where = tmp_path_factory.mktemp("live") / "sites"
+    with LocalSites(where, {name: root / name for name in artists}, root / "public") as made:
+        # Many runs in one day, for one artist's life.
+        policies(made, **{"privacy.max_epsilon_lifetime": 100.0, "privacy.max_releases_a_day": 10_000})
+        made.start()
+        yield made
+
+
+def metrics(folder):
+    return folder.metrics() if folder.begun else []
+
+
+def await_rounds(process, folder, number, seconds=120):
+    end_at = time.monotonic() + seconds
+    while len(metrics(folder)) < number:
+        assert process.poll() is None, "the run ended too early"
+        assert time.monotonic() < end_at, f"no {number} rounds in {seconds} s"
+        time.sleep(0.1)
+
+
+def charged_once(live, folder):
+    """Every release of the run is in its artist's ledger once, and the platform has no more than that."""
+    for home in live.artists.values():
+        entries = [e for e in Ledger(home.path / "ledger.jsonl").entries if e.run == folder.identity]
+        places = [(e.round, e.kind) for e in entries]
+        assert len(places) == len(set(places))
+        released = {line["round"] for line in metrics(folder) if home.name in line["released_by"]}
+        assert released <= {e.round for e in entries}
+
+
+@pytest.mark.deploy
+def test_a_node_that_was_killed_is_back_within_90_seconds(live, tmp_path):
+    """It never came back: the SuperLink took it for online, and it ended itself with 305."""
+    victim = next(iter(live.artists.values()))
+    process, folder = run(live, tmp_path, "run.rounds=24", out="node")
+    await_rounds(process, folder, 2)
+    end(live.process(victim), signal.SIGKILL)
+    killed = time.monotonic()
+    live.spawn(victim, "node")
+    seen = len(metrics(folder))
+    while not any(victim.name in line["released_by"] for line in metrics(folder)[seen + 1 :]):
+        assert time.monotonic() - killed < 90, live.log(victim).read_text()[-2000:]
+        assert process.poll() is None, live.log(live.platform).read_text()[-2000:]
+        time.sleep(0.2)
+    print(json.dumps({"what": "node back", "seconds": round(time.monotonic() - killed, 1)}))
+    finished(live, process, folder)
+    charged_once(live, folder)
+
+
+@pytest.mark.deploy
+def test_a_run_goes_on_by_itself_after_its_superlink_was_killed(live, tmp_path):
+    """Within 120 seconds, and nothing is paid for twice."""
+    process, folder = run(live, tmp_path, "run.rounds=8", "run.seed=1", out="link")
+    await_rounds(process, folder, 2)
+    before = len(metrics(folder))
+    (link,) = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_link(pid, live)]
+    os.kill(link, signal.SIGKILL)
+    killed = time.monotonic()
+    await_rounds(process, folder, before + 1)
+    print(json.dumps({"what": "run goes on", "seconds": round(time.monotonic() - killed, 1)}))
+    finished(live, process, folder)
+    charged_once(live, folder)
+
+
+def _is_link(pid, live):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            line = file.read()
+    except OSError:
+        return False
+    return b"flower-superlink" in line and str(live.platform.path).encode() in line
+
+
+@pytest.mark.deploy
+def test_a_platform_that_was_killed_goes_on_with_the_same_command(live, tmp_path):
+    process, folder = run(live, tmp_path, "run.rounds=6", "run.seed=2", out="platform")
+    await_rounds(process, folder, 2)
+    end(process, signal.SIGKILL)
+    process.wait()
+    again, folder = run(live, tmp_path, "run.rounds=6", "run.seed=2", out="platform")
+    finished(live, again, folder)
+    assert [line["round"] for line in metrics(folder)] == list(range(len(metrics(folder))))
+    charged_once(live, folder)
+
+
+@pytest.mark.deploy
+def test_without_its_opener_a_round_goes_on_and_nobody_pays_for_what_never_left(live, tmp_path):
+    """All artists were charged for prototypes that never left."""
+    process, folder = run(live, tmp_path, "run.rounds=6", "run.seed=3", "run.timeout=20", out="opener")
+    await_rounds(process, folder, 2)
+    end(live.process(live.opener), signal.SIGKILL)
+    seen = len(metrics(folder))
+    await_rounds(process, folder, seen + 2)
+    without = [line for line in metrics(folder)[seen:] if not line["sum"]["artists"]]
+    assert without, "every sum was opened by an opener that is dead"
+    said = re.compile("the opener (did not answer in time|refuses: code 5)")
+    asked_nothing = [line["round"] for line in without if said.search(line["sum"]["why"])]
+    for home in live.artists.values():
+        entries = Ledger(home.path / "ledger.jsonl").entries
+        mine = {e.round for e in entries if e.run == folder.identity}
+        # The first may have been killed after uploads came; of those after it nothing was offered.
+        assert not mine & set(asked_nothing[1:])
+    live.spawn(live.opener, "node")
+    finished(live, process, folder)
+    charged_once(live, folder)
+
+
+@pytest.mark.deploy
+def test_nothing_of_an_artist_but_its_releases_is_at_the_platform(live, tmp_path):
+    """No file, path, picture name or exception text in any byte on the platform's disk, Flower's store of all
+    messages included; and none of the opener's keys, there or in the memory of the platform's processes."""
+    victim = next(iter(live.artists.values()))
+    (victim.path / "policy.toml").write_text(
+        victim.policy.changed({"portfolio.path": "/no/such/secret-place"}).to_toml()
+    )
+    settle(victim)
+    process, folder = run(live, tmp_path, "run.rounds=4", "run.seed=4", "run.min_artists=2",
+                          "styles.min_contributors=2", "privacy.min_cohort=2", out="wire")  # fmt: skip
+    secrets = [(live.opener.path / name).read_bytes().strip() for name in ("identity.key", "passphrase")]
+    secrets += [bytes.fromhex(secret.decode()) for secret in secrets]
+    await_rounds(process, folder, 1)
+    for pid in (process.pid, *(int(p) for p in os.listdir("/proc") if p.isdigit() and _is_link(p, live))):
+        assert not [one for one in secrets if one in _memory(pid)]
+    finished(live, process, folder)
+    words = [
+        b"secret-place",
+        b"GalleryError",
+        b"Traceback",
+        b"artist-0/",
+        b"artist-1/",
+        b"000.png",
+        b"policy.toml",
+    ]
+    for file in live.platform.path.parent.rglob("*"):
+        if file.is_file() and "pictures" not in file.parts:
+            data = file.read_bytes()
+            found = [word for word in (*words, *secrets) if word in data]
+            assert not found, f"{file}: {found}"
+    assert b"secret-place" in (victim.path / "artist.log").read_bytes()
+
+
+def _memory(pid):
+    """Everything that a process has written to its memory."""
+    data = []
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            place, rights = line.split()[:2]
+            if "w" not in rights or "[v" in line:
+                continue
+            begin, stop = (int(part, 16) for part in place.split("-"))
+            try:
+                memory.seek(begin)
+                data.append(memory.read(stop - begin))
+            except (OSError, ValueError, OverflowError):
+                continue
+    return b"".join(data)

@@ -1,4 +1,4 @@
-"""A node's gates: who asks, in what bundle, and what the artist's own policy says. Every reply is looked at."""
+"""A node's gates: who asks, in what bundle, and what the artist's own policy says of it."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.sites.cards import Card
 from fedstyle_secure.sites.fleet import Sent
 from fedstyle_secure.sites.header import checked, sealed
-from fedstyle_secure.sites.homes import Home, enrol, init_artist, init_opener, init_platform
+from fedstyle_secure.sites.homes import Home, enrol, init_artist, init_opener, init_platform, settle
 from fedstyle_secure.sites.node import Node
 from fedstyle_secure.sites.roster import FILE, Roster
 from fedstyle_secure.sites.statements import Statement
@@ -169,8 +169,13 @@ STEALS = b"open('stolen', 'w').write(open('node.key').read())\n"
 
 @pytest.mark.parametrize(
     "extra",
-    [{"client.py": STEALS}, {"fedstyle_secure/__init__.py": STEALS}, {"../../.bashrc": b"x"}, {"a.so": b"\x7fELF"}],
-)  # fmt: skip
+    [
+        {"client.py": STEALS},
+        {"fedstyle_secure/__init__.py": STEALS},
+        {"../../.bashrc": b"x"},
+        {"a.so": b"\x7fELF"},
+    ],
+)
 def test_a_bundle_with_code_is_refused_and_never_run(homes, start, extra, monkeypatch, tmp_path):
     """4 of 4 nodes gave their keys to a bundle of ten lines."""
     monkeypatch.chdir(tmp_path)
@@ -238,6 +243,21 @@ def test_a_withdrawn_artist_releases_nothing_wherever_the_run_says_that_its_fold
             assert not reply.content.array_records
     assert released(homes[ARTISTS[0]]) == ()
     assert not (tmp_path / "other").exists()
+
+
+def test_a_policy_that_was_loosened_counts_once_the_artist_agreed_at_the_machine(homes, start):
+    home = homes[ARTISTS[0]]
+    platform = Platform(homes, "privacy.clip_norm=50")
+    (home.path / "policy.toml").write_text(home.policy.changed({"privacy.max_clip_norm": 60.0}).to_toml())
+    assert code(platform.ask(platform.instruction(start))) == Decline.REFUSED
+    assert b"privacy.max_clip_norm" in (home.path / "artist.log").read_bytes()
+    settle(home)
+    assert not platform.ask(platform.instruction(start)).has_error()
+    # Tightened with an editor, it counts at once, and the way back is a loosening.
+    (home.path / "policy.toml").write_text(home.policy.changed({"privacy.max_clip_norm": 1.0}).to_toml())
+    assert code(platform.ask(platform.instruction(start, run="cd" * 16))) == Decline.POLICY
+    (home.path / "policy.toml").write_text(home.policy.changed({"privacy.max_clip_norm": 60.0}).to_toml())
+    assert code(platform.ask(platform.instruction(start, run="ef" * 16))) == Decline.REFUSED
 
 
 def test_an_artist_over_its_own_budget_releases_nothing_more(homes, start):
