@@ -6,7 +6,7 @@ import itertools
 import math
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,13 +36,16 @@ if TYPE_CHECKING:
     from fedstyle_secure.config import Config
     from fedstyle_secure.privacy.ledger import Entry
     from fedstyle_secure.privacy.statement import Line
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.systems.style.private import Found
+    from fedstyle_secure.systems.style.retrieval import Match
     from fedstyle_secure.systems.style.search import Cards
     from fedstyle_secure.training import Engine, Run
 
 app = typer.Typer(
     help="Train a shared model over artists who never share their pictures.",
     epilog="Exit codes: 0 done, 1 failed, 2 setting or usage, 3 gallery, 4 run, 5 privacy, 6 federation, "
-    "7 encrypted sum, 8 audit or report, 9 policy not met, 130 interrupted.",
+    "7 encrypted sum, 8 audit or report, 9 policy not met, 10 private search, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -181,29 +184,117 @@ def demo(
 
 @app.command()
 def search(
-    run: Annotated[Path, typer.Argument(help="A finished run's folder.", show_default=False)],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|URL", help="A finished run's folder, or a search service.", show_default=False
+        ),
+    ],
     picture: Annotated[Path, typer.Argument(help="The picture to search with.", show_default=False)],
     top: Annotated[int, typer.Option(min=1, help="How many artists to list.")] = 5,
+    private: Annotated[
+        bool, typer.Option("--private", help="Under encryption: nobody but you learns what is asked.")
+    ] = False,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Keep a service's encoder in this file, and use it from there.")
+    ] = None,
     studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank the artists of a run by style, nearest first."""
-    from fedstyle_secure.systems.style import search as style
-    from fedstyle_secure.training import Run
+    from fedstyle_secure.errors import ConfigError
 
-    opened = Run.open(run)
-    matches = style.search(opened.folder, picture, top, studios)
-    for note in (_canary_note(opened.summary), *_unlisted(style.served_cards(opened.folder, studios))):
+    remote = run.startswith(("http://", "https://"))
+    if remote and not private:
+        raise ConfigError(f"{run}: a service is asked under encryption only; add --private")
+    if encoder is not None and not remote:
+        raise ConfigError("--encoder keeps the encoder of a service; a run has its own")
+    if remote:
+        from fedstyle_secure.systems.style.private import search_at
+
+        _show_found(search_at(run, picture, top, encoder), picture, as_json)
+        return
+    from fedstyle_secure.runs import RunFolder
+
+    folder = RunFolder(Path(run))
+    if private:
+        from fedstyle_secure.systems.style.private import search_here
+
+        found = search_here(folder, picture, top, studios)
+        _say_of_cards(folder, studios)
+        _show_found(found, picture, as_json)
+        return
+    from fedstyle_secure.systems.style import search as style
+
+    matches = style.search(folder, picture, top, studios)
+    _say_of_cards(folder, studios)
+    if as_json:
+        print_json(_match_rows(matches))
+        return
+    _show_matches(matches, picture)
+
+
+def _show_found(found: Found, picture: Path, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if found.note:
+        say(found.note, err=True)
+    if as_json:
+        print_json(asdict(found) | {"matches": _match_rows(found.matches)})
+        return
+    _show_matches(found.matches, picture)
+    theirs = "" if found.platform_s is None else f", {found.platform_s:.3f} s of the platform's"
+    say(
+        f"Asked under encryption: {found.up} bytes up, {found.down} down; {found.buyer_s:.3f} s of the "
+        f"buyer's processor{theirs}."
+    )
+
+
+def _say_of_cards(run: RunFolder, studios: Path | None) -> None:
+    from fedstyle_secure.systems.style.search import served_cards
+
+    for note in (_canary_note(run.summary()), *_unlisted(served_cards(run, studios))):
         if note:
             say(note, err=True)
-    if as_json:
-        print_json([{"rank": m.rank, "artist": m.artist, "score": m.score} for m in matches])
-        return
+
+
+def _match_rows(matches: Sequence[Match]) -> list[dict[str, Any]]:
+    return [{"rank": m.rank, "artist": m.artist, "score": m.score} for m in matches]
+
+
+def _show_matches(matches: Sequence[Match], picture: Path) -> None:
     table(
         f"Artists nearest in style to {picture.name}",
         ("rank", "artist", "cosine"),
         [(str(m.rank), m.artist, f"{m.score:+.3f}") for m in matches],
     )
+
+
+@app.command()
+def search_service(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder.", show_default=False)],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8765,
+    queries: Annotated[int, typer.Option(min=1, help="Queries that an address may ask a minute.")] = 30,
+    studios: StudiosPath = None,
+) -> None:
+    """Serve `fedstyle search URL PICTURE --private` until interrupted; it cannot read what is asked."""
+    from fedstyle_secure.private_search.service import SearchServer
+    from fedstyle_secure.private_search.shelf import Shelf
+    from fedstyle_secure.runs import RunFolder
+    from fedstyle_secure.systems.style.private import offer
+
+    folder = RunFolder(run)
+    note = _canary_note(folder.summary())
+    shelf = Shelf(lambda: offer(folder, studios, note))
+    found = len(shelf.now().catalogue.names)
+    _say_of_cards(folder, studios)
+    with SearchServer(shelf, host, port, queries) as server:
+        say(f"{found} artists can be searched at {server.url}; who withdraws is gone from it in a minute.")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("fedstyle: the service has ended", err=True)
 
 
 @app.command()

@@ -88,6 +88,12 @@ class PolicyError(FedStyleError):
     exit_code = 9
 
 
+class SearchError(FedStyleError):
+    """A private search was refused or could not be answered. Exit code 10."""
+
+    exit_code = 10
+
+
 @contextmanager
 def resumable(folder: Path, how: str) -> Iterator[None]:
     """Say of a machine that fails under a piece of work (its disk is full, say) where, and how to go on.

@@ -18,7 +18,7 @@ FLOORS = (
     {"runs", "idle", "hashing"},
     {"galleries", "privacy", "textures"},
     {"secure_sum", "studios"},
-    {"system"},
+    {"private_search", "system"},
     {"federation", "server_optimizer"},
     {"sites"},
     {"accounts", "transcripts"},

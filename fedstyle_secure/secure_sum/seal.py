@@ -168,9 +168,62 @@ def secret_context(profile: Profile, words: np.ndarray) -> bytes:
 
 def vector(profile: Profile, words: np.ndarray) -> bytes:
     """TenSEAL's vector of one full ciphertext: uint64, shape (2, data primes, degree)."""
-    prefix = _pair_prefix(profile, profile.data_primes, transformed=False)
-    ciphertext = _seal(prefix + _array(words))
-    return _field(1, _varint(profile.degree)) + _field(2, ciphertext)
+    return _field(1, _varint(profile.degree)) + _field(2, _ciphertext(profile, words))
+
+
+def _ciphertext(profile: Profile, words: np.ndarray) -> bytes:
+    """SEAL's ciphertext: uint64, shape (2, primes, degree), of the first so many primes of the profile."""
+    prefix = _pair_prefix(profile, profile.primes[: words.shape[1]], transformed=False)
+    return _seal(prefix + _array(words))
+
+
+def parameters(profile: Profile) -> Any:
+    """SEAL's own context of a profile: it holds no key."""
+    from tenseal import sealapi
+
+    terms = sealapi.EncryptionParameters(sealapi.SCHEME_TYPE.BFV)
+    terms.set_poly_modulus_degree(profile.degree)
+    terms.set_coeff_modulus([sealapi.Modulus(prime) for prime in profile.primes])
+    terms.set_plain_modulus(profile.plain_modulus)
+    return sealapi.SEALContext(terms, True, sealapi.SEC_LEVEL_TYPE.TC128)
+
+
+def ciphertext(profile: Profile, inside: Any, words: np.ndarray) -> Any:
+    """SEAL's ciphertext of checked words.
+
+    Args:
+        profile: Parameters.
+        inside: Of `parameters`.
+        words: uint64, shape (2, primes, degree), each below its prime, of the first so many data primes.
+    """
+    from tenseal import sealapi
+
+    return _loaded(sealapi.Ciphertext(inside), inside, _ciphertext(profile, words))
+
+
+def polynomial(profile: Profile, inside: Any, coefficients: np.ndarray) -> Any:
+    """SEAL's plaintext with these coefficients, integers in [0, t), shape (degree,)."""
+    from tenseal import sealapi
+
+    prefix = bytes(32) + _SECRET.pack(profile.degree, 1.0)
+    return _loaded(sealapi.Plaintext(), inside, _seal(prefix + _array(coefficients)))
+
+
+def _loaded(empty: Any, inside: Any, data: bytes) -> Any:
+    """An object of SEAL's with what this process wrote in it."""
+    with _unnamed() as file:
+        file.write(data)
+        file.seek(0)
+        empty.load(inside, f"/dev/fd/{file.fileno()}")
+    return empty
+
+
+def words_of(profile: Profile, ciphertext: Any) -> np.ndarray:
+    """The words of a ciphertext of SEAL's that this process made: uint64, shape (2, primes, degree)."""
+    primes = profile.primes[: ciphertext.coeff_modulus_size()]
+    prefix = _pair_prefix(profile, primes, transformed=False)
+    with _unnamed() as file:
+        return _saved(file, ciphertext, prefix, (2, len(primes), profile.degree))
 
 
 def public_words(profile: Profile, context: bytes) -> np.ndarray:
@@ -210,11 +263,16 @@ def encrypted_words(profile: Profile, context: Any, slots: np.ndarray) -> np.nda
         for row, block in zip(words, slots, strict=True):
             encoder.encode(block.tolist(), plain)
             encryptor.encrypt(plain, ciphertext)
-            file.seek(0)
-            ciphertext.save(f"/dev/fd/{file.fileno()}")
-            file.seek(0)
-            row[:] = _taken(_whole(file.read()), prefix, shape)
+            row[:] = _saved(file, ciphertext, prefix, shape)
     return words
+
+
+def _saved(file: Any, ciphertext: Any, prefix: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """The words of a ciphertext, by way of an open file: SEAL writes to paths only."""
+    file.seek(0)
+    ciphertext.save(f"/dev/fd/{file.fileno()}")
+    file.seek(0)
+    return _taken(_whole(file.read()), prefix, shape)
 
 
 def _unnamed() -> Any:

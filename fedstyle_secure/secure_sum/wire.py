@@ -55,7 +55,7 @@ def body_bytes(profile: Profile, blocks: int) -> int:
     return frame_bytes(Kind.BODY, profile, blocks)
 
 
-def _pack_words(words: np.ndarray, bits: int) -> Iterator[bytes]:
+def pack_words(words: np.ndarray, bits: int) -> Iterator[bytes]:
     """Planes of uint64 words below 2^bits; `bits` a multiple of 4, an even number of words."""
     shift = 0
     for width, plane in _PLANES:
@@ -69,8 +69,8 @@ def _pack_words(words: np.ndarray, bits: int) -> Iterator[bytes]:
         yield (nibble[:half] | nibble[half:] << np.uint8(4)).tobytes()
 
 
-def _unpack_words(data: memoryview, bits: int, count: int) -> np.ndarray:
-    """Inverse of `_pack_words`: uint64, shape (count,), all below 2^bits by construction."""
+def unpack_words(data: memoryview, bits: int, count: int) -> np.ndarray:
+    """Inverse of `pack_words`: uint64, shape (count,), all below 2^bits by construction."""
     words = np.zeros(count, dtype=np.uint64)
     shift = start = 0
     for width, plane in _PLANES:
@@ -100,7 +100,7 @@ def encode(kind: Kind, profile: Profile, residues: list[np.ndarray]) -> bytes:
     """
     parts = [_HEADER.pack(_MAGIC, _VERSION, kind, profile.number, residues[0].shape[0])]
     for prime, section in zip(_primes(kind, profile), residues, strict=True):
-        parts.extend(_pack_words(section.reshape(-1), prime.bit_length()))
+        parts.extend(pack_words(section.reshape(-1), prime.bit_length()))
     return b"".join(parts)
 
 
@@ -126,7 +126,7 @@ def decode(kind: Kind, profile: Profile, data: bytes, blocks: int = 1) -> list[n
     view, start, residues = memoryview(data), _HEADER.size, []
     for prime in _primes(kind, profile):
         bits = prime.bit_length()
-        words = _unpack_words(view[start:], bits, count)
+        words = unpack_words(view[start:], bits, count)
         if int(words.max()) >= prime:
             raise SecureSumError(f"a coefficient of a {what} is not below its prime {prime}")
         residues.append(words.reshape(blocks, polynomials, profile.degree))

@@ -37,7 +37,16 @@ class Utility:
 
 def rank_artists(embedding: np.ndarray, artists: tuple[str, ...], cards: np.ndarray, top: int) -> list[Match]:
     """The `top` artists nearest to a unit embedding (d,), among unit cards (a, d). Ties go by name."""
-    scores = cards @ embedding
+    return ranked(cards @ embedding, artists, top)
+
+
+def ranked(scores: np.ndarray, artists: tuple[str, ...], top: int) -> list[Match]:
+    """The `top` artists by their cosines (a,), nearest first. Ties go by name.
+
+    Example:
+        >>> [match.artist for match in ranked(np.array([0.1, 0.9, 0.9]), ("a", "c", "b"), 2)]
+        ['b', 'c']
+    """
     order = np.lexsort((np.array(artists), -scores))[:top]
     return [Match(i + 1, artists[j], float(scores[j])) for i, j in enumerate(order)]
 

@@ -12,6 +12,7 @@ from fedstyle_secure.galleries.pictures import decode_picture, read_picture_byte
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import withdrawals
 from fedstyle_secure.system import State
+from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.retrieval import Match, rank_artists
 from fedstyle_secure.systems.style.settings import StyleConfig
 from fedstyle_secure.systems.style.system import StyleSystem
@@ -79,21 +80,45 @@ def search(
         ConfigError: It is a run of another system.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
-    folder.summary()
-    cards = served_cards(folder, studios)
+    cards, encoder = findable(folder, studios)
+    query = embedded(encoder, Path(picture), folder.config().gallery.size)
+    return rank_artists(query, cards.artists, encoder.place(cards.rows).numpy(), top)
+
+
+def findable(run: RunFolder, studios: Path | None = None) -> tuple[Cards, StyleEncoder]:
+    """The cards that may be served, at least one, and the encoder that places cards and pictures.
+
+    Raises:
+        RunError: The run is not finished or damaged, or no artist of it has a card that may be served.
+        ConfigError: It is a run of another system.
+    """
+    run.summary()
+    cards = served_cards(run, studios)
     if not cards.artists:
         gone = "no artist published a card"
         if cards.withdrawn or cards.unknown:
             gone = "every artist with a card has withdrawn, or has no ledger that says otherwise"
-        raise RunError(f"{folder.path}: {gone}, so nobody can be found by name")
-    system = _system(folder)
+        raise RunError(f"{run.path}: {gone}, so nobody can be found by name")
+    return cards, _system(run).model(State.load(run.product_file))
+
+
+def embedded(encoder: StyleEncoder, picture: Path, size: int) -> np.ndarray:
+    """The unit embedding of a picture file, float32 (d,).
+
+    Args:
+        encoder: Of a run.
+        picture: JPEG, PNG, WebP or TIFF.
+        size: Side in pixels that the encoder looks at.
+
+    Raises:
+        GalleryError: The picture cannot be read.
+    """
     try:
-        pixels = decode_picture(read_picture_bytes(Path(picture)), system.config.gallery.size)
+        pixels = decode_picture(read_picture_bytes(picture), size)
     except GalleryError as error:
         raise GalleryError(f"{picture}: {error}") from None
-    encoder = system.model(State.load(folder.product_file))
-    query, placed = encoder.embed_pictures(pixels[None])[0], encoder.place(cards.rows).numpy()
-    return rank_artists(query, cards.artists, placed, top)
+    embedding: np.ndarray = encoder.embed_pictures(pixels[None])[0]
+    return embedding
 
 
 def _system(run: RunFolder) -> StyleSystem:
