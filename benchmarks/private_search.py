@@ -5,7 +5,8 @@ an encoder learned from the public set embeds pictures of painters it has not se
 pictures around them are drawn from Gaussians with the moments found. A query is a picture of one of the
 artists. *same_top5* counts queries whose first five are those of the plain search in float32, in its order;
 *same_top5_set*, in any order; *int8_same_top5*, the same had vectors been rounded to a largest value of 127.
-Times are CPU seconds, medians over the queries; embedding a picture is in none of them.
+Times are CPU seconds, medians over the queries; embedding a picture is in none of them. *loopback_s* is a
+whole query by the clock, over HTTP on this machine's own interface.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,9 +24,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 
 from fedstyle_secure import Config, open_gallery
+from fedstyle_secure.private_search.client import Client
 from fedstyle_secure.private_search.layout import SCALE, quantise
 from fedstyle_secure.private_search.query import ask
-from fedstyle_secure.private_search.shelf import Offer, Served
+from fedstyle_secure.private_search.service import SearchServer
+from fedstyle_secure.private_search.shelf import Offer, Served, Shelf
 from fedstyle_secure.systems.style.encoders import fit_encoder
 from fedstyle_secure.systems.style.retrieval import ranked
 from fedstyle_secure.systems.style.settings import StyleConfig
@@ -72,6 +76,24 @@ def seconds(work: Callable[[], Any], taken: list[float]) -> Any:
     return found
 
 
+def over_loopback(served: Served, queries: np.ndarray) -> float:
+    """Median seconds by the clock from an embedding to its scores, through a service on this machine."""
+    taken = []
+    with SearchServer(Shelf(lambda: served.offer), a_minute=len(queries)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        client = Client(server.url)
+        catalogue = client.catalogue()
+        for query in queries:
+            began = time.perf_counter()
+            question = ask(query, catalogue)
+            question.scores(client.answer(question.body, catalogue))
+            taken.append(time.perf_counter() - began)
+        server.shutdown()
+        thread.join()
+    return statistics.median(taken)
+
+
 def compare(artists: int, mean: np.ndarray, between: np.ndarray, within: np.ndarray) -> dict[str, object]:
     """All queries against so many artists."""
     rng = np.random.default_rng(artists)
@@ -111,6 +133,7 @@ def compare(artists: int, mean: np.ndarray, between: np.ndarray, within: np.ndar
         "cards_as_int16_bytes": 2 * cards.size,
         "buyer_s": round(median["ask"] + median["open"], 4),
         "platform_s": round(median["answer"], 4),
+        "loopback_s": round(over_loopback(served, queries), 3),
         "plain_s": round(median["plain"], 6),
         "index_s": round(indexing[0], 3),
     }

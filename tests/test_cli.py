@@ -65,6 +65,7 @@ def test_help_names_every_command_and_the_exit_codes(capsys, monkeypatch):
         "train",
         "demo",
         "search",
+        "search-service",
         "runs",
         "settings",
         "rivals",

@@ -65,7 +65,7 @@ class SearchServer(ThreadingHTTPServer):
         clock: Seconds that only go forward.
 
     Raises:
-        OSError: The address cannot be listened on.
+        SearchError: The address cannot be listened on.
     """
 
     daemon_threads = True
@@ -83,7 +83,10 @@ class SearchServer(ThreadingHTTPServer):
         self.allowance = Allowance(a_minute, clock)
         self.computing = threading.Lock()
         self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        super().__init__((host, port), _Handler)
+        try:
+            super().__init__((host, port), _Handler)
+        except OSError as error:
+            raise SearchError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
 
     @property
     def url(self) -> str:

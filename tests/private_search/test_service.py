@@ -195,6 +195,11 @@ def test_what_is_no_address_is_refused(url):
         Client(url)
 
 
+def test_an_address_that_is_taken_is_told_in_one_line(server):
+    with pytest.raises(SearchError, match=f"127.0.0.1:{server.server_port} cannot be listened on"):
+        SearchServer(server.shelf, port=server.server_port)
+
+
 def test_a_service_that_is_not_there_is_told_in_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
