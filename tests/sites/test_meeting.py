@@ -52,7 +52,7 @@ def test_the_usual_run_is_taken_by_the_usual_policy():
         (["share.cards=1e-6", "privacy.noise_multiplier=0.7"], Reason.EPSILON_RUN),
         (["privacy.clip_norm=2"], Reason.CLIP),
         (["run.rounds=80"], Reason.ROUNDS),
-        (["privacy.min_cohort=2"], Reason.COHORT),
+        (["privacy.min_cohort=4"], Reason.COHORT),
         (["styles.min_contributors=2"], Reason.CONTRIBUTORS),
         (["privacy.colluders=0"], Reason.COLLUDERS),
         (["secure_sum.updates=false"], Reason.CLEAR),
@@ -64,7 +64,8 @@ def test_the_usual_run_is_taken_by_the_usual_policy():
     ],
 )
 def test_a_run_that_goes_too_far_is_declined_with_its_reason(attack, reason):
-    policy, config = NOBODY.changed({"privacy.units": ["artwork"]}), drawn.of(*attack)
+    policy = NOBODY.changed({"privacy.units": ["artwork"], "sum.min_cohort": 5})
+    config = drawn.of(*attack)
     plan = drawn.planned(config)
     assert reason in {one.reason for one in declined(policy, config, plan)}
     with pytest.raises(PolicyDeclined) as error:
@@ -96,7 +97,7 @@ def test_epsilon_is_counted_at_the_policys_delta_whatever_the_run_states():
     at_own = NOBODY.changed({"privacy.max_epsilon_run": spent * 1.01})
     meet(at_own, honest, plan)
     # The run solves its noise for its own, careless delta: far less noise.
-    weak = drawn.planned(careless, scale=drawn.SCALE / 2)
+    weak = drawn.planned(careless, scale=0.45)
     assert epsilon(weak.events(), 0.05) < spent
     assert Reason.EPSILON_RUN in {one.reason for one in declined(at_own, careless, weak)}
     found = meet(NOBODY, careless, drawn.planned(careless))
