@@ -16,6 +16,7 @@ import typer
 from fedstyle_secure.cli_audit import app as audit_app
 from fedstyle_secure.cli_audit import run_audit, show_audit
 from fedstyle_secure.cli_sites import artist_app, doctor, node, opener_app, platform_app
+from fedstyle_secure.cli_policy import policy_app
 from fedstyle_secure.errors import FedStyleError
 from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.processes import exit_on_sigterm
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 gallery_app = typer.Typer(help="Look at the pictures that a run would use.", no_args_is_help=True)
 app.add_typer(gallery_app, name="gallery")
+app.add_typer(policy_app, name="policy")
 app.add_typer(audit_app)
 app.add_typer(artist_app, name="artist")
 app.add_typer(opener_app, name="opener")

@@ -14,7 +14,7 @@ FLOORS = (
     {"version", "errors", "fairness", "hints", "processes", "spreadsheet", "threads", "visible", "words"},
     {"files", "names", "registry", "terminal"},
     {"consent"},
-    {"config", "cache"},
+    {"config", "cache", "chains"},
     {"runs", "idle", "hashing"},
     {"galleries", "privacy", "textures"},
     {"secure_sum", "studios"},
@@ -29,7 +29,7 @@ FLOORS = (
     {"report"},
     {"policy"},
     {"systems"},
-    {"cli_audit"},
+    {"cli_audit", "cli_policy"},
     {"cli"},
 )
 """Rooms of `fedstyle_secure`, the ground first; a room imports lower floors only. The package's own

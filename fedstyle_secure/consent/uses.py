@@ -17,9 +17,10 @@ Use = Literal["allowed", "notAllowed", "constrained"]
 """What an entry says. `constrained` is never enough: terms in somebody's own words cannot be held to by a
 program, and without terms the assertion itself counts it as notAllowed."""
 
-Way = Literal["consent.toml", "credentials", "reservation", "unsaid"]
+Way = Literal["consent.toml", "credentials", "reservation", "consent.jsonl", "unsaid"]
 """Where it is said: the file beside the works; the picture's signed content credentials (C2PA); a reservation
-of text and data mining, in `tdmrep.json` or in the picture's XMP; or nowhere."""
+of text and data mining, in `tdmrep.json` or in the picture's XMP; its artist's own log of decisions; or
+nowhere."""
 
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 USES: tuple[Use, ...] = get_args(Use)

@@ -6,19 +6,14 @@ does not matter: it is spent.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fedstyle_secure.errors import PrivacyError
-from fedstyle_secure.files import PRIVATE, append, write_text
+from fedstyle_secure.chains import Chain
 from fedstyle_secure.privacy.events import Event, event_from_dict, event_to_dict
 from fedstyle_secure.privacy.units import Unit
-
-_GENESIS = "0" * 64
 
 
 @dataclass(frozen=True)
@@ -76,16 +71,32 @@ class Withdrawal:
     at: str
 
 
-class Ledger:
-    """The append-only file, and beside it a small file that says how long it is.
+@dataclass(frozen=True)
+class Works:
+    """What an artist's releases are of from here on: no release, and nothing of it leaves.
 
-    A line holds the releases of one request, or a withdrawal, and is bound to the line before by its hash:
-    a request is in the ledger as a whole or not at all, and a changed line is found. The file beside it,
-    written after each line, is how removed last lines are found.
+    Attributes:
+        portfolio: Digest of the portfolio that takes part.
+        consent_lines: Length of the artist's consent log that it follows from.
+        consent_hash: Head of that log.
+        at: When, UTC, ISO 8601 to the second.
     """
 
+    portfolio: str
+    consent_lines: int
+    consent_hash: str
+    at: str
+
+
+Line = tuple[Entry, ...] | Withdrawal | Works
+"""The releases of one request, a withdrawal, or which works take part."""
+
+
+class Ledger:
+    """The append-only file (`chains`): a request is in the ledger as a whole or not at all."""
+
     def __init__(self, path: Path) -> None:
-        """Read a ledger; where neither file is there, it is an empty one. Reading changes nothing.
+        """Read a ledger; where neither it nor its length is there, it is empty. Reading changes nothing.
 
         Args:
             path: The ledger. Its length is kept in a file of the same name that ends in `.head`.
@@ -94,109 +105,47 @@ class Ledger:
             PrivacyError: A line was edited, removed or reordered, or the last ones are missing; names it.
         """
         self.path = path
-        self._lines: list[tuple[Entry, ...] | Withdrawal] = []
-        self._heads = [_GENESIS]
-        self._size = 0
-        # The length first: whoever writes meanwhile adds lines before it says that they are there.
-        kept = self._kept_length()
-        if path.exists():
-            self._read()
-        self._check_length(kept or self._kept_length())
+        self._chain: Chain[Line] = Chain(path, _parse)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """Every release so far, oldest first."""
-        return tuple(e for line in self._lines if not isinstance(line, Withdrawal) for e in line)
+        return tuple(e for line in self._chain.lines if isinstance(line, tuple) for e in line)
 
     @property
     def withdrawal(self) -> Withdrawal | None:
         """The withdrawal, if the artist has withdrawn."""
-        return next((line for line in self._lines if isinstance(line, Withdrawal)), None)
+        return next((line for line in self._chain.lines if isinstance(line, Withdrawal)), None)
+
+    @property
+    def works(self) -> Works | None:
+        """Which works take part, as it was last written down."""
+        return next((line for line in reversed(self._chain.lines) if isinstance(line, Works)), None)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Hashes that stand for its first 0, 1, 2, ... lines: the last one for the whole ledger."""
+        return self._chain.heads
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write the releases of one request and return only once they are on the disk.
 
         The caller keeps other writers out. If writing fails, the ledger is as it was before.
         """
-        self._write(tuple(entries), {"entries": [entry.to_dict() for entry in entries]})
+        self._chain.write(tuple(entries), {"entries": [entry.to_dict() for entry in entries]})
 
     def withdraw(self, at: str) -> Withdrawal:
         """Write that the artist has withdrawn, and give it back; doing so twice changes nothing."""
         found = self.withdrawal
         if found is None:
             found = Withdrawal(at)
-            self._write(found, {"withdrawal": {"at": at}})
+            self._chain.write(found, {"withdrawal": {"at": at}})
         return found
 
-    def _write(self, line: tuple[Entry, ...] | Withdrawal, body: dict[str, Any]) -> None:
-        if not self._lines:
-            # Before the first line, so that a ledger without this file is always a damaged one.
-            self._write_length()
-        head = _chain(self._heads[-1], body)
-        record = json.dumps(body | {"hash": head}, sort_keys=True, allow_nan=False)
-        data = f"{record}\n".encode()
-        # A torn last line was never sent: sending waits for the whole line.
-        append(self.path, data, size=self._size, mode=PRIVATE)
-        self._lines.append(line)
-        self._heads.append(head)
-        self._size += len(data)
-        # Killed before this, the ledger is one line longer than the file says, which harms nobody.
-        self._write_length()
-
-    def _write_length(self) -> None:
-        kept = {"lines": len(self._lines), "hash": self._heads[-1]}
-        write_text(self._head_file, json.dumps(kept), mode=PRIVATE)
-
-    @property
-    def _head_file(self) -> Path:
-        return self.path.with_suffix(".head")
-
-    def _read(self) -> None:
-        data = self.path.read_bytes()
-        self._size = data.rfind(b"\n") + 1
-        lines = data[: self._size].decode("utf-8", errors="replace").split("\n")[:-1]
-        for number, text in enumerate(lines, start=1):
-            try:
-                record = json.loads(text)
-                stated = record.pop("hash")
-                line = _parse(record)
-            except (ValueError, KeyError, TypeError, AttributeError, PrivacyError):
-                raise PrivacyError(f"{self._name}: line {number} is damaged") from None
-            self._heads.append(_chain(self._heads[-1], record))
-            if stated != self._heads[-1]:
-                raise PrivacyError(f"{self._name}: line {number} was edited, or a line before it was removed")
-            self._lines.append(line)
-
-    def _kept_length(self) -> bytes | None:
-        try:
-            return self._head_file.read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def _check_length(self, length: bytes | None) -> None:
-        """Raise PrivacyError where lines are gone that were there once."""
-        if length is None:
-            if self._lines:
-                raise PrivacyError(
-                    f"{self._name}: {self._head_file.name}, which says how long it is, is gone"
-                )
-            return
-        try:
-            kept = json.loads(length)
-            lines, stated = int(kept["lines"]), str(kept["hash"])
-        except (ValueError, KeyError, TypeError):
-            raise PrivacyError(f"{self._name}: {self._head_file.name} is damaged") from None
-        if lines > len(self._lines):
-            raise PrivacyError(
-                f"{self._name}: line {len(self._lines) + 1} and what came after it are gone; "
-                f"it had {lines} lines"
-            )
-        if lines < 0 or self._heads[lines] != stated:
-            raise PrivacyError(f"{self._name}: {self._head_file.name} belongs to another ledger")
-
-    @property
-    def _name(self) -> str:
-        return f"{self.path.parent.name}/{self.path.name}"
+    def note(self, works: Works) -> None:
+        """Write which works take part from here on, if it is not as it was last."""
+        if self.works is None or replace(self.works, at=works.at) != works:
+            self._chain.write(works, {"works": asdict(works)})
 
 
 def costs(entries: Iterable[Entry], unit: Unit) -> tuple[Event, ...] | None:
@@ -211,11 +160,9 @@ def costs(entries: Iterable[Entry], unit: Unit) -> tuple[Event, ...] | None:
     return known if len(known) == len(events) else None
 
 
-def _chain(head: str, body: Mapping[str, Any]) -> str:
-    return hashlib.sha256((head + json.dumps(body, sort_keys=True)).encode()).hexdigest()
-
-
-def _parse(record: Mapping[str, Any]) -> tuple[Entry, ...] | Withdrawal:
+def _parse(record: Mapping[str, Any]) -> Line:
+    if set(record) == {"works"}:
+        return Works(**record["works"])
     if set(record) == {"withdrawal"}:
         return Withdrawal(**record["withdrawal"])
     if set(record) != {"entries"}:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from fedstyle_secure.config import PLACES, Config
 from fedstyle_secure.consent.uses import Purpose
@@ -18,6 +19,7 @@ from fedstyle_secure.federation.sums import is_summed
 from fedstyle_secure.names import NOBODY
 from fedstyle_secure.privacy.budget import Budget, budget_of
 from fedstyle_secure.privacy.kinds import SUM, Kind
+from fedstyle_secure.privacy.ledger import Ledger, costs
 from fedstyle_secure.privacy.limits import Limits, Reason
 from fedstyle_secure.privacy.mechanisms import ArtistSum, DpSgd, GaussianSum, Mechanism, NoisyCounts
 from fedstyle_secure.privacy.plan import Plan
@@ -74,6 +76,40 @@ def meet(policy: Policy, config: Config, plan: Plan) -> Meeting:
     flat = config.to_flat() | dict.fromkeys(PLACES, "")
     limits = _limits(policy, config, plan)
     return Meeting(Config.from_flat(flat), limits, tuple(_tightened(policy, config, plan, limits)))
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What would become of a run.
+
+    Attributes:
+        declined: What the policy forbids it; empty: nothing.
+        tightened: As of `Meeting`.
+    """
+
+    declined: tuple[Declined, ...]
+    tightened: tuple[str, ...]
+
+
+def foresee(policy: Policy, config: Config, plan: Plan, ledger: Path | None = None) -> Foreseen:
+    """What would become of a run, before it begins.
+
+    Args:
+        policy, config, plan: As of `meet`.
+        ledger: The artist's, to count what was released before; None: nothing is known of it.
+
+    Raises:
+        PrivacyError: The ledger is damaged.
+    """
+    found, limits = declined(policy, config, plan), _limits(policy, config, plan)
+    before = () if ledger is None else Ledger(ledger).entries
+    spent = costs(before, config.privacy.unit)
+    left = limits.lifetime.covers(None if spent is None else [*spent, *plan.events()])
+    if not left and all(one.reason != Reason.EPSILON_LIFETIME for one in found):
+        most = f"epsilon {limits.lifetime.epsilon:g} at delta {limits.lifetime.delta:g}"
+        text = f"with all that was released before, the run would cost more than {most}: later rounds"
+        found += (Declined(Reason.EPSILON_LIFETIME, "privacy.max_epsilon_lifetime", text),)
+    return Foreseen(found, tuple(_tightened(policy, config, plan, limits)))
 
 
 def declined(policy: Policy, config: Config, plan: Plan) -> tuple[Declined, ...]:

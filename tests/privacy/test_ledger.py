@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedstyle_secure.chains import Chain
 from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.privacy.events import SampledGaussian
-from fedstyle_secure.privacy.ledger import Entry, Ledger, costs
+from fedstyle_secure.privacy.ledger import Entry, Ledger, Works, costs
 
 
 def entry(number, run="run", sigma=2.0):
@@ -111,7 +112,7 @@ def test_another_ledger_of_the_same_length_is_not_this_one(tmp_path):
     for number in range(4):
         other.append([entry(number, sigma=50.0)])
     path.write_bytes(other.path.read_bytes())
-    with pytest.raises(PrivacyError, match="belongs to another ledger"):
+    with pytest.raises(PrivacyError, match="belongs to another file"):
         Ledger(path)
 
 
@@ -125,16 +126,17 @@ def test_killed_before_the_length_was_written_the_ledger_is_whole(tmp_path):
     assert json.loads((tmp_path / "ledger.head").read_text())["lines"] == 4
 
 
-def test_a_first_line_without_a_length_cannot_come_from_a_kill(tmp_path):
+def test_a_first_line_without_a_length_cannot_come_from_a_kill(tmp_path, monkeypatch):
     """The length, zero, is on the disk before the first line."""
     seen = []
+    real = Chain._write_length
 
-    class Watched(Ledger):
-        def _write_length(self):
-            super()._write_length()
-            seen.append((len(self._lines), self.path.exists()))
+    def watched(self):
+        real(self)
+        seen.append((len(self.lines), self.path.exists()))
 
-    Watched(tmp_path / "ledger.jsonl").append([entry(0)])
+    monkeypatch.setattr(Chain, "_write_length", watched)
+    Ledger(tmp_path / "ledger.jsonl").append([entry(0)])
     assert seen == [(0, False), (1, True)]
 
 
@@ -156,15 +158,39 @@ def test_both_files_are_for_their_owner_only(tmp_path):
 def test_reading_beside_a_writer_raises_no_false_alarm(tmp_path, monkeypatch):
     """The writer adds a line and its length after the reader's first look, and before its second."""
     path = written(tmp_path / "ledger.jsonl", lines=2)
-    real = Ledger._read
+    real = Chain._read
 
-    def read(self):
-        real(self)
-        if len(self._lines) == 2 and self.path == path and not added:
+    def read(self, parse):
+        real(self, parse)
+        if len(self.lines) == 2 and self.path == path and not added:
             added.append(True)
             Ledger(path).append([entry(2)])
 
     added = []
-    monkeypatch.setattr(Ledger, "_read", read)
+    monkeypatch.setattr(Chain, "_read", read)
     assert [e.round for e in Ledger(path).entries] == [0, 0, 1, 1]
     assert len(Ledger(path).entries) == 5
+
+
+def test_which_works_take_part_is_a_line_where_it_changes_and_costs_nothing(tmp_path):
+    path = written(tmp_path / "ledger.jsonl", lines=1)
+    first = Works("a" * 64, 0, "0" * 64, "2026-01-01T00:00:00+00:00")
+    Ledger(path).note(first)
+    Ledger(path).note(Works("a" * 64, 0, "0" * 64, "2026-01-02T00:00:00+00:00"))
+    assert Ledger(path).works == first
+    assert len(Ledger(path).heads) == 1 + 2
+    second = Works("b" * 64, 1, "1" * 64, "2026-01-03T00:00:00+00:00")
+    Ledger(path).note(second)
+    assert Ledger(path).works == second
+    assert len(Ledger(path).entries) == 2
+    assert Ledger(path).withdrawal is None
+
+
+def test_a_ledger_of_before_there_were_policies_is_read(tmp_path):
+    """A line as it was once written, without a policy, keeps its hash and its place."""
+    path, body = tmp_path / "ledger.jsonl", {"entries": [entry(0).to_dict()]}
+    del body["entries"][0]["policy"]
+    Chain(path, lambda record: record).write(body, body)
+    assert Ledger(path).entries == (entry(0),)
+    Ledger(path).append([entry(1)])
+    assert [e.policy for e in Ledger(path).entries] == ["", ""]

@@ -31,6 +31,7 @@ _WAYS: Mapping[str, str] = {
     "consent.toml": "consent.toml, the artist's own file",
     "credentials": "content credentials (C2PA) of the picture, or what is wrong with them",
     "reservation": "a reservation of text and data mining, in tdmrep.json or in the picture",
+    "consent.jsonl": "consent.jsonl, the artist's own decisions, work by work",
     "unsaid": "nobody's word: nothing allows it",
 }
 """Where a use is refused (`consent.uses.Way`), in words."""
