@@ -15,8 +15,8 @@ import typer
 
 from fedstyle_secure.cli_audit import app as audit_app
 from fedstyle_secure.cli_audit import run_audit, show_audit
-from fedstyle_secure.cli_sites import artist_app, doctor, node, opener_app, platform_app
 from fedstyle_secure.cli_policy import policy_app
+from fedstyle_secure.cli_sites import artist_app, doctor, node, opener_app, platform_app
 from fedstyle_secure.errors import FedStyleError
 from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.processes import exit_on_sigterm

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -104,6 +104,32 @@ def artist_loosen(home: HomePath) -> None:
         raise PrivacyError(f"{home}: nothing was agreed to")
     settle(opened)
     say("Agreed." if more else "The policy allows nothing more than before.")
+
+
+@artist_app.command("consent")
+def artist_consent(
+    home: HomePath,
+    way: Annotated[str, typer.Argument(metavar="in|out", help="Whether they take part.", show_default=False)],
+    works: Annotated[list[Path], typer.Argument(metavar="WORK...", help="Files.", show_default=False)],
+    purpose: Annotated[
+        str, typer.Option(help="ai_training, ai_generative_training or another use of CAWG's.")
+    ] = "ai_training",
+) -> None:
+    """Decide, work by work, what takes part; the last decision counts, and all of them are kept."""
+    from fedstyle_secure.consent.uses import PURPOSES
+    from fedstyle_secure.errors import ConfigError
+    from fedstyle_secure.files import file_sha256
+    from fedstyle_secure.privacy.gate import now
+    from fedstyle_secure.sites.consent_log import Way, decide
+    from fedstyle_secure.sites.homes import Home
+
+    ways: tuple[Way, ...] = get_args(Way)
+    if way not in ways or purpose not in PURPOSES:
+        raise ConfigError(f"{way!r} for {purpose!r}: valid: in or out, for one of {', '.join(PURPOSES)}")
+    opened = Home.open(home, "artist")
+    said, use = ways[ways.index(way)], PURPOSES[PURPOSES.index(purpose)]
+    log = decide(opened.path / opened.policy.consent.file, map(file_sha256, works), use, said, now())
+    say(f"{len(works)} works are {way} for {purpose}; {short(log.path)} has {len(log.decisions)} decisions.")
 
 
 @artist_app.command("withdraw")

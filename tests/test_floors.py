@@ -20,17 +20,18 @@ FLOORS = (
     {"secure_sum", "studios"},
     {"private_search", "system"},
     {"federation", "server_optimizer"},
-    {"sites"},
     {"accounts", "transcripts"},
     {"audit"},
     {"engines"},
     {"training"},
+    {"sites"},
     {"sweep"},
     {"report"},
     {"policy"},
     {"systems"},
-    {"cli_audit", "cli_policy"},
+    {"cli_audit", "cli_policy", "cli_sites"},
     {"cli"},
+    {"__main__"},
 )
 """Rooms of `fedstyle_secure`, the ground first; a room imports lower floors only. The package's own
 `__init__` names what it hands out and imports the version alone."""

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 import httpx
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.common.serde import run_from_proto
 from flwr.proto.runtime_pb2 import PullTaskInputRequest, PushTaskOutputRequest, SendTaskHeartbeatRequest
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
@@ -19,9 +19,11 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid.http_grid import HttpGrid
 
-from fedstyle_secure.errors import FederationError
+from fedstyle_secure.errors import FederationError, PrivacyError
 from fedstyle_secure.secure_sum.identity import Identity
+from fedstyle_secure.sites import heads
 from fedstyle_secure.sites.header import sealed
+from fedstyle_secure.sites.heads import Keeper
 
 log = logging.getLogger("fedstyle_secure")
 
@@ -48,6 +50,8 @@ class SiteGrid(HttpGrid):
         identity: Identity,
         bound: Callable[[], tuple[str, str, str]],
         enrolled: Mapping[bytes, str],
+        keys: Mapping[str, str],
+        keeper: Keeper,
     ) -> None:
         """
         Args:
@@ -57,11 +61,15 @@ class SiteGrid(HttpGrid):
             identity: The platform's.
             bound: Gives run, settings and roster for the header of a message that is sent now.
             enrolled: By public node key: the artist that it is enrolled for, "" for the opener.
+            keys: Public identity keys of the artists, by name.
+            keeper: Keeps the heads of their ledgers.
         """
         super().__init__(address, False, ca, token=token)
         self._identity = identity
         self._bound = bound
         self._enrolled = enrolled
+        self._keys = keys
+        self._keeper = keeper
         self._names: dict[int, str] = {}
         self._ended = threading.Event()
 
@@ -121,17 +129,43 @@ class SiteGrid(HttpGrid):
     ) -> Iterable[Message]:
         """The replies that came in time."""
         run, settings, roster = self._bound()
-        signed = [sealed(message, self._identity, run, settings, roster) for message in messages]
+        signed = [
+            sealed(self._with_head(message), self._identity, run, settings, roster) for message in messages
+        ]
         waiting = {i for i in self._patiently(lambda: self.push_messages(signed)) if i}
         end = time.monotonic() + (float("inf") if timeout is None else timeout)
         replies: list[Message] = []
         while waiting and time.monotonic() < end:
             come = self._patiently(partial(self.pull_messages, waiting))
             waiting -= {message.metadata.reply_to_message_id for message in come}
-            replies += come
+            replies += [reply for reply in come if self._goes_on(reply)]
             if waiting:
                 time.sleep(_POLL_S)
         return replies
+
+    def _with_head(self, message: Message) -> Message:
+        """With the newest head of the artist's ledger that was seen here."""
+        name = self.speaks(message.metadata.dst_node_id)
+        kept = self._keeper.kept(name, self._keys[name]) if name else None
+        if kept is None:
+            return message
+        told, content = message.metadata, RecordDict({**message.content})
+        heads.put(content, kept)
+        return Message(content, told.dst_node_id, told.message_type, ttl=told.ttl, group_id=told.group_id)
+
+    def _goes_on(self, reply: Message) -> bool:
+        """Whether the ledger behind a reply goes on from where it was; what it was now is kept."""
+        if reply.has_error():
+            return True
+        given, name = heads.taken(reply.content), self.speaks(reply.metadata.src_node_id)
+        if not name:
+            return True
+        try:
+            self._keeper.keep(given or b"", name, self._keys[name])
+        except PrivacyError as error:
+            log.warning("a reply does not count: %s", error)
+            return False
+        return True
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
         """A call, again while the SuperLink cannot be reached.

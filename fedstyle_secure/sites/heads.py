@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from flwr.app import ConfigRecord, RecordDict
+
 from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.files import PRIVATE, locked, private_folder, write_bytes
 from fedstyle_secure.privacy.ledger import Ledger
@@ -20,6 +22,7 @@ from fedstyle_secure.runs import folder_name
 from fedstyle_secure.secure_sum.encoding import canonical, fields, integer, parse, text, unhex
 from fedstyle_secure.secure_sum.identity import SIGNATURE_BYTES, Identity, verified
 
+_RECORD = "head"
 _DOMAIN = "ledger head"
 _LONGEST = 4096
 _FIELDS = ("artist", "lines", "chain", "at")
@@ -141,6 +144,18 @@ def require(heads: Iterable[SignedHead], artist: str, ledger: Ledger) -> None:
                 f"{ledger.path}: {how}, and the one of {head.at} had {head.lines}: an older or another "
                 "ledger lies here, which knows less than was spent; put the right one in its place"
             )
+
+
+def put(record: RecordDict, signed: SignedHead) -> None:
+    """Put a head into a message's content."""
+    record[_RECORD] = ConfigRecord({_RECORD: signed.to_bytes()})
+
+
+def taken(record: RecordDict) -> bytes | None:
+    """Take the head out of a message's content; None: there is none."""
+    found = record.pop(_RECORD, None)
+    data = found.get(_RECORD) if isinstance(found, ConfigRecord) else None
+    return data if isinstance(data, bytes) else None
 
 
 class Keeper:

@@ -21,6 +21,7 @@ from fedstyle_secure.federation.bundle import packed
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sites import superlink
 from fedstyle_secure.sites.grid import LinkLost, SiteGrid
+from fedstyle_secure.sites.heads import Keeper
 from fedstyle_secure.sites.homes import Home, platform_facts
 from fedstyle_secure.sites.hosting import Hosting
 from fedstyle_secure.sites.roster import FILE, Roster
@@ -106,6 +107,7 @@ def _once(
         identity=home.identity,
         bound=lambda: (folder.identity, settings, roster.digest),
         enrolled={raw_public(card.node_key): card.name for card in superlink.enrolled(home)},
+        keys=dict(roster.artists), keeper=Keeper(home.path / "heads"),
     )  # fmt: skip
     status, details = SubStatus.FAILED, "the platform's program failed"
     try:
@@ -133,7 +135,8 @@ def _refused(home: Home, token: str) -> None:
     log.warning("somebody else started a run on this SuperLink; it is refused")
     grid = SiteGrid(
         superlink.address(home), superlink.authority(home), token,
-        identity=home.identity, bound=lambda: ("", "", ""), enrolled={},
+        identity=home.identity, bound=lambda: ("", "", ""), enrolled={}, keys={},
+        keeper=Keeper(home.path / "heads"),
     )  # fmt: skip
     grid.give_back(SubStatus.FAILED, "not a run of this platform")
     grid.close()

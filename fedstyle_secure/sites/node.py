@@ -24,8 +24,11 @@ from fedstyle_secure.federation.desk import Desk, add_desk
 from fedstyle_secure.files import PRIVATE, append, private_folder
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.names import Names
+from fedstyle_secure.privacy.gate import now
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import Plan
+from fedstyle_secure.sites import heads
+from fedstyle_secure.sites.consent_log import ConsentLog, note
 from fedstyle_secure.sites.fleet import Fleet, Sent
 from fedstyle_secure.sites.header import checked
 from fedstyle_secure.sites.homes import Home, require_settled
@@ -96,12 +99,31 @@ class Node:
                 raise StrangerError("the message's header is of another run than its bundle")
             self._runs[message.metadata.run_id] = header.run
             log.info("%s of run %s", message.metadata.message_type, header.run[:8])
-            return self._app(message, self._context(message))
+            given = heads.taken(message.content)
+            if self._home.role != "artist":
+                return self._app(message, self._context(message))
+            self._require_whole(given)
+            reply = self._app(message, self._context(message))
+            if not reply.has_error():
+                heads.put(
+                    reply.content, heads.sign(self._home.identity, self._home.name, self._ledger(), now())
+                )
+            return reply
         except Exception as error:
             code = decline_of(error)
             with contextlib.suppress(Exception):
                 self._log()
             return Message(Error(code=code, reason=code.phrase), reply_to=message)
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self._home.path / "ledger.jsonl")
+
+    def _require_whole(self, given: bytes | None) -> None:
+        """Refuse to answer with a ledger that knows less than the platform was shown of it: a backup that was
+        put back would spend again what was spent."""
+        if given is not None:
+            kept = heads.SignedHead.from_bytes(given, self._home.identity.public)
+            heads.require([kept], self._home.name, self._ledger())
 
     def _context(self, message: Message) -> Context:
         run_id, node = message.metadata.run_id, message.metadata.dst_node_id
@@ -149,10 +171,13 @@ class Node:
                 log.info("run %s: %s of the policy gives less than it asks for", run[:8], key)
             system = system_bound(meeting.config)
             own = _own_gallery(task.config, home)
+            decisions = ConsentLog(home.path / policy.consent.file)
+            portfolio = open_gallery(own.gallery).portfolio(home.name)
+            portfolio = decisions.of(portfolio, system.purpose)
+            note(home.path, decisions, portfolio, now())
             self._studios[run] = Studio(
-                home.path, run, system, plan, len(names), open_gallery(own.gallery).portfolio(home.name),
-                lambda: opener, limits=meeting.limits,
-            )  # fmt: skip
+                home.path, run, system, plan, len(names), portfolio, lambda: opener, limits=meeting.limits
+            )
         return self._studios[run]
 
     def _desk(self, context: Context) -> Desk:
@@ -175,8 +200,7 @@ class Node:
     def _state(self, message: Message, context: Context) -> Message:
         """Answer the query "statement"."""
         home, run = self._home, self._runs[context.run_id]
-        ledger = Ledger(home.path / "ledger.jsonl")
-        statement = Statement.of(home.name, run, home.policy.digest(), ledger)
+        statement = Statement.of(home.name, run, home.policy.digest(), self._ledger())
         return Message(statement.to_record(home.identity), reply_to=message)
 
     def _log(self) -> None:

@@ -22,7 +22,9 @@ from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.privacy.gate import withdraw
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.secure_sum.identity import Identity
+from fedstyle_secure.sites import heads
 from fedstyle_secure.sites.cards import Card
+from fedstyle_secure.sites.consent_log import decide
 from fedstyle_secure.sites.fleet import Sent
 from fedstyle_secure.sites.header import checked, sealed
 from fedstyle_secure.sites.homes import Home, enrol, init_artist, init_opener, init_platform, settle
@@ -395,3 +397,48 @@ def test_headers_survive_the_wire(homes, start):
         moved.content["trained"]["head.core"])(array)})  # fmt: skip
     with pytest.raises(StrangerError):
         checked(moved, platform.identity.public)
+
+
+def test_an_older_ledger_than_the_platform_was_shown_stops_its_artist(homes, start, tmp_path):
+    """A backup that is put back would spend again what was spent."""
+    platform, home = Platform(homes), homes[ARTISTS[0]]
+    reply = platform.ask(platform.instruction(start))
+    shown = heads.taken(reply.content)
+    public = home.identity.public
+    assert (
+        heads.SignedHead.from_bytes(shown, public).head.lines
+        == len(Ledger(home.path / "ledger.jsonl").heads) - 1
+    )
+
+    def again(run):
+        content = instruction_record(start, fixed=True)
+        heads.put(content, heads.SignedHead.from_bytes(shown, public))
+        return platform.ask(platform.message(content, "train", run=run))
+
+    assert not again("cd" * 16).has_error(), "a ledger that went on"
+    for file in home.path.glob("ledger.*"):
+        file.unlink()
+    assert code(again("ef" * 16)) == Decline.REFUSED
+    assert not (home.path / "ledger.jsonl").exists()
+
+
+def test_a_work_that_its_artist_keeps_out_changes_nothing_of_what_leaves(homes, source):
+    """Two artists, one of whom has a work more and keeps it out: both are asked the same, without noise."""
+    platform = Platform(homes, "privacy.dp=off", "privacy.noise_multiplier=auto", "secure_sum.enabled=false")
+    home = homes[ARTISTS[0]]
+    start = StyleSystem(platform.config).learn([source.portfolio(name) for name in PUBLIC])
+    loose = {"privacy.dp": "optional", "sum.required": ["none"]}
+    (home.path / "policy.toml").write_text(home.policy.changed(loose).to_toml())
+    settle(home)
+    folder = home.path / home.policy.portfolio.path / home.name
+    before = platform.ask(platform.instruction(start))
+    work = folder / "kept out.png"
+    Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(work)
+    sha256 = hashlib.sha256(work.read_bytes()).hexdigest()
+    decide(home.path / home.policy.consent.file, [sha256], "ai_training", "out", "2026-01-01T00:00:00+00:00")
+    after = platform.ask(platform.instruction(start, run="cd" * 16))
+    decide(home.path / home.policy.consent.file, [sha256], "ai_training", "in", "2026-01-02T00:00:00+00:00")
+    with_it = platform.ask(platform.instruction(start, run="ef" * 16))
+    card = [reply.content["card"]["card"].numpy() for reply in (before, after, with_it)]
+    np.testing.assert_array_equal(card[0], card[1])
+    assert not np.array_equal(card[0], card[2])
