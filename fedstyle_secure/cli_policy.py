@@ -31,7 +31,10 @@ def policy_check(
     ledger: Annotated[
         Path | None,
         typer.Option(
-            help="The artist's ledger.jsonl, to count what was released before.", show_default="none"
+            exists=True,
+            dir_okay=False,
+            help="The artist's ledger.jsonl, to count what was released before.",
+            show_default="none",
         ),
     ] = None,
     as_json: AsJson = False,

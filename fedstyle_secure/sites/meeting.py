@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedstyle_secure.config import PLACES, Config
+from fedstyle_secure.config import Config
 from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import PolicyDeclined
 from fedstyle_secure.federation.sums import is_summed
@@ -73,7 +73,7 @@ def meet(policy: Policy, config: Config, plan: Plan) -> Meeting:
     """
     for one in declined(policy, config, plan):
         raise PolicyDeclined(one.reason, str(one))
-    flat = config.to_flat() | dict.fromkeys(PLACES, "")
+    flat = config.to_flat() | dict.fromkeys(config.places, "")
     limits = _limits(policy, config, plan)
     return Meeting(Config.from_flat(flat), limits, tuple(_tightened(policy, config, plan, limits)))
 
@@ -106,8 +106,10 @@ def foresee(policy: Policy, config: Config, plan: Plan, ledger: Path | None = No
     spent = costs(before, config.privacy.unit)
     left = limits.lifetime.covers(None if spent is None else [*spent, *plan.events()])
     if not left and all(one.reason != Reason.EPSILON_LIFETIME for one in found):
-        most = f"epsilon {limits.lifetime.epsilon:g} at delta {limits.lifetime.delta:g}"
-        text = f"with all that was released before, the run would cost more than {most}: later rounds"
+        text = (
+            "with what was released before, the run would cost more than epsilon "
+            f"{limits.lifetime.epsilon:g} at delta {limits.lifetime.delta:g}: the rounds beyond that"
+        )
         found += (Declined(Reason.EPSILON_LIFETIME, "privacy.max_epsilon_lifetime", text),)
     return Foreseen(found, tuple(_tightened(policy, config, plan, limits)))
 

@@ -113,6 +113,9 @@ def test_no_place_on_the_artists_disk_follows_from_a_run(tmp_path):
     found = meet(NOBODY, config, drawn.planned(config))
     assert (found.config.run.studios, found.config.run.folder, found.config.gallery.path) == ("", "", "")
     assert found.config.digest() == config.digest() != honest.digest()
+    art = drawn.of("art.backbone=/etc", f"art.backbone_sha256={'ab' * 32}", system="art")
+    taken = meet(drawn.wide, art, drawn.planned(art)).config
+    assert (taken.art.backbone, taken.digest()) == ("", art.digest())
     # What was withdrawn in the artist's home stays so, wherever a run says that studios lie.
     withdraw(tmp_path)
     gate = Gate(tmp_path, "run", budget_of(found.config.privacy), found.limits)
