@@ -153,11 +153,18 @@ _DEMO = (
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/demo"),
+    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/demo")] = None,
+    sites: Annotated[
+        bool, typer.Option("--sites", help="Over processes with homes of their own, as over real sites.")
+    ] = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the embedded gallery with differential privacy, search it, attack it, and report."""
+    if sites:
+        _demo_over_sites(out or Path("runs/sites"), as_json)
+        return
+    out = out or Path("runs/demo")
     from fedstyle_secure.audit.runner import Audit
     from fedstyle_secure.audit.settings import AuditSettings
     from fedstyle_secure.config import Config
@@ -182,6 +189,23 @@ def demo(
     if not as_json:
         show_audit(found)
         say(f"Report: {short(pages[0].absolute())}")
+
+
+def _demo_over_sites(out: Path, as_json: bool) -> None:
+    from fedstyle_secure.report.formats import report
+    from fedstyle_secure.sites.demo import play
+
+    run = play(out, lambda text: None if as_json else say(text))
+    pages = report(run.folder.path)
+    if as_json:
+        print_json(run.summary)
+        return
+    privacy = run.summary["privacy"]
+    say(
+        f"{len(privacy['per_artist'])} artists state epsilon {privacy['epsilon_artwork_max']:.2f} at most; "
+        f"{run.summary['secure_sum']['openings']} sums were opened, of all of them together."
+    )
+    say(f"Report: {short(pages[0].absolute())}")
 
 
 @app.command()

@@ -67,11 +67,19 @@ def platform_init(
     host: Annotated[str, typer.Option(help="Name or address that nodes reach it by.", show_default=False)],
     pictures: Annotated[Path, typer.Option(help="Gallery of its public pictures.", show_default=False)],
     port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8443,
+    link: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS:PORT",
+            help="What the SuperLink listens on: 0.0.0.0:PORT without a proxy before it.",
+            show_default="127.0.0.1:PORT",
+        ),
+    ] = "",
 ) -> None:
     """Make a platform's home: a certificate authority of its own, keys, and where its pictures lie."""
     from fedstyle_secure.sites.homes import init_platform
 
-    _made(init_platform(home, host, port, pictures), "the opener and all artists")
+    _made(init_platform(home, host, port, pictures, link), "the opener and all artists")
 
 
 @artist_app.command("enrol")

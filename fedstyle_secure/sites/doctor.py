@@ -17,6 +17,7 @@ from fedstyle_secure.errors import FedStyleError
 from fedstyle_secure.files import read_secret
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.sites.homes import Home, platform_facts
+from fedstyle_secure.sites.superlink import address
 from fedstyle_secure.sites.tls import raw_public
 from fedstyle_secure.version import __version__
 
@@ -113,14 +114,15 @@ def _link(home: Home) -> str:
     """Reach the SuperLink, with the certificate that is known here, and compare clocks."""
     platform = home.card if home.role == "platform" else home.known.require("platform")
     context = ssl.create_default_context(cadata=platform.ca)
-    host, _, port = platform.address.rpartition(":")
+    where = address(home) if home.role == "platform" else platform.address
+    host, _, port = where.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=10) as plain:
         context.wrap_socket(plain, server_hostname=host).close()
-    answer = httpx.get(f"https://{platform.address}/health", verify=context, timeout=10)
+    answer = httpx.get(f"https://{where}/health", verify=context, timeout=10)
     told = answer.headers.get("date")
     if told is None:
-        return f"answers on {platform.address}; does not tell its time"
+        return f"answers on {where}; does not tell its time"
     apart = time.time() - parsedate_to_datetime(told).timestamp()
     if abs(apart) > _CLOCK_S:
-        raise ValueError(f"this clock is {apart:+.0f} s off that of {platform.address}; set it (NTP)")
-    return f"answers on {platform.address}, clocks within {_CLOCK_S:g} s"
+        raise ValueError(f"this clock is {apart:+.0f} s off that of {where}; set it (NTP)")
+    return f"answers on {where}, clocks within {_CLOCK_S:g} s"

@@ -13,7 +13,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fedstyle_secure.errors import PrivacyError, RunError
 from fedstyle_secure.files import PRIVATE, create, private_folder, read_json, write_text
@@ -121,7 +120,7 @@ def init_opener(path: Path) -> Home:
     return _carded(home, node=_with_node_key(home))
 
 
-def init_platform(path: Path, host: str, port: int, pictures: Path) -> Home:
+def init_platform(path: Path, host: str, port: int, pictures: Path, link: str = "") -> Home:
     """Make a platform's home.
 
     Args:
@@ -129,6 +128,7 @@ def init_platform(path: Path, host: str, port: int, pictures: Path) -> Home:
         host: Name or address that the nodes reach it by.
         port: Port for nodes.
         pictures: Gallery of its public pictures.
+        link: HOST:PORT that its SuperLink listens on; empty: that port, for this machine alone.
 
     Raises:
         RunError: Something is there.
@@ -138,16 +138,17 @@ def init_platform(path: Path, host: str, port: int, pictures: Path) -> Home:
     for name, data in (("ca.crt", ca), ("server.crt", certificate), ("server.key", key)):
         create(home.path / name, data)
     create(home.path / "executor.secret", secrets.token_bytes(32))
-    told = {"host": host, "port": port, "pictures": str(pictures.resolve())}
+    told = {"link": link or f"127.0.0.1:{port}", "pictures": str(pictures.resolve())}
     write_text(home.path / "platform.json", json.dumps(told, indent=2) + "\n", mode=PRIVATE)
     return _carded(home, address=f"{host}:{port}", ca=ca.decode())
 
 
-def platform_facts(home: Home) -> Mapping[str, Any]:
-    """`host`, `port` and `pictures` of a platform. Raises RunError where they cannot be read."""
+def platform_facts(home: Home) -> Mapping[str, str]:
+    """`link`, where the SuperLink listens, and `pictures` of a platform. Raises RunError where they cannot be
+    read."""
     told = read_json(home.path / "platform.json", dict)
-    if not (isinstance(told.get("host"), str) and isinstance(told.get("port"), int)):
-        raise RunError(f"{home.path / 'platform.json'}: is damaged")
+    if not all(isinstance(told.get(key), str) for key in ("link", "pictures")) or ":" not in told["link"]:
+        raise RunError(f"{home.path / 'platform.json'}: is damaged; valid: link = HOST:PORT, and pictures")
     return told
 
 

@@ -34,8 +34,9 @@ _LONGEST_AGAIN_S = 30.0
 
 
 def address(home: Home) -> str:
-    """Where the platform itself reaches its SuperLink."""
-    return home.card.address
+    """Where the platform itself reaches its SuperLink: past any proxy that nodes see."""
+    host, _, port = platform_facts(home)["link"].rpartition(":")
+    return f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
 
 
 def authority(home: Home) -> bytes:
@@ -144,7 +145,7 @@ def acquire(home: Home, run_id: int, foreign: Callable[[str], None], stop: threa
 
 
 def _command(home: Home) -> list[str]:
-    facts, path = platform_facts(home), home.path
+    path, (host, _, port) = home.path, platform_facts(home)["link"].rpartition(":")
     return [
         tool("flower-superlink"),
         *("--ssl-ca-certfile", str(path / "ca.crt")),
@@ -152,7 +153,7 @@ def _command(home: Home) -> list[str]:
         *("--ssl-keyfile", str(path / "server.key")),
         *("--superexec-auth-secret-file", str(path / "executor.secret")),
         *("--database", str(path / "link.db")),
-        *("--host", str(facts.get("bind", "127.0.0.1")), "--port", str(facts["port"])),
+        *("--host", host, "--port", port),
         *("--isolation", "process"),
         "--enable-supernode-auth",
         "--disable-runtime-dependency-installation",

@@ -88,7 +88,11 @@ def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKe
 
 
 def _names(host: str) -> list[x509.GeneralName]:
-    try:
-        return [x509.IPAddress(ipaddress.ip_address(host))]
-    except ValueError:
-        return [x509.DNSName(host)]
+    """The server's name, and this machine's own, as which the platform itself reaches it."""
+    names: list[x509.GeneralName] = []
+    for name in dict.fromkeys((host, "localhost", "127.0.0.1")):
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            names.append(x509.DNSName(name))
+    return names
