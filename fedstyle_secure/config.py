@@ -64,7 +64,11 @@ class RunSection(Section):
         "", description="Folder that stands for the artists' own disks. Empty: `studios` beside the run."
     )
     min_artists: int = Field(2, ge=1, description="Replies that a round needs; fewer stop the run.")
-    timeout: float = Field(600.0, gt=0, description="Seconds to wait for the replies of a round.")
+    timeout: float = Field(600.0, gt=0, description="Seconds to wait for what artists make in a round.")
+    announce_timeout: float = Field(
+        120.0, gt=0, description="Seconds to wait for artists to announce themselves for an encrypted sum."
+    )
+    open_timeout: float = Field(600.0, gt=0, description="Seconds to wait for the opener of a sum.")
 
 
 def _of(*sources: str, default: Any, description: str, **limits: Any) -> Any:

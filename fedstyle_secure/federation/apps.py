@@ -257,7 +257,7 @@ def _counter_of(config: Config, around: Around) -> Callable[[Grid], Counter]:
         around.artists,
         around.opener,
         run.transcript_file,
-        config.run.timeout,
+        config.run,
         around.speaks,
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedstyle_secure.config import RunSection
 from fedstyle_secure.errors import FederationError, SecureSumError
 from fedstyle_secure.federation.codes import decline_text
 from fedstyle_secure.federation.offers import (
@@ -111,7 +112,7 @@ class Counter:
         roster: Iterable[str],
         pin: Path,
         transcript: Path,
-        timeout: float,
+        waits: RunSection,
         speaks: Callable[[int], str | None],
     ) -> None:
         """
@@ -121,7 +122,7 @@ class Counter:
             roster: Artists who may take part.
             pin: File with the opener's public identity key, got from the opener itself.
             transcript: Where the opener's signed lines are kept.
-            timeout: Seconds to wait for answers.
+            waits: How long to wait for announcements, and for the opener.
             speaks: Whom a node is known to speak for, "" for the opener; None: nobody knows.
         """
         self._grid = grid
@@ -129,7 +130,7 @@ class Counter:
         self._run = run
         self._roster = frozenset(roster)
         self._transcript = transcript
-        self._timeout = timeout
+        self._waits = waits
         self._opener_node = self._find_opener()
         self.opener = pin.read_text(encoding="utf-8")
         self._last_attempt = 0
@@ -184,7 +185,7 @@ class Counter:
         """By artist of the roster: its node and what it announced, where one node only speaks for it."""
         found: dict[str, list[tuple[int, bytes]]] = {}
         errors = []
-        for reply in self._ask(place.to_record(), nodes, "query.announce"):
+        for reply in self._ask(place.to_record(), nodes, "query.announce", self._waits.announce_timeout):
             if reply.has_error():
                 errors.append(decline_text(reply.error.code))
                 continue
@@ -246,7 +247,7 @@ class Counter:
         if not found and len(replies) < len(nodes):
             raise FederationError(
                 f"no opener among the {len(replies)} of {len(nodes)} nodes that answered in time; "
-                f"run.timeout = {self._timeout:g}"
+                f"run.open_timeout = {self._waits.open_timeout:g}"
             )
         if len(found) != 1:
             raise FederationError(
@@ -255,9 +256,12 @@ class Counter:
             )
         return found[0]
 
-    def _ask(self, record: RecordDict, nodes: Iterable[int], kind: str) -> list[Message]:
-        messages = [Message(record, node, kind, ttl=self._timeout) for node in nodes]
-        return list(self._grid.send_and_receive(messages, timeout=self._timeout))
+    def _ask(
+        self, record: RecordDict, nodes: Iterable[int], kind: str, timeout: float | None = None
+    ) -> list[Message]:
+        timeout = timeout or self._waits.open_timeout
+        messages = [Message(record, node, kind, ttl=timeout) for node in nodes]
+        return list(self._grid.send_and_receive(messages, timeout=timeout))
 
     def _ask_opener(self, record: RecordDict, kind: str, when: str) -> RecordDict:
         replies = self._ask(record, [self._opener_node], kind)

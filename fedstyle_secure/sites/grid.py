@@ -52,6 +52,7 @@ class SiteGrid(HttpGrid):
         enrolled: Mapping[bytes, str],
         keys: Mapping[str, str],
         keeper: Keeper,
+        stop: threading.Event,
     ) -> None:
         """
         Args:
@@ -63,6 +64,7 @@ class SiteGrid(HttpGrid):
             enrolled: By public node key: the artist that it is enrolled for, "" for the opener.
             keys: Public identity keys of the artists, by name.
             keeper: Keeps the heads of their ledgers.
+            stop: Ends the waiting for replies.
         """
         super().__init__(address, False, ca, token=token)
         self._identity = identity
@@ -70,6 +72,7 @@ class SiteGrid(HttpGrid):
         self._enrolled = enrolled
         self._keys = keys
         self._keeper = keeper
+        self._stop = stop
         self._names: dict[int, str] = {}
         self._ended = threading.Event()
 
@@ -139,8 +142,8 @@ class SiteGrid(HttpGrid):
             come = self._patiently(partial(self.pull_messages, waiting))
             waiting -= {message.metadata.reply_to_message_id for message in come}
             replies += [reply for reply in come if self._goes_on(reply)]
-            if waiting:
-                time.sleep(_POLL_S)
+            if waiting and self._stop.wait(_POLL_S):
+                raise LinkLost("told to stop")
         return replies
 
     def _with_head(self, message: Message) -> Message:

@@ -15,7 +15,7 @@ from flwr.common.constant import SubStatus
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.engines.flower import quiet
-from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.federation.apps import make_server_app
 from fedstyle_secure.federation.bundle import packed
 from fedstyle_secure.runs import RunFolder
@@ -80,8 +80,11 @@ def run_over_sites(
         except (LinkLost, httpx.HTTPError, OSError) as error:
             if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
                 raise
-            log.warning("%s; going on when it answers again", error)
-            stop.wait(_AGAIN_S)
+            if not stop.is_set():
+                log.warning("%s; going on when it answers again", error)
+                stop.wait(_AGAIN_S)
+    if not folder.finished:
+        raise FederationError(f"{folder.path}: told to stop; the same command goes on with the run")
     return Run.open(folder.path)
 
 
@@ -107,7 +110,7 @@ def _once(
         identity=home.identity,
         bound=lambda: (folder.identity, settings, roster.digest),
         enrolled={raw_public(card.node_key): card.name for card in superlink.enrolled(home)},
-        keys=dict(roster.artists), keeper=Keeper(home.path / "heads"),
+        keys=dict(roster.artists), keeper=Keeper(home.path / "heads"), stop=stop,
     )  # fmt: skip
     status, details = SubStatus.FAILED, "the platform's program failed"
     try:
@@ -136,7 +139,7 @@ def _refused(home: Home, token: str) -> None:
     grid = SiteGrid(
         superlink.address(home), superlink.authority(home), token,
         identity=home.identity, bound=lambda: ("", "", ""), enrolled={}, keys={},
-        keeper=Keeper(home.path / "heads"),
+        keeper=Keeper(home.path / "heads"), stop=threading.Event(),
     )  # fmt: skip
     grid.give_back(SubStatus.FAILED, "not a run of this platform")
     grid.close()

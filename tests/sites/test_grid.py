@@ -1,10 +1,13 @@
 """The platform's line: strangers are not there, a node speaks for whom it was enrolled, ledgers go on."""
 
+import threading
+
 import pytest
 from flwr.app import Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedstyle_secure.config import RunSection
 from fedstyle_secure.federation.offers import Place, announcement_record
 from fedstyle_secure.federation.summing import Counter
 from fedstyle_secure.privacy.ledger import Ledger
@@ -35,7 +38,7 @@ class Grid(SiteGrid):
             bound=lambda: (RUN, "0" * 64, "0" * 64),
             enrolled={f"key of {name}".encode(): name for name in NAMES.values()},
             keys=dict.fromkeys(filter(None, NAMES.values()), "") | (keys or {}),
-            keeper=Keeper(tmp_path / "heads"),
+            keeper=Keeper(tmp_path / "heads"), stop=threading.Event(),
         )  # fmt: skip
         self.answers = {}
 
@@ -84,7 +87,7 @@ class Sums:
 def test_an_impostor_stops_nobodys_sum_where_nodes_are_enrolled(tmp_path, speaks, ready):
     """Both nodes of a name were left out: one registered impostor kept an artist, and so the sum, away."""
     counter = Counter.__new__(Counter)
-    counter._grid, counter._speaks, counter._timeout = Sums(), speaks, 1.0
+    counter._grid, counter._speaks, counter._waits = Sums(), speaks, RunSection()
     counter._roster = frozenset(["ann", "bo", "cy"])
     found = counter._announced(Place(RUN, 0, 0, 1), [1, 2, 3], 1)
     assert {artist: node for artist, (node, _) in found.items()} == ready
