@@ -61,7 +61,12 @@ def audit(
 @app.command()
 def report(
     path: Annotated[
-        Path, typer.Argument(metavar="RUN|SWEEP", help="A run's or a sweep's folder.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RUN|SWEEP|AUDIT",
+            help="A folder of a run, a sweep or an audit by `attacks`.",
+            show_default=False,
+        ),
     ],
     formats: Annotated[
         str, typer.Option("--format", help="Of html, pdf, json and csv, joined by commas.")
@@ -74,7 +79,7 @@ def report(
     studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write one page on a run or a sweep that an auditor can check and sign, as HTML and PDF."""
+    """Write one page on a run, sweep or own audit that an auditor can check and sign, as HTML and PDF."""
     from fedstyle_secure.report.formats import report
 
     written = report(path, tuple(name.strip() for name in formats.split(",")), out, date, opener, studios)
@@ -95,13 +100,13 @@ def check(
     studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hold a run and its audit against a policy; exit code 9 where it is not met."""
+    """Hold a run and its audit, or an own audit, against a policy; exit code 9 where it is not met."""
     import json
 
-    from fedstyle_secure.policy.checks import checks
     from fedstyle_secure.policy.formats import to_junit, to_sarif
+    from fedstyle_secure.policy.own import all_checks
 
-    done = checks(run, policy, opener, studios)
+    done = all_checks(run, policy, opener, studios)
     if junit is not None:
         junit.write_bytes(to_junit(done))
     if sarif is not None:

@@ -47,6 +47,7 @@ Metric = Literal[
     "artist named rightly",
     "letters named rightly",
     "epsilon lower bound",
+    "reconstruction PSNR",
 ]
 """What a figure measures. These names are compared; a number that belongs to one has a field of its own."""
 
@@ -71,7 +72,7 @@ class Finding:
         view: The adversary view's key.
         attack: The attack's name.
         target: An artist, or `all`.
-        unit: What the attack is after: an artwork or an artist.
+        unit: What the attack is after: an artwork or an artist; a record of a model that is not ours.
         metric: What was measured.
         value: The figure; None where nothing was run.
         low: Lower end of the interval, or None.
@@ -98,7 +99,7 @@ class Finding:
     view: str
     attack: str
     target: str
-    unit: Literal["artwork", "artist"]
+    unit: Literal["artwork", "artist", "record"]
     metric: Metric
     value: float | None
     low: float | None

@@ -174,7 +174,7 @@ def checks(
 ) -> list[Check]:
     """Everything that a policy asks of a run, met or not. Args and raises as `check`."""
     path = Path(policy)
-    text, asked = _load(path)
+    text, asked = load_policy(path)
     pinned = asked.evidence.opener if asked.evidence else None
     if opener is not None and pinned not in (None, opener):
         raise ConfigError(f"{path}: evidence.opener = {pinned}, which is not the one that --opener names")
@@ -185,10 +185,10 @@ def checks(
             f"{run}: its audit assumes that the run lacks {', '.join(assumed)}; a policy is for an audit of "
             "the run as it is"
         )
-    return list(_Gate(facts, path, key_lines(text)).all(asked))
+    return list(Gate(facts, path, key_lines(text)).all(asked))
 
 
-def _load(path: Path) -> tuple[str, Policy]:
+def load_policy(path: Path) -> tuple[str, Policy]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text)
@@ -277,7 +277,7 @@ def _line(lines: Mapping[tuple[str, ...], int], *keys: str) -> int:
     return 1
 
 
-class _Gate:
+class Gate:
     """Asks one run what one policy asks."""
 
     def __init__(self, facts: Facts, policy: Path, lines: Mapping[tuple[str, ...], int]) -> None:

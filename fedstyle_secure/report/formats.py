@@ -10,7 +10,9 @@ from typing import Any
 from typing import Literal as Choice
 
 from fedstyle_secure.audit.findings import Finding
+from fedstyle_secure.audit.own import is_own_audit
 from fedstyle_secure.errors import ConfigError, RunError
+from fedstyle_secure.report.own.formats import own_makers
 from fedstyle_secure.report.page.html import to_html
 from fedstyle_secure.report.page.output import csv_text, json_text, write
 from fedstyle_secure.report.page.pdf import to_data, to_pdf
@@ -41,10 +43,11 @@ def report(
     opener: str | None = None,
     studios: Path | None = None,
 ) -> list[Path]:
-    """Check the folder of a finished run or sweep, and write its report.
+    """Check the folder of a finished run, a sweep or an own audit, and write its report.
 
     Args:
-        path: The folder; what is in it is told by the mark that a run or a sweep leaves there.
+        path: The folder; what is in it is told by the mark that a run or a sweep leaves there, or the
+            files of an audit by `attacks`.
         formats: Which of `FORMATS`. Of a run `dpia.md` and `dpia.json`, its part of an impact assessment, are
             always written; a sweep has none.
         out: Where to; None is `report` in the folder.
@@ -67,14 +70,20 @@ def report(
     day, folder = _day(date), Path(path)
     if RunFolder(folder).begun:
         makers = _of_run(read_facts(folder, opener, studios), formats, day)
-    elif is_sweep(folder) and (opener or studios):
-        raise ConfigError(f"{folder}: every run of a sweep has an opener and studios of its own; name none")
+    elif (is_sweep(folder) or is_own_audit(folder)) and (opener or studios):
+        raise ConfigError(
+            f"{folder}: every run of a sweep has an opener and studios of its own, and an own audit has "
+            "none; name none"
+        )
     elif is_sweep(folder):
         makers = _of_sweep(folder, formats, day)
+    elif is_own_audit(folder):
+        own = own_makers(folder, day)
+        makers = [own[name] for name in FORMATS if name in formats]
     else:
         raise RunError(
             f"{folder}: no run here and no sweep; give the folder of a finished run, which `fedstyle runs` "
-            "lists, or of a sweep, which `fedstyle sweep` makes"
+            "lists, of a sweep, which `fedstyle sweep` makes, or of an audit by `attacks`"
         )
     # Everything is made before anything is written: a failure leaves the last report as it was.
     made = [(name, make()) for name, make in makers]

@@ -32,6 +32,12 @@ from attacks import (
     two_worlds,
     vetting,
 )
+from attacks.auditing import blind, control, measures, planted, references
+from attacks.auditing.data import Records
+from attacks.auditing.findings import Claim
+from attacks.auditing.model import audit_model
+from attacks.auditing.scores import audit_scores
+from attacks.auditing.signals import Reader
 from attacks.diffusion import candidates, copies, draws, ideal, inversion, mimicry, schedule, signals
 from attacks.diffusion import membership as diffusion_membership
 from attacks.diffusion.model import Denoiser
@@ -125,8 +131,74 @@ def brightness(found):
     return found.sum()
 
 
+OWN = (torch.arange(24.0).reshape(8, 3) % 5, torch.arange(8) % 2)
+OWN_RECORDS, READER = Records(*OWN), Reader(None, None, 4, 0)
+COINS = np.arange(30) % 2 == 0
+
 # A function, arguments that it takes, and for some of them values that it must not take.
 CASES = [
+    (
+        Claim,
+        {"epsilon": 8.0, "delta": 1e-5},
+        {"epsilon": real("[0, inf)", infinite=True), "delta": real("[0, 1)")},
+    ),
+    (
+        blind.blind_guess,
+        {"records": OWN_RECORDS, "is_member": np.arange(8) < 4, "seed": 0, "shuffles": 99},
+        {"seed": whole(0), "shuffles": whole(99)},
+    ),
+    (
+        control.knowing_by_heart,
+        {"model": LINEAR, "reader": READER, "records": OWN_RECORDS, "seed": 0, "steps": 1},
+        {"steps": whole(1)},
+    ),
+    (
+        references.trained,
+        {"fit": lambda data, seed: LINEAR, "records": OWN_RECORDS, "set_size": 4, "models": 2, "seed": 0},
+        {"models": whole(2), "set_size": whole(4, 4)},
+    ),
+    (
+        measures.membership_rows,
+        {"judged": [], "blind": None, "rates": (), "confidence": 0.9},
+        {"confidence": RATE},
+    ),
+    (
+        measures.epsilon_row,
+        {"name": "c", "scores": A, "inside": COINS, "claim": None, "confidence": 0.9, "delta": 0.0},
+        {"confidence": RATE, "delta": real("[0, 1)")},
+    ),
+    (
+        planted.plant,
+        {"records": OWN, "classes": 2, "seed": 0},
+        {"classes": whole(2), "seed": whole(0)},
+    ),
+    (
+        audit_model,
+        {
+            "model": LINEAR,
+            "members": OWN,
+            "non_members": OWN,
+            "fit": lambda data, seed: LINEAR,
+            "shadows": 2,
+            "rates": (0.1,),
+            "confidence": 0.9,
+            "batch": 3,
+            "control": False,
+            "seed": 0,
+        },
+        {
+            "rates": ((0.0,), (1.0,), (NAN,)),
+            "confidence": RATE,
+            "batch": whole(1),
+            "seed": whole(0),
+            "shadows": whole(2),
+        },
+    ),
+    (
+        audit_scores,
+        {"scores": {"member": COINS, "s": A}, "rates": (0.1,), "confidence": 0.9},
+        {"rates": ((0.0,), (1.0,), (NAN,)), "confidence": RATE},
+    ),
     (
         exposure.random_words,
         {"count": 2, "letters": 3, "alphabet": 36, "rng": R},

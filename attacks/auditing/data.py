@@ -1,0 +1,142 @@
+"""Somebody's records as tensors, whatever they came in: tensors, arrays, a dataset, a loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from attacks.errors import AttackError
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Inputs, and targets where there are any.
+
+    Attributes:
+        inputs: (n, ...).
+        targets: (n, ...), or None.
+
+    Example:
+        >>> records = Records.of((torch.zeros(3, 2), torch.tensor([0, 1, 1])), "members")
+        >>> len(records), records.targets.tolist()
+        (3, [0, 1, 1])
+    """
+
+    inputs: Tensor
+    targets: Tensor | None
+
+    @classmethod
+    def of(cls, given: Any, name: str) -> Records:
+        """Read records.
+
+        Args:
+            given: Records, a tensor or array of inputs, a pair (inputs, targets) of them, or a dataset or
+                loader that yields inputs or such pairs. A loader is read once, in its own order.
+            name: For errors.
+
+        Raises:
+            AttackError: It is none of these, is empty, or inputs and targets differ in number.
+        """
+        if isinstance(given, Records):
+            return given
+        pair = isinstance(given, tuple | list) and len(given) == 2 and all(map(_array, given))
+        if pair:
+            inputs, targets = map(torch.as_tensor, given)
+        elif _array(given):
+            inputs, targets = torch.as_tensor(given), None
+        elif isinstance(given, Dataset) or hasattr(given, "__getitem__") or isinstance(given, Iterable):
+            inputs, targets = _read(given, name)
+        else:
+            raise AttackError(
+                f"{name} must be tensors, a dataset or a loader of (input, target), not "
+                f"{type(given).__name__}"
+            )
+        if not inputs.ndim or not len(inputs):
+            raise AttackError(f"{name}: there is no record")
+        if targets is not None and len(targets) != len(inputs):
+            raise AttackError(f"{name}: {len(inputs)} inputs, but {len(targets)} targets")
+        return cls(inputs, targets)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def at(self, places: np.ndarray) -> Records:
+        """Those at places, int or bool (k,)."""
+        chosen = torch.from_numpy(np.asarray(places))
+        chosen = chosen.to(self.inputs.device)
+        targets = self.targets
+        return Records(self.inputs[chosen], None if targets is None else targets[chosen.to(targets.device)])
+
+    def with_(self, other: Records) -> Records:
+        """These, then the others.
+
+        Raises:
+            AttackError: Shapes or kinds differ.
+        """
+        if self.inputs.shape[1:] != other.inputs.shape[1:]:
+            raise AttackError(
+                f"inputs are {tuple(self.inputs.shape[1:])} here and {tuple(other.inputs.shape[1:])} there"
+            )
+        if (self.targets is None) != (other.targets is None):
+            raise AttackError("some records have targets and others none")
+        inputs = torch.cat([self.inputs.cpu(), other.inputs.cpu()])
+        if self.targets is None or other.targets is None:
+            return Records(inputs, None)
+        if self.targets.shape[1:] != other.targets.shape[1:]:
+            raise AttackError(
+                f"targets are {tuple(self.targets.shape[1:])} here and {tuple(other.targets.shape[1:])} there"
+            )
+        return Records(inputs, torch.cat([self.targets.cpu(), other.targets.cpu()]))
+
+    def dataset(self) -> TensorDataset:
+        """As a dataset of (input, target), or of (input,)."""
+        return TensorDataset(self.inputs, *([] if self.targets is None else [self.targets]))
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """In order, `size` at a time."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield self.inputs[part], None if self.targets is None else self.targets[part]
+
+
+def _array(given: Any) -> bool:
+    return isinstance(given, Tensor | np.ndarray)
+
+
+def _read(given: Any, name: str) -> tuple[Tensor, Tensor | None]:
+    """All that a loader or a dataset yields."""
+    loader = hasattr(given, "batch_size") and isinstance(given, Iterable)
+    items = given if loader else _items(given)
+    inputs: list[Tensor] = []
+    targets: list[Tensor] = []
+    for item in items:
+        one = item if isinstance(item, tuple | list) else (item,)
+        if isinstance(item, dict) or not 1 <= len(one) <= 2 or not isinstance(one[0], Tensor | np.ndarray):
+            raise AttackError(
+                f"{name}: each item must be an input tensor or a pair (input, target), not a "
+                f"{type(item).__name__}"
+            )
+        inputs.append(torch.as_tensor(one[0]))
+        targets += [torch.as_tensor(part) for part in one[1:]]
+    if not inputs:
+        raise AttackError(f"{name}: there is no record")
+    if targets and len(targets) != len(inputs):
+        raise AttackError(f"{name}: some items have a target and others none")
+    joined = torch.cat if loader else torch.stack
+    try:
+        return joined(inputs), joined(targets) if targets else None
+    except RuntimeError as error:
+        raise AttackError(f"{name}: records differ in shape: {str(error).splitlines()[0]}") from None
+
+
+def _items(given: Any) -> Iterator[Any]:
+    """A dataset's items; one that only counts its length is not asked beyond it."""
+    if hasattr(given, "__len__") and hasattr(given, "__getitem__"):
+        return (given[k] for k in range(len(given)))
+    return iter(given)
