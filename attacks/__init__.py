@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from attacks.auditing.findings import Claim
     from attacks.auditing.model import audit_model
     from attacks.auditing.planted import Planted, plant
+    from attacks.auditing.private import Drawn, audit_private
+    from attacks.auditing.private_engine import AuditedEngine
     from attacks.auditing.scores import audit_scores
     from attacks.errors import AttackError
     from attacks.inversion.optimisation import strong_inversion
@@ -41,13 +43,16 @@ if TYPE_CHECKING:
 _INDEX = {
     "AttackError": "attacks.errors",
     "Audit": "attacks.auditing.audit",
+    "AuditedEngine": "attacks.auditing.private_engine",
     "Claim": "attacks.auditing.findings",
+    "Drawn": "attacks.auditing.private",
     "LocalTraining": "attacks.observation",
     "Observation": "attacks.observation",
     "Planted": "attacks.auditing.planted",
     "References": "attacks.membership.scores",
     "auc": "attacks.roc",
     "audit_model": "attacks.auditing.model",
+    "audit_private": "attacks.auditing.private",
     "audit_scores": "attacks.auditing.scores",
     "clopper_pearson_epsilon": "attacks.two_worlds",
     "difference": "attacks.observation",
@@ -68,13 +73,16 @@ _INDEX = {
 __all__ = [
     "AttackError",
     "Audit",
+    "AuditedEngine",
     "Claim",
+    "Drawn",
     "LocalTraining",
     "Observation",
     "Planted",
     "References",
     "auc",
     "audit_model",
+    "audit_private",
     "audit_scores",
     "clopper_pearson_epsilon",
     "difference",

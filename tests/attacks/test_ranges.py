@@ -32,10 +32,11 @@ from attacks import (
     two_worlds,
     vetting,
 )
-from attacks.auditing import blind, control, measures, planted, references
+from attacks.auditing import blind, control, measures, planted, private, references, sampling
 from attacks.auditing.data import Records
 from attacks.auditing.findings import Claim
 from attacks.auditing.model import audit_model
+from attacks.auditing.private_engine import AuditedEngine
 from attacks.auditing.scores import audit_scores
 from attacks.auditing.signals import Reader
 from attacks.diffusion import candidates, copies, draws, ideal, inversion, mimicry, schedule, signals
@@ -131,6 +132,15 @@ def brightness(found):
     return found.sum()
 
 
+def alone_rows(inputs, targets):
+    """Right rows of `LINEAR`, one record at a time."""
+    rows = [
+        torch.autograd.grad(cross_entropy(LINEAR(x[None]), y[None]).sum(), list(LINEAR.parameters()))
+        for x, y in zip(inputs, targets, strict=True)
+    ]
+    return {name: torch.stack([row[k] for row in rows]) for k, name in enumerate(("weight", "bias"))}
+
+
 OWN = (torch.arange(24.0).reshape(8, 3) % 5, torch.arange(8) % 2)
 OWN_RECORDS, READER = Records(*OWN), Reader(None, None, 4, 0)
 COINS = np.arange(30) % 2 == 0
@@ -167,6 +177,25 @@ CASES = [
         {"name": "c", "scores": A, "inside": COINS, "claim": None, "confidence": 0.9, "delta": 0.0},
         {"confidence": RATE, "delta": real("[0, 1)")},
     ),
+    (
+        sampling.check_sampling,
+        {"sizes": [3, 4] * 5, "records": 8, "rate": 0.5},
+        {"sizes": ([9], [-1], [1.5]), "records": whole(8), "rate": real("(0, 1]")},
+    ),
+    (
+        private.audit_private,
+        {
+            "model": LINEAR,
+            "records": OWN,
+            "clip": 1.0,
+            "rows": alone_rows,
+            "trials": 1,
+            "confidence": 0.9,
+            "seed": 0,
+        },
+        {"clip": real("(0, inf)"), "trials": whole(1), "confidence": RATE, "seed": whole(0)},
+    ),
+    (AuditedEngine, {"engine": None, "canaries": 2}, {"canaries": whole(2)}),
     (
         planted.plant,
         {"records": OWN, "classes": 2, "seed": 0},
@@ -1063,6 +1092,8 @@ ELSEWHERE_TESTED = {
     # Called with a model.
     *("train_farm.processes", "farm_outputs.chunk", "train_shadows.group", "train_shadows.processes"),
     "probe_sensitivity.clipped_sum",
+    # Held against the model's own shape.
+    *("Drawn.records", "Drawn.rate", "AuditedEngine.audit.delta", "AuditedEngine.audit.confidence"),
     *("Job.models", "roc_figure.attacks", "Evidence.pictures", "Truth.pictures"),
 }
 
