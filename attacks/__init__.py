@@ -7,6 +7,7 @@ One call each, which gives an `Audit` that prints in three lines and writes a re
     audit_scores      scores of anything, in arrays or a file
     plant             canaries for a training of one's own
     AuditedEngine     Opacus' PrivacyEngine with canaries in it
+    capture_mod, keep_updates, captured   what goes over a Flower app's wire
 
 The attacks themselves: `lira`, `rmia`, `fit_quantile` and thresholds on arrays; `strong_inversion` on an
 update; `one_run_epsilon` and `clopper_pearson_epsilon` on canaries. Whether a figure counts: `replay_update`,
@@ -21,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attacks.auditing.audit import Audit
     from attacks.auditing.findings import Claim
+    from attacks.auditing.flower import capture_mod, captured, keep_updates
     from attacks.auditing.model import audit_model
     from attacks.auditing.planted import Planted, plant
     from attacks.auditing.private import Drawn, audit_private
     from attacks.auditing.private_engine import AuditedEngine
     from attacks.auditing.scores import audit_scores
+    from attacks.auditing.update import audit_update
     from attacks.errors import AttackError
     from attacks.inversion.optimisation import strong_inversion
     from attacks.membership.lira import lira
@@ -54,10 +57,14 @@ _INDEX = {
     "audit_model": "attacks.auditing.model",
     "audit_private": "attacks.auditing.private",
     "audit_scores": "attacks.auditing.scores",
+    "audit_update": "attacks.auditing.update",
+    "capture_mod": "attacks.auditing.flower",
+    "captured": "attacks.auditing.flower",
     "clopper_pearson_epsilon": "attacks.two_worlds",
     "difference": "attacks.observation",
     "evaluate_membership": "attacks.membership.scores",
     "fit_quantile": "attacks.membership.quantile",
+    "keep_updates": "attacks.auditing.flower",
     "lira": "attacks.membership.lira",
     "one_run_epsilon": "attacks.one_run",
     "plant": "attacks.auditing.planted",
@@ -84,10 +91,14 @@ __all__ = [
     "audit_model",
     "audit_private",
     "audit_scores",
+    "audit_update",
+    "capture_mod",
+    "captured",
     "clopper_pearson_epsilon",
     "difference",
     "evaluate_membership",
     "fit_quantile",
+    "keep_updates",
     "lira",
     "one_run_epsilon",
     "plant",

@@ -86,21 +86,28 @@ class LocalTraining:
     """What the client is known or believed to have done between receiving the weights and answering.
 
     A step takes the gradient of each of its pictures (the mean over a picture's views), clips it, adds
-    up, adds noise, divides where `reduction` is `mean`, and moves the weights by SGD. The pictures come in
-    order, `batch_size` at a time, and start over at every epoch.
+    up, adds noise, divides where `reduction` is `mean`, and moves the weights by an optimiser of
+    `torch.optim` that starts empty. The pictures come in order, `batch_size` at a time, and start over at
+    every epoch.
 
     Attributes:
         learning_rate: Step size, > 0.
         steps: All local steps together, >= 1.
         batch_size: Pictures of a step, >= 1; the expected number where batches are Poisson samples.
         epochs: Passes over the portfolio, >= 1; divides `steps`.
-        momentum: Of SGD without dampening or Nesterov, in [0, 1); starts empty.
+        momentum: Of SGD without dampening, in [0, 1); starts empty.
         reduction: `mean` divides a step's sum by `batch_size`, `sum` does not.
         clip_norm: L2 bound on a picture's gradient over all trainable tensors together; None for no clip.
         noise_std: Standard deviation per coordinate of the Gaussian noise on a step's gradient, after the
             reduction, >= 0. DP-SGD with multiplier m and clip C has m * C / batch_size here.
         mode: Whether the model was in train or eval mode.
         views: Augmented views of a picture that its gradient is the mean of, >= 1.
+        optimizer: `sgd`, `adam` or `adamw`.
+        nesterov: Whether SGD's momentum is Nesterov's.
+        weight_decay: As `torch.optim` has it, >= 0: part of the gradient, or of AdamW's step.
+        betas: Of Adam, each in [0, 1).
+        eps: Of Adam, > 0.
+        schedule: A factor on the learning rate for each step, > 0; none for a constant one.
 
     Example:
         >>> training = LocalTraining(learning_rate=0.1, steps=6, batch_size=4, epochs=3, momentum=0.5)
@@ -118,6 +125,12 @@ class LocalTraining:
     noise_std: float = 0.0
     mode: Literal["train", "eval"] = "train"
     views: int = 1
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    schedule: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "epochs", "views"):
@@ -133,6 +146,46 @@ class LocalTraining:
         if self.clip_norm is not None:
             real("training: clip_norm", self.clip_norm, "(0, inf)", infinite=True)
         real("training: noise_std", self.noise_std, "[0, inf)")
+        self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        if self.optimizer not in ("sgd", "adam", "adamw"):
+            raise AttackError(f"training: optimizer must be 'sgd', 'adam' or 'adamw', not {self.optimizer!r}")
+        real("training: weight_decay", self.weight_decay, "[0, inf)")
+        real("training: eps", self.eps, "(0, inf)")
+        if not isinstance(self.betas, tuple) or len(self.betas) != 2:
+            raise AttackError(f"training: betas must be two numbers, not {self.betas!r}")
+        for beta in self.betas:
+            real("training: betas", beta, "[0, 1)")
+        for factor in self.schedule:
+            real("training: schedule", factor, "(0, inf)")
+        if self.schedule and len(self.schedule) != self.steps:
+            raise AttackError(f"training: schedule has {len(self.schedule)} factors for {self.steps} steps")
+        if self.nesterov and not self.momentum:
+            raise AttackError("training: nesterov needs a momentum")
+        if self.optimizer != "sgd" and (self.momentum or self.noise_std):
+            raise AttackError(
+                f"training: {self.optimizer} takes betas and no momentum, and what it makes of noise_std is "
+                "not known"
+            )
+
+    @property
+    def differs(self) -> str:
+        """What sets the optimiser apart from SGD with momentum, in words; empty where nothing does."""
+        found: list[str] = [] if self.optimizer == "sgd" else [self.optimizer]
+        found += ["Nesterov's momentum"] if self.nesterov else []
+        found += [f"weight decay {self.weight_decay:g}"] if self.weight_decay else []
+        found += ["a schedule"] if len(set(self.schedule)) > 1 else []
+        return " and ".join(found)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the optimiser was SGD with or without momentum, at one rate."""
+        return not self.differs and set(self.schedule) <= {1.0}
+
+    def rate_factor(self, step: int) -> float:
+        """What the learning rate of step 0, 1, ... is multiplied by."""
+        return self.schedule[step] if self.schedule else 1.0
 
     @property
     def pictures(self) -> int:
@@ -141,10 +194,16 @@ class LocalTraining:
 
     @property
     def echoes(self) -> tuple[float, ...]:
-        """How often the gradient of each step counts in the update: through momentum, 1 + m + m^2 + ..."""
-        return tuple(
-            sum(self.momentum**power for power in range(self.steps - step)) for step in range(self.steps)
-        )
+        """How often the gradient of each step counts in the update: through momentum, 1 + m + m^2 + ..., each
+        power at the rate of its own step. Of SGD, and without what weight decay takes back."""
+        found = []
+        for step in range(self.steps):
+            powers = range(self.steps - step)
+            counts = [self.momentum**power for power in powers]
+            if self.nesterov:
+                counts = [self.momentum ** (power + 1) + (power == 0) for power in powers]
+            found.append(sum(count * self.rate_factor(step + k) for k, count in enumerate(counts)))
+        return tuple(found)
 
     @property
     def update_noise(self) -> float:

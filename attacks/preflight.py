@@ -20,6 +20,7 @@ from torch import Tensor
 
 from attacks.errors import AttackError
 from attacks.observation import LocalTraining, Observation, State
+from attacks.optimiser_search import other_optimiser
 from attacks.replay import simulate
 from attacks.results import Attack, Budget, Evaluator, Evidence, Result, Truth
 
@@ -172,6 +173,7 @@ def undefended(observation: Observation, pictures: Tensor, targets: Tensor) -> O
     plain = replace(
         observation.training,
         steps=1, epochs=1, batch_size=len(pictures), momentum=0.0, clip_norm=None, noise_std=0.0, views=1,
+        optimizer="sgd", nesterov=False, weight_decay=0.0, schedule=(),
     )  # fmt: skip
     update = simulate(observation, pictures, targets, plain)
     return replace(
@@ -195,6 +197,11 @@ class _Search:
         self.rounding: float = _rounding(observation, number) * self.training.steps**0.5
         self.numbers = sum(t.numel() for t in self.observed.values())
         self.noise = self.training.update_noise
+        if self.training.optimizer != "sgd":
+            # Adam divides by gradients: what rounding moves in a tiny one, it moves in the weights.
+            eps = torch.finfo(observation.dtype).eps
+            pair = [simulate(observation, pictures, targets, None, number, nudge=n) for n in (0.0, 4 * eps)]
+            self.rounding += _norm({name: pair[0][name] - pair[1][name] for name in self.observed})
 
     def simulated(
         self,
@@ -295,6 +302,11 @@ class _Search:
                 if alternative is not None and alternative[1] < _SIMPLER * best[1]:
                     best = alternative
         if best[1] > tolerance:
+            largest = max(float(t.abs().max()) for t in self.observed.values())
+            name, left = other_optimiser(lambda t: self.error(self.simulated(t)), self.training, largest)
+            if left < _SIMPLER * best[1]:
+                best = (name, left)
+        if best[1] > tolerance:
             for name, update in self._hypotheses():
                 factor = self.best_factor(update)
                 left = self.error(update, factor)
@@ -328,10 +340,14 @@ class _Search:
         for epochs in range(1, _MOST_STEPS // slots + 1):
             if epochs != t.epochs:
                 steps = epochs * slots
-                yield f"steps: {steps} local steps", self.simulated(replace(t, steps=steps, epochs=epochs))
-        if t.steps > 1:
+                longer = replace(t, steps=steps, epochs=epochs, schedule=())
+                yield f"steps: {steps} local steps", self.simulated(longer)
+        if t.steps > 1 and t.optimizer == "sgd":
             for momentum in sorted({0.0, *_MOMENTA} - {t.momentum}):
-                yield f"momentum: {momentum}", self.simulated(replace(t, momentum=momentum))
+                yield (
+                    f"momentum: {momentum}",
+                    self.simulated(replace(t, momentum=momentum, nesterov=t.nesterov and momentum > 0)),
+                )
         if t.clip_norm is not None:
             yield "clip_norm: nothing was clipped", self.simulated(replace(t, clip_norm=None))
         if len(self.observation.picture_shape) == 3:
@@ -339,7 +355,7 @@ class _Search:
                 yield f"augmentation: the pictures were {name}", self.simulated(pictures=moved)
             for name, mapped in _normalised(self.observation):
                 yield f"normalisation: inputs were {name}", self.simulated(inputs=mapped)
-        if t.steps == 1:
+        if t.steps == 1 and t.optimizer == "sgd":
             adam = {n: t.learning_rate * plain[n].sign() for n in self.observation.trainable}
             yield "optimiser: Adam, whose first step is the gradient's sign", {**plain, **adam}
 
@@ -397,7 +413,9 @@ class _Search:
 
     def _picture_updates(self) -> Tensor:
         """What each picture alone adds to the first step's update, without a clip, float64 (n, p)."""
-        t = replace(self.training, steps=1, epochs=1, clip_norm=None, momentum=0.0)
+        t = replace(
+            self.training, steps=1, epochs=1, clip_norm=None, momentum=0.0, nesterov=False, schedule=()
+        )
         one = [
             simulate(self.observation, x, y, t, self.number)
             for x, y in zip(self.pictures.split(1), self.targets.split(1), strict=True)
@@ -420,7 +438,7 @@ class _Search:
 
     def _decay(self) -> tuple[str, float] | None:
         """Weight decay in the optimiser, for a single step."""
-        if self.training.steps != 1:
+        if self.training.steps != 1 or not self.training.plain:
             return None
         weights, plain = self.observation.weights_of(self.number), self.simulated()
         names = self.observation.trainable
@@ -434,6 +452,8 @@ class _Search:
 
     def _noise(self) -> str | None:
         """Noise that is not in the description: as large in every tensor."""
+        if self.training.optimizer != "sgd":
+            return None
         plain = self.simulated()
         residual = [(self.observed[n] - plain[n]).double() for n in self.observation.trainable]
         large = [r.square().mean().sqrt().item() for r in residual if r.numel() >= 64]

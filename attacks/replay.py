@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from attacks.errors import AttackError
 from attacks.observation import LocalTraining, Loss, Observation, State, losses_of
+from attacks.optimisers import Memory, stepped
 
 Gradients = dict[str, Tensor]
 
@@ -21,6 +22,7 @@ def simulate(
     training: LocalTraining | None = None,
     number: int = 0,
     inputs: Callable[[Tensor], Tensor] | None = None,
+    nudge: float = 0.0,
 ) -> dict[str, Tensor]:
     """The update that a client with these pictures would have sent, without its noise.
 
@@ -34,6 +36,8 @@ def simulate(
         training: What the client did; None for the observation's own description.
         number: The round, whose weights are the start.
         inputs: From pictures to inputs; None for the observation's normalisation.
+        nudge: Share of a tensor's largest gradient that is added to or taken from each number: what rounding
+            does to it, and how much that is where Adam divides by tiny ones.
 
     Returns:
         After minus before, of every tensor that the observed update of that round has.
@@ -65,7 +69,7 @@ def simulate(
     try:
         x = (inputs or observation.inputs)(pictures).to(observation.dtype)
         before = observation.weights_of(number)
-        after = _train(observation, dict(before), x if views else x[:, None], targets, training)
+        after = _train(observation, dict(before), x if views else x[:, None], targets, training, nudge)
         wanted = observation.updates[number] if observation.updates else observation.trainable
         return {name: after[name] - before[name] for name in wanted}
     finally:
@@ -73,22 +77,35 @@ def simulate(
 
 
 def _train(
-    observation: Observation, start: State, inputs: Tensor, targets: Tensor, training: LocalTraining
+    observation: Observation,
+    start: State,
+    inputs: Tensor,
+    targets: Tensor,
+    training: LocalTraining,
+    nudge: float,
 ) -> dict[str, Tensor]:
     state = {name: tensor.clone() for name, tensor in start.items()}
-    velocity: Gradients = {}
+    memory, draws = Memory(), torch.Generator().manual_seed(0)
     whole = training.steps == training.epochs
     if not whole and len(inputs) != training.pictures:
-        raise AttackError(f"the training saw {training.pictures} pictures, not {len(inputs)}")
+        raise AttackError(
+            f"the training saw {training.pictures} pictures, not {len(inputs)}: steps / epochs batches of "
+            "batch_size; whole passes over the same pictures are epochs"
+        )
     for step in range(training.steps):
         batch = slice(None) if whole else training.batch(step)
         gradients = step_gradient(observation, state, inputs[batch], targets[batch], training)
-        for name, gradient in gradients.items():
-            if training.momentum:
-                gradient = training.momentum * velocity.get(name, torch.zeros_like(gradient)) + gradient
-                velocity[name] = gradient
-            state[name] = state[name] - training.learning_rate * gradient
+        if nudge:
+            gradients = {name: _nudged(g, nudge, draws) for name, g in gradients.items()}
+        moved, memory = stepped(state, gradients, memory, training)
+        state |= moved
     return state
+
+
+def _nudged(gradient: Tensor, nudge: float, draws: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, gradient.shape, generator=draws).to(gradient) * 2 - 1
+    # What is exactly zero, as behind a dead unit, is so for everybody.
+    return gradient + nudge * gradient.abs().max() * signs * (gradient != 0)
 
 
 def step_gradient(

@@ -14,6 +14,7 @@ from torch.func import functional_call, grad, replace_all_batch_norm_modules_, v
 
 from attacks.errors import AttackError
 from attacks.observation import Observation, losses_of
+from attacks.optimisers import require_plain
 
 Update = dict[str, Tensor]
 
@@ -42,6 +43,7 @@ class UnrolledClient:
         training, loss = observation.training, observation.loss
         if training is None or loss is None or not observation.updates:
             raise AttackError("inversion needs an observed update and a description of the training")
+        require_plain(training, "inversion")
         self._training, self._loss, self._observation = training, loss, observation
         self.model = _functional(observation.model)
         weights = observation.weights_of(number)

@@ -59,6 +59,7 @@ from attacks.membership import (
     tracing,
 )
 from attacks.observation import LocalTraining, Normalisation, cross_entropy
+from attacks.optimiser_search import other_optimiser
 from attacks.results import Budget
 from attacks.text.ctc import ctc_loss
 
@@ -194,6 +195,11 @@ CASES = [
             "seed": 0,
         },
         {"clip": real("(0, inf)"), "trials": whole(1), "confidence": RATE, "seed": whole(0)},
+    ),
+    (
+        other_optimiser,
+        {"error_of": lambda training: 0.0, "stated": LocalTraining(0.1), "largest": 0.1},
+        {"largest": real("(0, inf)")},
     ),
     (AuditedEngine, {"engine": None, "canaries": 2}, {"canaries": whole(2)}),
     (
@@ -1039,6 +1045,10 @@ CASES = [
             "clip_norm": tuple(v for v in real("(0, inf)", infinite=True) if v is not None),
             "noise_std": real("[0, inf)"),
             "views": whole(1),
+            "weight_decay": real("[0, inf)"),
+            "betas": ((1.0, 0.9), (0.9, -0.1), (0.9, NAN), 0.9),
+            "eps": real("(0, inf)"),
+            "schedule": ((0.0,), (-1.0,), (NAN,), (INF,)),
         },
     ),
     (
@@ -1093,6 +1103,7 @@ ELSEWHERE_TESTED = {
     *("train_farm.processes", "farm_outputs.chunk", "train_shadows.group", "train_shadows.processes"),
     "probe_sensitivity.clipped_sum",
     # Held against the model's own shape.
+    *("audit_update.pictures", "audit_update.seed"),
     *("Drawn.records", "Drawn.rate", "AuditedEngine.audit.delta", "AuditedEngine.audit.confidence"),
     *("Job.models", "roc_figure.attacks", "Evidence.pictures", "Truth.pictures"),
 }
