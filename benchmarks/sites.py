@@ -1,9 +1,9 @@
 """What a run over sites costs beside the same one in one process.
 
 Usage: python benchmarks/sites.py
-Four artists of 12 pictures of 32 px, an opener and a platform, each a process of its own with TLS and a node key;
-two rounds and the opening one. JSON lines: seconds and CPU seconds from the command to the finished run, once all
-are online; seconds of an update round; the same of the local engine; CPU of a node from its start to online.
+Four artists of 12 pictures of 32 px, an opener and a platform, each a process of its own with TLS and a node
+key; two rounds, and those before. JSON lines: seconds and CPU seconds from the command to the finished run,
+once all are online; seconds of an update round; the same of the local engine; CPU of a node's start.
 """
 
 import json

@@ -58,8 +58,9 @@ from fedstyle_secure.errors import PrivacyError
 
 log = logging.getLogger("fedstyle_secure")
 
-_POLL_S = 0.3
-"""Between two looks for a message."""
+_POLL_S = (0.2, 1.0)
+"""Between two looks for a message: soon after one, and when none came for a while. A look costs the SuperLink
+some 10 ms."""
 
 _LONGEST_WAIT_S = 10.0
 """Between two tries to reach a SuperLink; one that takes the node for online lets go after two beats."""
@@ -132,15 +133,18 @@ class Fleet:
             stop: Ends it, after the message in hand.
             online: Set while the SuperLink takes the node for online.
         """
-        waited = 0.0
+        waited, idle = 0.0, _POLL_S[0]
         while not stop.is_set():
             try:
                 if self._node is None:
                     self._activate()
                     online.set()
                     threading.Thread(target=self._beat, args=(self._node, stop), daemon=True).start()
-                if not self._one(answer):
-                    stop.wait(_POLL_S)
+                if self._one(answer):
+                    idle = _POLL_S[0]
+                else:
+                    stop.wait(idle)
+                    idle = min(_POLL_S[1], 1.3 * idle)
                 waited, self._said = 0.0, ""
             except (httpx.HTTPError, OSError, ObjectPullError, ObjectPushError) as error:
                 if _gone(error):
@@ -222,8 +226,8 @@ class Fleet:
         said = f"{type(error).__name__}: {error}"
         if isinstance(error, httpx.HTTPStatusError):
             said = (
-                f"refused with {error.response.status_code}: the SuperLink does not know this node's key, or "
-                "takes the node for online"
+                f"refused with {error.response.status_code}: the SuperLink does not know this node's key, "
+                "still takes the node for online, or has another time"
             )
         if said != self._said:
             log.warning("no line to the SuperLink (%s); trying again", said)

@@ -28,6 +28,9 @@ SETTINGS = (
     "training.expected_pictures=9", "privacy.noise_multiplier=16",
 )  # fmt: skip
 
+OF_TWO = ("run.min_artists=2", "styles.min_contributors=2", "privacy.min_cohort=2")
+"""What a run needs that goes on without one of three artists."""
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
@@ -103,8 +106,9 @@ def live(pictures, tmp_path_factory):
     root, artists = pictures
     where = tmp_path_factory.mktemp("live") / "sites"
     with LocalSites(where, {name: root / name for name in artists}, root / "public") as made:
-        # Many runs in one day, for one artist's life.
-        policies(made, **{"privacy.max_epsilon_lifetime": 100.0, "privacy.max_releases_a_day": 10_000})
+        # Many runs in one day for one artist's life, and rounds of two, as somebody is always missing.
+        many = {"privacy.max_epsilon_lifetime": 100.0, "privacy.max_releases_a_day": 10_000}
+        policies(made, **many, **{"sum.min_cohort": 2, "sum.min_contributors": 2})
         made.start()
         yield made
 
@@ -135,7 +139,7 @@ def charged_once(live, folder):
 def test_a_node_that_was_killed_is_back_within_90_seconds(live, tmp_path):
     """It never came back: the SuperLink took it for online, and it ended itself with 305."""
     victim = next(iter(live.artists.values()))
-    process, folder = run(live, tmp_path, "run.rounds=40", out="node")
+    process, folder = run(live, tmp_path, "run.rounds=40", *OF_TWO, out="node")
     await_rounds(process, folder, 2)
     end(live.process(victim), signal.SIGKILL)
     killed = time.monotonic()
@@ -219,8 +223,7 @@ def test_nothing_of_an_artist_but_its_releases_is_at_the_platform(live, tmp_path
         victim.policy.changed({"portfolio.path": "/no/such/secret-place"}).to_toml()
     )
     settle(victim)
-    process, folder = run(live, tmp_path, "run.rounds=2", "run.seed=4", "run.min_artists=2",
-                          "styles.min_contributors=2", "privacy.min_cohort=2", out="wire")  # fmt: skip
+    process, folder = run(live, tmp_path, "run.rounds=2", "run.seed=4", *OF_TWO, out="wire")
     secrets = [(live.opener.path / name).read_bytes().strip() for name in ("identity.key", "passphrase")]
     secrets += [bytes.fromhex(secret.decode()) for secret in secrets]
     await_rounds(process, folder, 1)
