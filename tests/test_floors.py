@@ -11,7 +11,18 @@ from fedstyle_secure.systems.style.practice import SOURCES
 REPO = Path(__file__).parents[1]
 
 FLOORS = (
-    {"version", "errors", "fairness", "hints", "processes", "spreadsheet", "threads", "visible", "words"},
+    {
+        "version",
+        "errors",
+        "fairness",
+        "hints",
+        "packages",
+        "processes",
+        "spreadsheet",
+        "threads",
+        "visible",
+        "words",
+    },
     {"files", "names", "registry", "terminal"},
     {"consent"},
     {"config", "cache", "chains"},
@@ -28,6 +39,7 @@ FLOORS = (
     {"sweep"},
     {"report"},
     {"policy"},
+    {"commands"},
     {"systems"},
     {"cli_audit", "cli_policy", "cli_sites"},
     {"cli"},

@@ -53,3 +53,12 @@ def test_an_opacus_runs_epsilon_is_bounded_in_at_most_ten_lines(tmp_path):
     assert 0 < bound < claimed
     held = "per-record gradients, sensitivity, sampling, accounting, size of the noise, fresh noise"
     assert f"Holds: {held}." in said
+
+
+@pytest.mark.slow
+def test_an_own_flower_app_is_audited_in_at_most_fifteen_lines(tmp_path):
+    lines, said = ran("audit_your_flower_app.py", tmp_path)
+    assert lines <= 15
+    assert said.count("leaks: strong inversion: reconstruction PSNR") == 2
+    assert said.count("Holds: replay.") == 2
+    assert len(list(tmp_path.glob("flower_audit/*/findings.json"))) == 2
