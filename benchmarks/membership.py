@@ -195,6 +195,62 @@ def ties() -> Iterator[Line]:
     }
 
 
+def unequal_variances() -> Iterator[Line]:
+    """LiRA where candidates' deviations are equal, and where their logarithms spread by 0.4.
+
+    `knows_deviations` has the same models and knows every deviation, `knows_all` the means too: with few
+    models nobody reaches it.
+    """
+    for spread in (0.0, 0.4):
+        for side in (8, 16, 32, 64):
+            rng = np.random.default_rng(side)
+            hardness, deviation = rng.normal(0, 4, 40_000), np.exp(rng.normal(0, spread, 40_000))
+            trained_on = rng.random((40_000, 2 * side)) < 0.5
+            trained_on[:, 0], trained_on[:, 1] = True, False
+            is_member = rng.random(40_000) < 0.5
+            victim = hardness + 1.5 * is_member + deviation * rng.standard_normal(40_000)
+            noise = deviation[:, None] * rng.standard_normal(trained_on.shape)
+            references = References(hardness[:, None] + 1.5 * trained_on + noise, trained_on)
+            apart = (victim - references.mean(False)) ** 2 - (victim - references.mean(True)) ** 2
+            scores = {
+                "lira": lira(victim, references, "online").values,
+                "one_variance": lira(victim, references, "online", 1e6).values,
+                "own_variances": lira(victim, references, "online", 1e-6).values,
+                "prior_of_8": lira(victim, references, "online", 8.0).values,
+                "knows_deviations": apart / deviation**2,
+                "knows_all": (victim - hardness - 0.75) / deviation**2,
+            }
+            for name, found in scores.items():
+                members, others = found[is_member], found[~is_member]
+                rates = {
+                    f"tpr_at_{fpr}": float((members > np.quantile(others, 1 - fpr)).mean())
+                    for fpr in (0.01, 0.001)
+                }
+                yield {
+                    "check": "unequal variances", "spread": spread, "models_a_side": side, "score": name,
+                    "auc": auc(members, others), **rates,
+                }  # fmt: skip
+
+
+def rmia_ties() -> Iterator[Line]:
+    """The rate at 0.1 % of RMIA and of the share alone, which ties at the top; 16 models."""
+    rng = np.random.default_rng(0)
+    victim, references, victim_z, references_z, is_member = hardness_world(rng, 16, 1.5)
+    as_p, as_p_z = (References(expit(r.signals), r.trained_on) for r in (references, references_z))
+    found = rmia(expit(victim), as_p, expit(victim_z), as_p_z, "online").values
+    shares = np.floor((len(victim_z) + 1) * found + 1e-9)
+    for name, values in (("RMIA", found), ("share alone", shares)):
+        curve = roc_curve(values[is_member], values[~is_member])
+        yield {
+            "check": "RMIA's ties",
+            "score": name,
+            "tied_at_the_top": float((values == values.max()).mean()),
+            "tpr_at_0.001": float(curve.tpr[curve.fpr <= 1e-3].max()),
+            "auc": auc(values[is_member], values[~is_member]),
+            "best_possible_tpr": float(norm.sf(norm.isf(1e-3) - 1.5)),
+        }
+
+
 def hardness_world(
     rng: np.random.Generator, models: int, shift: float, n: int = 20_000, elsewhere: int = 2000
 ) -> tuple[np.ndarray, References, np.ndarray, References, np.ndarray]:
@@ -416,6 +472,8 @@ def main() -> None:
         gaussian_mechanism,
         dirac_canaries,
         closed_form_world,
+        unequal_variances,
+        rmia_ties,
         null_world,
         federated,
         shadow_models,

@@ -5,24 +5,25 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.special import log_ndtr
+from scipy.optimize import brentq
+from scipy.special import digamma, log_ndtr, polygamma
 
 from attacks.errors import AttackError
 from attacks.membership.scores import MembershipScores, References, checked_signals
-from attacks.ranges import whole
-
-OWN_VARIANCE_FROM = 32
-"""Reference models on a side of every candidate from which each has its own variance; else all share one."""
+from attacks.ranges import real
 
 _SMALLEST = 1e-12
 """Floor of a variance, for signals that do not move at all."""
+
+_FREEDOMS = (1.0, 1e6)
+"""Prior degrees of freedom that an estimate is kept to; the largest is one variance for all."""
 
 
 def lira(
     victim: np.ndarray,
     references: References,
     mode: Literal["online", "offline"],
-    own_variance_from: int = OWN_VARIANCE_FROM,
+    prior_freedom: float | None = None,
 ) -> MembershipScores:
     """Score candidates by LiRA.
 
@@ -30,17 +31,19 @@ def lira(
     without the candidate has a larger signal, which ranks as Phi((s - mu_out) / sd_out) does and does not
     round to 1.
 
-    A variance that candidates share is that of the residuals from each candidate's own mean, with one
-    degree of freedom taken for every mean; pooling the raw signals would count how candidates differ.
-    Whether a side shares one is decided once for all candidates: decided for each, it would be a function of
-    how many models trained on it, and where that has to do with membership, so would the score.
+    With few models neither an own variance nor one for all is right, so each is the pooled one times a
+    candidate's own factor, which is shrunk towards 1 as by an inverse-gamma prior (Smyth 2004, eq. 2-4). The
+    factor is the same in and out, with each side's own pooled variance of residuals. Online, the lifts
+    mu_in - mu_out are shrunk towards their mean as far as they differ by no more than few models explain, and
+    each side's mean gives way as its own variance says.
 
     Args:
         victim: Signals (n,) of the victim, near normal over models, such as `threshold.logit_score`.
         references: Signals of the same candidates under the adversary's models.
         mode: `online` needs models that trained on each candidate and models that did not, `offline` only
             the latter.
-        own_variance_from: Models on a side, >= 2, that every candidate must have for variances of its own.
+        prior_freedom: What the pooled variance counts, in models, in (0, inf); None estimates it from how
+            the candidates' variances differ.
 
     Returns:
         Scores; candidates without a model on a side that is needed are dropped, and counted in the notes.
@@ -60,7 +63,8 @@ def lira(
     victim = checked_signals(victim, len(references.signals))
     if mode not in ("online", "offline"):
         raise AttackError(f"mode must be 'online' or 'offline', not {mode!r}")
-    whole("own_variance_from", own_variance_from, 2)
+    if prior_freedom is not None:
+        real("prior_freedom", prior_freedom, "(0, inf)")
     scored = references.count(False) > 0
     if mode == "online":
         scored &= references.count(True) > 0
@@ -69,42 +73,77 @@ def lira(
             f"LiRA {mode}: no candidate has a reference model that did not train on it"
             + (" and one that did; use offline" if mode == "online" else "")
         )
-    mean_out, variance_out, shared = _fitted(references, scored, False, own_variance_from)
-    sharing = ["out"] if shared else []
-    values = np.full(len(victim), np.nan)
+    sides = (False, True) if mode == "online" else (False,)
+    pooled = {inside: _pooled(references, scored, inside) for inside in sides}
+    squares = sum(_squares(references, inside)[scored] / pooled[inside] for inside in sides)
+    freedom = sum(np.maximum(references.count(inside)[scored] - 1, 0) for inside in sides)
+    prior = _prior_freedom(squares, freedom) if prior_freedom is None else prior_freedom
+    factor = (squares + prior) / (freedom + prior)
+    mean = {inside: references.mean(inside)[scored] for inside in sides}
+    variance = {inside: np.maximum(pooled[inside] * factor, _SMALLEST) for inside in sides}
+    if mode == "online":
+        mean = _shrunk(mean, {k: variance[k] / references.count(k)[scored] for k in sides})
+    values, signal = np.full(len(victim), np.nan), victim[scored]
     if mode == "offline":
-        values[scored] = -log_ndtr(-(victim - mean_out)[scored] / np.sqrt(variance_out[scored]))
+        values[scored] = -log_ndtr(-(signal - mean[False]) / np.sqrt(variance[False]))
     else:
-        mean_in, variance_in, shared = _fitted(references, scored, True, own_variance_from)
-        sharing += ["in"] if shared else []
-        ratio = _log_density(victim, mean_in, variance_in) - _log_density(victim, mean_out, variance_out)
-        values[scored] = ratio[scored]
+        inside, outside = (_log_density(signal, mean[k], variance[k]) for k in (True, False))
+        values[scored] = inside - outside
     notes = []
     if dropped := int((~scored).sum()):
         notes.append(f"{dropped} of {len(victim)} candidates had no reference model on a side that is needed")
-    if sharing:
-        notes.append(
-            f"all candidates share a variance {' and '.join(sharing)}: "
-            f"some had under {own_variance_from} models there"
-        )
+    notes.append(f"the pooled variance counts as {prior:.3g} models beside each candidate's own")
     return MembershipScores(f"LiRA {mode}", values, scored, tuple(notes), references.count(True))
 
 
-def _fitted(
-    references: References, scored: np.ndarray, inside: bool, own_from: int
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Mean and variance, (n,) each, and whether all share that variance."""
-    chosen, number, mean = references.trained_on == inside, references.count(inside), references.mean(inside)
-    residuals = np.where(chosen, references.signals - np.nan_to_num(mean)[:, None], 0.0)
-    squares = (residuals**2).sum(1)
-    if number[scored].min() >= own_from:
-        return mean, np.maximum(squares / np.maximum(number - 1, 1), _SMALLEST), False
-    freedom = int(np.maximum(number - 1, 0).sum())
+def _squares(references: References, inside: bool) -> np.ndarray:
+    """Sum of squared residuals from each candidate's own mean, (n,): raw signals would count hardness."""
+    mean = np.nan_to_num(references.mean(inside))[:, None]
+    squares: np.ndarray = (
+        np.where(references.trained_on == inside, references.signals - mean, 0.0) ** 2
+    ).sum(1)
+    return squares
+
+
+def _pooled(references: References, scored: np.ndarray, inside: bool) -> float:
+    """One variance for all candidates, with a degree of freedom taken for every mean."""
+    freedom = int(np.maximum(references.count(inside)[scored] - 1, 0).sum())
     if freedom == 0:
         raise AttackError(
             f"LiRA: no candidate has two reference models {'in' if inside else 'out'}: there is no variance"
         )
-    return mean, np.full(len(mean), max(float(squares.sum()) / freedom, _SMALLEST)), True
+    return max(float(_squares(references, inside)[scored].sum()) / freedom, _SMALLEST)
+
+
+def _prior_freedom(squares: np.ndarray, freedom: np.ndarray) -> float:
+    """By the moments of the log variances: what they spread beyond chi-square is the prior's (Smyth 2004)."""
+    usable = (freedom > 0) & (squares > 0)
+    if usable.sum() < 2:
+        return _FREEDOMS[1]
+    half = freedom[usable] / 2
+    logs = np.log(squares[usable] / freedom[usable]) - digamma(half) + np.log(half)
+    excess = float(logs.var(ddof=1) - polygamma(1, half).mean())
+    low, high = _FREEDOMS
+    if excess <= polygamma(1, high / 2):
+        return high
+    if excess >= polygamma(1, low / 2):
+        return low
+    return float(brentq(lambda prior: polygamma(1, prior / 2) - excess, low, high))
+
+
+def _shrunk(mean: dict[bool, np.ndarray], error: dict[bool, np.ndarray]) -> dict[bool, np.ndarray]:
+    """Means whose lifts are drawn towards their mean.
+
+    Args:
+        mean: (n,) on either side.
+        error: Its squared standard error (n,).
+    """
+    lift, noise = mean[True] - mean[False], error[True] + error[False]
+    centre = np.average(lift, weights=1 / noise)
+    spread = max(float(((lift - centre) ** 2 - noise).mean()), 0.0)
+    moved = (centre - lift) * noise / (noise + spread)
+    share = error[True] / noise
+    return {True: mean[True] + share * moved, False: mean[False] - (1 - share) * moved}
 
 
 def _log_density(values: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The relative attack (Zarifzadeh, Liu and Shokri 2024): is this candidate likelier than pictures elsewhere?
 
-Strong with few reference models, and heavily tied: its curve must be drawn tie-correct.
+Strong with few reference models. The share of pictures beaten is heavily tied, most of all at the top, where
+low false-alarm rates are read; candidates of one share are told apart by the ratio that the share is of.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ def rmia(
     gamma: float = 1.0,
     offline_a: float = 0.33,
 ) -> MembershipScores:
-    """Score candidates by the share of pictures z from elsewhere with LR(x, z) >= gamma.
+    """Score candidates by the share of pictures z from elsewhere with LR(x, z) >= gamma, ties told apart.
+
+    Candidates with the same share are ordered by their own ratio p(x | victim) / p(x), which decides each of
+    those comparisons: a larger ratio never beats fewer. A score is the number of pictures beaten plus the
+    rank of the ratio among that share's candidates, in [0, 1), over the number of pictures plus one; so the
+    order is finer than the share's, and a threshold between two shares draws the same line.
 
     LR(x, z) = [p(x | victim) / p(x)] / [p(z | victim) / p(z)]. Online, p(x) is the mean of the reference
     models' means with and without x. Offline, p(x) = ((1 + a) p_out(x) + 1 - a) / 2.
@@ -44,7 +50,7 @@ def rmia(
         offline_a: In [0, 1]; tune it with `tune_offline_a`, never on the victim.
 
     Returns:
-        Scores in [0, 1]; candidates without a model on a side that is needed are dropped and counted.
+        Scores in [0, 1); candidates without a model on a side that is needed are dropped and counted.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -90,8 +96,9 @@ def rmia(
     ratio_x = victim[scored] / _marginal(references, mode, offline_a)[scored]
     ordered = np.sort(ratio_z[judging])
     values = np.full(len(victim), np.nan)
-    values[scored] = np.searchsorted(ordered, ratio_x / gamma, side="right") / len(ordered)
-    notes = [f"compared with {len(ordered)} pictures from elsewhere: at most {len(ordered) + 1} levels"]
+    beaten = np.searchsorted(ordered, ratio_x / gamma, side="right")
+    values[scored] = (beaten + _rank_within(beaten, ratio_x)) / (len(ordered) + 1)
+    notes = [f"compared with {len(ordered)} pictures from elsewhere; equal shares are ordered by the ratio"]
     if dropped := int((~scored).sum()):
         notes.append(f"{dropped} of {len(victim)} candidates had no reference model on a side that is needed")
     return MembershipScores(f"RMIA {mode}", values, scored, tuple(notes), references.count(True))
@@ -150,6 +157,15 @@ def tune_offline_a(
     if not usable.any():
         raise AttackError("tuning: no reference model has both members and non-members to attack")
     return grid[int(areas[:, usable].mean(1).argmax())]
+
+
+def _rank_within(levels: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+    """Rank of each ratio among those of its level, in [0, 1); equal ratios have equal ranks."""
+    distinct, number = np.unique(ratios, return_inverse=True)
+    # Levels rise with ratios, so that below a level's least ratio lie as many as below the level.
+    first = np.sort(number)[np.searchsorted(np.sort(levels), levels)]
+    share: np.ndarray = (number - first) / (len(distinct) + 1)
+    return share
 
 
 def _same_picture(

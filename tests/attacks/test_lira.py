@@ -50,14 +50,56 @@ def test_it_reaches_what_can_be_reached():
 
 
 def test_more_shadow_models_are_never_worse():
-    """0.775, 0.836, 0.850 with 4, 16 and 64."""
+    """0.827, 0.847 and 0.851 with 4, 16 and 64 of the 0.856 that can be reached."""
     victim, references, is_member = world(20_000, 64, seed=1)
     areas = []
-    for models, expected in ((4, 0.775), (16, 0.836), (64, 0.850)):
+    for models, least in ((4, 0.815), (16, 0.84), (64, 0.845)):
         few = References(references.signals[:, :models], references.trained_on[:, :models])
         areas.append(area(lira(victim, few, "online"), is_member))
-        assert areas[-1] == pytest.approx(expected, abs=0.02)
-    assert areas[0] < areas[1] < areas[2]
+        assert areas[-1] > least
+    assert areas[0] < areas[1] < areas[2] < BEST + 0.008
+
+
+def caught(values, is_member, rate=0.01):
+    """True-positive rate at a false-positive rate."""
+    return (values[is_member] > np.quantile(values[~is_member], 1 - rate)).mean()
+
+
+@pytest.mark.parametrize("models", [16, 32, 64, 128])
+@pytest.mark.parametrize("spread", [0.0, 0.4], ids=["equal", "unequal"])
+def test_it_comes_near_who_knows_the_variances(spread, models):
+    """8 to 64 models a side; deviations equal, or spread by 0.4 in their logarithm; 40 000 candidates.
+
+    The oracle has the same models and knows every deviation. Ours must be within 0.005 of its AUC and, from
+    16 models a side, within a tenth of its rate at 1 %. Over the seeds 10 to 14, the narrowest margins of
+    these lie 17 (AUC) and 2.7 (rate, unequal at 16 a side) deviations from where the test would fail.
+    """
+    deviations = np.exp(np.random.default_rng(models).normal(0, spread, 40_000))
+    victim, references, is_member = world(40_000, models, seed=models, spread=deviations)
+    found = lira(victim, references, "online").values
+    apart = (victim - references.mean(False)) ** 2 - (victim - references.mean(True)) ** 2
+    oracle = apart / deviations**2
+    assert auc(found[is_member], found[~is_member]) > auc(oracle[is_member], oracle[~is_member]) - 0.005
+    if models > 16:
+        assert caught(found, is_member) > 0.9 * caught(oracle, is_member)
+    # Neither one variance for all nor one for each does so in both worlds.
+    extremes = [caught(lira(victim, references, "online", f).values, is_member) for f in (1e6, 1e-6)]
+    assert caught(found, is_member) > 0.85 * max(extremes)
+    assert spread == 0.0 or extremes[0] < 0.6 * caught(oracle, is_member)
+
+
+def test_the_prior_s_weight_is_read_from_the_candidates():
+    """4000 candidates: the variances of one chi-square say that all are one; spread ones say how far."""
+    told = []
+    for spread in (0.0, 0.4, 0.8):
+        deviations = np.exp(np.random.default_rng(3).normal(0, spread, 4000))
+        victim, references, _ = world(4000, 32, seed=8, spread=deviations)
+        note = lira(victim, references, "online").notes[-1]
+        told.append(float(note.split("counts as ")[1].split()[0]))
+    assert told[0] > 100
+    # By moments trigamma(prior / 2) is the variance of the log variances, 0.64 and 2.56.
+    assert told[1] == pytest.approx(4.0, rel=0.2)
+    assert told[2] == pytest.approx(1.38, rel=0.2)
 
 
 def test_the_shared_variance_is_of_residuals_so_that_offline_scores_are_p_values():
@@ -67,7 +109,6 @@ def test_the_shared_variance_is_of_residuals_so_that_offline_scores_are_p_values
     """
     victim, references, is_member = world(4000, 60, seed=2)
     scores = lira(victim, references, "offline")
-    assert "share a variance out" in scores.notes[0]
     p_values = np.exp(-scores.values[~is_member])
     # The mean of about 30 models has variance 1 / 30 of its own.
     widened = norm.sf(norm.isf(p_values) / np.sqrt(1 + 1 / references.count(False)[~is_member]))
@@ -80,44 +121,41 @@ def test_an_own_variance_pays_where_candidates_differ_in_it():
     spread = np.exp(np.random.default_rng(3).normal(0, 1, 4000))
     victim, references, is_member = world(4000, 128, seed=3, spread=spread)
     own = area(lira(victim, references, "offline"), is_member)
-    shared = area(lira(victim, references, "offline", own_variance_from=1000), is_member)
+    shared = area(lira(victim, references, "offline", prior_freedom=1e6), is_member)
     assert own > shared + 0.01
 
 
 def test_online_is_the_log_ratio_of_two_densities():
-    victim, references, _ = world(50, 200, seed=4)
-    found = lira(victim, references, "online")
-    for k in range(50):
-        inside = references.signals[k, references.trained_on[k]]
-        outside = references.signals[k, ~references.trained_on[k]]
-        expected = norm.logpdf(victim[k], inside.mean(), inside.std(ddof=1)) - norm.logpdf(
-            victim[k], outside.mean(), outside.std(ddof=1)
-        )
-        assert found.values[k] == pytest.approx(expected, rel=1e-9)
-    assert found.notes == ()
+    """With many models and a prior of no weight: the sides' pooled variances times the candidate's factor,
+    and lifts that differ so much between candidates that none is shrunk."""
+    rng = np.random.default_rng(4)
+    lifts, inside = rng.normal(0, 100, (50, 1)), rng.random((50, 200)) < 0.5
+    references = References(lifts * inside + rng.standard_normal((50, 200)) * np.where(inside, 2, 1), inside)
+    victim = rng.standard_normal(50)
+    found = lira(victim, references, "online", prior_freedom=1e-9)
+    sides = [
+        [row[own == side] for row, own in zip(references.signals, inside, strict=True)] for side in (0, 1)
+    ]
+    squares = [np.array([((s - s.mean()) ** 2).sum() for s in side]) for side in sides]
+    freedom = [np.array([len(s) - 1 for s in side]) for side in sides]
+    pooled = [s.sum() / f.sum() for s, f in zip(squares, freedom, strict=True)]
+    factor = sum(s / p for s, p in zip(squares, pooled, strict=True)) / sum(freedom)
+    outside, within = (
+        norm.logpdf(victim, [s.mean() for s in side], np.sqrt(p * factor))
+        for side, p in zip(sides, pooled, strict=True)
+    )
+    assert pooled[1] / pooled[0] == pytest.approx(4, rel=0.1)
+    assert found.values == pytest.approx(within - outside, rel=2e-2)
 
 
-@pytest.mark.parametrize("mode", ["online", "offline"])
-def test_one_candidate_with_few_models_makes_all_share_a_variance(mode):
-    """Decided for each, the form of the score would tell how many models trained on it."""
+def test_a_prior_of_great_weight_is_one_variance_of_residuals():
     victim, references, _ = world(50, 200, seed=7)
-    found = []
-    for number in (31, 32):
-        trained_on = references.trained_on.copy()
-        trained_on[0] = np.arange(200) >= number
-        found.append(lira(victim, References(references.signals, trained_on), mode))
-    assert found[0].notes == ("all candidates share a variance out: some had under 32 models there",)
-    assert found[1].notes == ()
-    # Any other candidate's score is another one, though nothing about that candidate has changed.
-    assert (np.abs(found[0].values[1:] / found[1].values[1:] - 1) > 1e-6).all()
-    # The shared variance is that of all residuals.
-    if mode == "offline":
-        outside = [s[~t] for s, t in zip(references.signals[1:], references.trained_on[1:], strict=True)]
-        outside.append(references.signals[0, :31])
-        squares = sum(((s - s.mean()) ** 2).sum() for s in outside)
-        variance = squares / sum(len(s) - 1 for s in outside)
-        expected = -norm.logsf(victim[1], outside[0].mean(), variance**0.5)
-        assert found[0].values[1] == pytest.approx(expected)
+    found = lira(victim, references, "offline", prior_freedom=1e12)
+    outside = [s[~t] for s, t in zip(references.signals, references.trained_on, strict=True)]
+    squares = sum(((s - s.mean()) ** 2).sum() for s in outside)
+    variance = squares / sum(len(s) - 1 for s in outside)
+    expected = [-norm.logsf(v, s.mean(), variance**0.5) for v, s in zip(victim, outside, strict=True)]
+    assert found.values == pytest.approx(np.array(expected))
 
 
 def test_sure_members_are_ranked_and_do_not_round_to_one():
