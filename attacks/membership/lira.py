@@ -75,8 +75,8 @@ def lira(
         )
     sides = (False, True) if mode == "online" else (False,)
     pooled = {inside: _pooled(references, scored, inside) for inside in sides}
-    squares = sum(_squares(references, inside)[scored] / pooled[inside] for inside in sides)
-    freedom = sum(np.maximum(references.count(inside)[scored] - 1, 0) for inside in sides)
+    squares = np.sum([_squares(references, inside)[scored] / pooled[inside] for inside in sides], axis=0)
+    freedom = np.sum([np.maximum(references.count(inside)[scored] - 1, 0) for inside in sides], axis=0)
     prior = _prior_freedom(squares, freedom) if prior_freedom is None else prior_freedom
     factor = (squares + prior) / (freedom + prior)
     mean = {inside: references.mean(inside)[scored] for inside in sides}

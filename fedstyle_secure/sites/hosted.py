@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from flwr.common.constant import SubStatus
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.engines.flower import quiet
-from fedstyle_secure.errors import ConfigError, FederationError
+from fedstyle_secure.errors import ConfigError, FederationError, RunError
 from fedstyle_secure.federation.apps import make_server_app
 from fedstyle_secure.federation.bundle import packed
+from fedstyle_secure.files import locked, private_folder
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sites import superlink
 from fedstyle_secure.sites.grid import LinkLost, SiteGrid
@@ -74,9 +76,27 @@ def run_over_sites(
         config.to_flat() | {"gallery.path": platform_facts(home)["pictures"], "run.folder": str(folder.path)}
     )
     bundle = packed(shared, {FILE: roster.to_toml(home.identity)})
+    with _alone(home):
+        _until_finished(lambda: _once(home, own, folder, roster, bundle, on_round, wait, stop), folder, stop)
+    return Run.open(folder.path)
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Keep a second run out: an artist has one key at a time to mask its share of a sum with."""
+    runs = private_folder(home.path / "runs")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(runs, wait=False))
+        except BlockingIOError:
+            raise RunError(f"{runs}: another run of this platform is under way; one at a time") from None
+        yield
+
+
+def _until_finished(once: Callable[[], None], folder: RunFolder, stop: threading.Event) -> None:
     while not folder.finished and not stop.is_set():
         try:
-            _once(home, own, folder, roster, bundle, on_round, wait, stop)
+            once()
         except (LinkLost, httpx.HTTPError, OSError) as error:
             if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
                 raise
@@ -85,7 +105,6 @@ def run_over_sites(
                 stop.wait(_AGAIN_S)
     if not folder.finished:
         raise FederationError(f"{folder.path}: told to stop; the same command goes on with the run")
-    return Run.open(folder.path)
 
 
 def _once(

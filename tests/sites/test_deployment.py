@@ -137,9 +137,12 @@ def charged_once(live, folder):
 
 @pytest.mark.deploy
 def test_a_node_that_was_killed_is_back_within_90_seconds(live, tmp_path):
-    """It never came back: the SuperLink took it for online, and it ended itself with 305."""
+    """It never came back: the SuperLink took it for online, and it ended itself with 305.
+
+    Noise is for whole artists, so that sums of another cohort than before may be opened in the same epoch.
+    """
     victim = next(iter(live.artists.values()))
-    process, folder = run(live, tmp_path, "run.rounds=40", *OF_TWO, out="node")
+    process, folder = run(live, tmp_path, "run.rounds=40", "privacy.unit=artist", *OF_TWO, out="node")
     await_rounds(process, folder, 2)
     end(live.process(victim), signal.SIGKILL)
     killed = time.monotonic()
