@@ -37,6 +37,7 @@ class Account:
         left: What is left of the run's budget, in its unit; infinite: there is none.
         withdrawn: When the artist withdrew, or "".
         live: Whether this is the artist's ledger as it is now, not the run's copy of it.
+        lifetime: Whether all runs are in it; over sites an artist states its releases of one.
     """
 
     artist: str
@@ -47,6 +48,7 @@ class Account:
     left: float
     withdrawn: str
     live: bool
+    lifetime: bool
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; infinity is null."""
@@ -59,6 +61,7 @@ class Account:
             "budget_left": _finite(self.left),
             "withdrawn": self.withdrawn or None,
             "live": self.live,
+            "lifetime": self.lifetime,
             "releases": [
                 entry.to_dict()
                 | {
@@ -105,7 +108,7 @@ def accounts(
     config = run.config()
     kept, root = _kept(run), found_studios(run, studios)
     accountant, budget = Accountant(config.privacy.delta), budget_of(config.privacy)
-    found = []
+    found, over_sites = [], run.manifest_file.exists() and "federation" in run.manifest()
     for name in _chosen(run, _names(run), artist):
         home = studio_home(root, config.gallery, name) if root is not None else None
         entries, withdrawn, live = _read(home, name, kept.get(name))
@@ -115,7 +118,9 @@ def accounts(
         }
         lines = tuple(accountant.lines(entries, budget.unit, each=each))
         left = budget.left(spent[budget.unit])
-        found.append(Account(name, budget.unit, budget.delta, lines, spent, left, withdrawn, live))
+        found.append(
+            Account(name, budget.unit, budget.delta, lines, spent, left, withdrawn, live, not over_sites)
+        )
     return found
 
 

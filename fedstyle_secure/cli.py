@@ -976,7 +976,8 @@ def _show_account(account: Account) -> None:
         table(f"{account.artist}, run {run[:8]} of {began} UTC", head, [_ledger_row(line) for line in lines])
     spent = ", ".join(f"{_epsilon(_known(value))} per {unit}" for unit, value in account.spent.items())
     left = "no budget set" if math.isinf(account.left) else f"{account.left:.2f} left of its budget"
-    say(f"{account.artist}: lifetime epsilon {spent}; {left}")
+    whole = "lifetime epsilon" if account.lifetime else "epsilon of this run"
+    say(f"{account.artist}: {whole} {spent}; {left}")
     if account.withdrawn:
         say(f"{account.artist} withdrew at {account.withdrawn}")
     if not account.live:

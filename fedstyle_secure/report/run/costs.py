@@ -19,22 +19,27 @@ def spending(facts: Facts) -> list[Block]:
         "What each artist spent at [delta](delta) {summary.json#/privacy/delta}, composed over all releases: "
         "[epsilon](epsilon) for both [units of privacy](unit), rounded up."
     )
+    # Over sites an artist states what it released for this run, and its other runs stay its own.
+    which = "as it states" if facts.over_sites else "all runs until this one ended"
+    lifetime = "" if facts.over_sites else "Per artwork, all runs until this one ended | "
     head = facts.row(
-        "Artist | Releases, all runs until this one ended | Epsilon per artwork | Epsilon per artist | "
-        "Per artwork, all runs until this one ended | Withdrawn"
+        f"Artist | Releases, {which} | Epsilon per artwork | Epsilon per artist | {lifetime}Withdrawn"
     )
+    lifetime = "" if facts.over_sites else "{lifetime_epsilon_artwork:epsilon|no guarantee} | "
     rows = [
         facts.row(
             "{artist:text} | {releases} | {epsilon_artwork:epsilon|no guarantee} | "
-            "{epsilon_artist:epsilon|no guarantee} | {lifetime_epsilon_artwork:epsilon|no guarantee} | "
-            "{withdrawn}",
+            "{epsilon_artist:epsilon|no guarantee} | " + lifetime + "{withdrawn}",
             at=f"summary.json#/privacy/per_artist/{i}",
             releases=_releases(facts, row["artist"]),
             withdrawn=facts.withdrawn(i),
         )
         for i, row in enumerate(facts.summary["privacy"]["per_artist"])
     ]
-    blocks: list[Block] = [Table("spending", caption, head, rows, frozenset({1, 2, 3, 4})), *_since(facts)]
+    blocks: list[Block] = [
+        Table("spending", caption, head, rows, frozenset(range(1, len(head) - 1))),
+        *_since(facts),
+    ]
     if facts.summary["privacy"]["epsilon_artist_max"] is None:
         told = (
             "No figure holds for an artist as a whole. An epsilon per artwork says little about an artist "
