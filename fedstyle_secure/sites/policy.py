@@ -207,7 +207,7 @@ class Policy(Sections):
             blocks.append(f"\n{_comment(section.__doc__ or '')}\n[{name}]")
             for key, field in section.model_fields.items():
                 value, _ = self._told()[f"{name}.{key}"]
-                blocks += [_comment(field.description or ""), tomli_w.dumps({key: value}).rstrip()]
+                blocks += [_comment(field.description or ""), f"{key} = {_written(value)}"]
         return "\n".join(blocks) + "\n"
 
     def digest(self) -> str:
@@ -242,7 +242,7 @@ def template(values: Mapping[str, Any] | None = None) -> str:
         ConfigError: As `Policy.from_dict`.
 
     Example:
-        >>> print(template().partition("[sum]")[2].splitlines()[4])
+        >>> print(template().partition("[sum]")[2].splitlines()[3])
         # Fewest artists that a sum may have.
     """
     return Policy().changed(values or {}).to_toml()
@@ -279,6 +279,13 @@ _LOOSER: Mapping[_More, Callable[[Any, Any], bool]] = {
     "optional": lambda old, new: (old, new) == ("required", "optional"),
     "other": lambda old, new: old != new,
 }
+
+
+def _written(value: Any) -> str:
+    """A value in TOML, on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    return tomli_w.dumps({"x": value}).strip().removeprefix("x = ")
 
 
 def _comment(text: str) -> str:
