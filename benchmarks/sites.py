@@ -58,20 +58,28 @@ def main() -> None:
         galleries = {name: root / name for name in source.artists}
         with LocalSites(root / "sites", galleries, root / "public") as sites:
             sites.start()
-            parts = [
-                sites.process(home).pid for home in (sites.platform, sites.opener, *sites.artists.values())
-            ]
-            node = cpu([sites.process(next(iter(sites.artists.values()))).pid])
+            link = [sites.process(sites.platform).pid]
+            nodes = [sites.process(home).pid for home in (sites.opener, *sites.artists.values())]
+            start = cpu(nodes[1:2])
             path = sites.platform.path.parent / "run.toml"
             path.write_text(config.to_toml())
             out = sites.platform.path / "runs" / "run"
-            before, children, began = cpu(parts), os.times().children_user, time.perf_counter()
+            before = {"SuperLink": cpu(link), "nodes": cpu(nodes)}
+            children, began = os.times(), time.perf_counter()
             process = sites.spawn(sites.platform, "platform", "run", more=(str(path), "--out", str(out)))
             assert process.wait() == 0, sites.log(sites.platform).read_text()
-            seconds, times = time.perf_counter() - began, os.times()
-            own = times.children_user - children
-            used = cpu(parts) - before + own
-        said = {"seconds": seconds, "cpu": used, "cpu of platform run": own, "cpu of a node's start": node}
+            seconds, ended = time.perf_counter() - began, os.times()
+            used = {
+                "platform run": sum(ended[2:4]) - sum(children[2:4]),
+                "SuperLink": cpu(link) - before["SuperLink"],
+                "nodes": cpu(nodes) - before["nodes"],
+            }
+        said = {
+            "seconds": seconds,
+            "cpu": sum(used.values()),
+            "cpu by part": used,
+            "cpu of a node's start": start,
+        }
         print(json.dumps({"what": "over sites", **said, "round": rounds(RunFolder(out))}), flush=True)
 
 

@@ -24,6 +24,7 @@ from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.sites import heads
 from fedstyle_secure.sites.header import sealed
 from fedstyle_secure.sites.heads import Keeper
+from fedstyle_secure.sites.parcel import body, unpack
 
 log = logging.getLogger("fedstyle_secure")
 
@@ -157,15 +158,18 @@ class SiteGrid(HttpGrid):
         return Message(content, told.dst_node_id, told.message_type, ttl=told.ttl, group_id=told.group_id)
 
     def _goes_on(self, reply: Message) -> bool:
-        """Whether the ledger behind a reply goes on from where it was; what it was now is kept."""
+        """Put a reply's content in its place, and say whether the ledger behind it goes on from where it was;
+        what it is now is kept."""
         if reply.has_error():
             return True
-        given, name = heads.taken(reply.content), self.speaks(reply.metadata.src_node_id)
-        if not name:
-            return True
+        name = self.speaks(reply.metadata.src_node_id)
         try:
+            reply.content = unpack(body(reply.content))
+            given = heads.taken(reply.content)
+            if not name:
+                return True
             self._keeper.keep(given or b"", name, self._keys[name])
-        except PrivacyError as error:
+        except (FederationError, PrivacyError) as error:
             log.warning("a reply does not count: %s", error)
             return False
         return True

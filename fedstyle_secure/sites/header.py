@@ -6,15 +6,17 @@ identity key none of them is answered.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message
 
-from fedstyle_secure.errors import StrangerError
+from fedstyle_secure.errors import FederationError, StrangerError
 from fedstyle_secure.secure_sum.encoding import canonical
 from fedstyle_secure.secure_sum.identity import Identity, verified
+from fedstyle_secure.sites.parcel import body, unpack, wrapped
 
 _DOMAIN = "header"
 _RECORD = "header"
@@ -31,7 +33,7 @@ class Header:
         roster: Digest of who takes part.
         kind: The message's type.
         node: Flower's id of the node that it is for.
-        content: Digest of everything else in it.
+        content: SHA-256 of its content.
     """
 
     run: str
@@ -43,23 +45,23 @@ class Header:
 
 
 def sealed(message: Message, identity: Identity, run: str, settings: str, roster: str) -> Message:
-    """The message with a signed header of its own; what it was made of may be in other messages, too.
+    """The message in one piece, with a signed header of its own.
 
     Args:
         message: With its receiver.
         identity: The platform's.
         run, settings, roster: As in `Header`.
     """
-    told, content = message.metadata, message.content
-    header = Header(run, settings, roster, told.message_type, told.dst_node_id, content.object_id)
+    told, own = message.metadata, wrapped(message.content)
+    digest = hashlib.sha256(body(own)).hexdigest()
+    header = Header(run, settings, roster, told.message_type, told.dst_node_id, digest)
     text = canonical(asdict(header))
-    signed = ConfigRecord({"text": text.decode(), "signature": identity.sign(_DOMAIN, text)})
-    own = RecordDict({**content, _RECORD: signed})
+    own[_RECORD] = ConfigRecord({"text": text.decode(), "signature": identity.sign(_DOMAIN, text)})
     return Message(own, told.dst_node_id, told.message_type, ttl=told.ttl, group_id=told.group_id)
 
 
-def checked(message: Message, platform: str) -> Header:
-    """Take the header out of a message, and check that this platform signed it for this very message.
+def opened(message: Message, platform: str) -> Header:
+    """Check that this platform signed a header for this very message, and put its content in its place.
 
     Args:
         message: As it came.
@@ -67,18 +69,23 @@ def checked(message: Message, platform: str) -> Header:
 
     Raises:
         StrangerError: There is no header, or it is another platform's, or of another message.
+        FederationError: The content is none.
     """
-    record = message.content.pop(_RECORD, None)
     try:
-        text, signature = record["text"], record["signature"]  # type: ignore[index]
+        record = message.content.config_records[_RECORD]
+        text, signature = record["text"], record["signature"]
         header = Header(**json.loads(str(text)))
         if not isinstance(signature, bytes) or not verified(
             platform, signature, _DOMAIN, canonical(asdict(header))
         ):
             raise StrangerError("the message is not signed by the platform that is known here")
-        found = (message.metadata.message_type, message.metadata.dst_node_id, message.content.object_id)
+        data, told = body(message.content), message.metadata
+        found = (told.message_type, told.dst_node_id, hashlib.sha256(data).hexdigest())
         if found != (header.kind, header.node, header.content) or not _RUN.fullmatch(header.run):
             raise StrangerError("the message's header is that of another message")
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+    except StrangerError:
+        raise
+    except (FederationError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise StrangerError("the message has no header of a platform") from None
+    message.content = unpack(data)
     return header

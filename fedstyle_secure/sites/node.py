@@ -30,9 +30,10 @@ from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.sites import heads
 from fedstyle_secure.sites.consent_log import ConsentLog, note
 from fedstyle_secure.sites.fleet import Fleet, Sent
-from fedstyle_secure.sites.header import checked
+from fedstyle_secure.sites.header import opened as header_of
 from fedstyle_secure.sites.homes import Home, require_settled
 from fedstyle_secure.sites.meeting import meet
+from fedstyle_secure.sites.parcel import wrapped
 from fedstyle_secure.sites.roster import FILE, Roster
 from fedstyle_secure.sites.statements import Statement
 from fedstyle_secure.system import plan_of, system_bound
@@ -88,12 +89,14 @@ class Node:
     def answer(self, message: Message) -> Message:
         """The reply to a message: of the apps, or a number and a fixed phrase. It never raises."""
         reply = self._reply(message)
+        if not reply.has_error():
+            reply.content = wrapped(reply.content)
         self._count(message.metadata.message_type, reply.error.code if reply.has_error() else 0)
         return reply
 
     def _reply(self, message: Message) -> Message:
         try:
-            header = checked(message, self._platform)
+            header = header_of(message, self._platform)
             task = self._task(message.metadata.run_id)
             if (header.settings, header.roster) != (task.settings, task.roster.digest):
                 raise StrangerError("the message's header is of another run than its bundle")

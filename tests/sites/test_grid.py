@@ -15,6 +15,7 @@ from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.sites import heads
 from fedstyle_secure.sites.grid import SiteGrid
 from fedstyle_secure.sites.heads import Keeper
+from fedstyle_secure.sites.parcel import body, unpack, wrapped
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,8 @@ class Grid(SiteGrid):
             message = self.pushed[int(i)]
             message.metadata.__dict__["_message_id"] = i
             message.metadata.__dict__["_src_node_id"] = 1
-            reply = Message(self.answers[message.metadata.dst_node_id](message), reply_to=message)
+            content = wrapped(self.answers[message.metadata.dst_node_id](message))
+            reply = Message(content, reply_to=message)
             reply.metadata.__dict__["_src_node_id"] = message.metadata.dst_node_id
             replies.append(reply)
         return replies
@@ -113,10 +115,10 @@ def test_a_reply_behind_which_the_ledger_went_back_does_not_count(tmp_path):
     grid.answers[1] = answers(long)
     assert ask() == 1
     # The artist is shown the head that it signed, and one that goes back is not heard.
-    assert heads.taken(grid.pushed[0].content) is None
+    assert heads.taken(unpack(body(grid.pushed[0].content))) is None
     grid.answers[1] = answers(empty)
     assert ask() == 0
-    shown = heads.taken(grid.pushed[0].content)
+    shown = heads.taken(unpack(body(grid.pushed[0].content)))
     assert heads.SignedHead.from_bytes(shown, identity.public).head.lines == 1
     grid.answers[1] = lambda message: RecordDict({})
     assert ask() == 0

@@ -26,9 +26,11 @@ from fedstyle_secure.sites import heads
 from fedstyle_secure.sites.cards import Card
 from fedstyle_secure.sites.consent_log import decide
 from fedstyle_secure.sites.fleet import Sent
-from fedstyle_secure.sites.header import checked, sealed
+from fedstyle_secure.sites.header import opened as header_of
+from fedstyle_secure.sites.header import sealed
 from fedstyle_secure.sites.homes import Home, enrol, init_artist, init_opener, init_platform, settle
 from fedstyle_secure.sites.node import Node
+from fedstyle_secure.sites.parcel import body, pack, unpack, wrapped
 from fedstyle_secure.sites.roster import FILE, Roster
 from fedstyle_secure.sites.statements import Statement
 from fedstyle_secure.systems.style.system import StyleSystem
@@ -107,7 +109,13 @@ class Platform:
         return self.message(instruction_record(start, fixed=True), "train", **changes)
 
     def ask(self, message, who=ARTISTS[0]):
-        return Node(self.homes[who], self.sent).answer(message)
+        return unpacked(Node(self.homes[who], self.sent).answer(message))
+
+
+def unpacked(reply):
+    if not reply.has_error():
+        reply.content = unpack(body(reply.content))
+    return reply
 
 
 def code(reply):
@@ -139,7 +147,9 @@ def test_whoever_may_submit_a_run_gets_nothing_out_of_a_node(homes, start, tmp_p
     moved = platform.instruction(start)
     moved.content["header"] = other.content["header"]
     altered = platform.instruction(start)
-    altered.content["round"]["number"] = 1
+    inside = unpack(body(altered.content))
+    inside["round"]["number"] = 1
+    altered.content["parcel"] = wrapped(inside)["parcel"]
     replayed = platform.instruction(start)
     replayed.metadata.__dict__["_dst_node_id"] = NODE + 1
     broken = platform.instruction(start)
@@ -321,7 +331,7 @@ def test_a_statement_holds_this_runs_releases_alone_and_no_other_artist_can_make
     for run in (RUN, "cd" * 16):
         assert not node.answer(platform.instruction(start, run=run)).has_error()
     ask = RecordDict({"ask": ConfigRecord({"asks": "statement"})})
-    content = node.answer(platform.message(ask, "query.statement")).content
+    content = unpacked(node.answer(platform.message(ask, "query.statement"))).content
     keys = dict(platform.roster.artists)
     stated = Statement.from_record(content, keys, RUN)
     assert [entry.run for entry in released(homes[name])] == [RUN, "cd" * 16]
@@ -379,24 +389,39 @@ def test_a_home_is_made_once_and_its_keys_are_its_owners_alone(homes, tmp_path):
         Home.open(homes["opener"].path, "artist")
 
 
-def test_headers_survive_the_wire(homes, start):
-    """A header is checked against what was inflated from its bytes, not against what was sealed."""
+def test_a_message_survives_the_wire_in_one_piece_and_no_bit_of_it_can_be_changed(homes, start):
     from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
     from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
     platform = Platform(homes)
-    message = platform.instruction(start)
+    sent = instruction_record(start, fixed=True)
+    message = platform.message(sent, "train")
     objects = {key: one.deflate() for key, one in get_all_nested_objects(message.content).items()}
+    # Flower sends each object by itself, in requests of its own: two records and what holds them.
+    assert len(objects) == 3
     message.content = inflate_object_from_contents(message.content.object_id, objects)
-    assert checked(message, platform.identity.public).run == RUN
-    assert "header" not in message.content
-    array = message.content["trained"]["head.core"].numpy()
-    array[0, 0] = np.nextafter(array[0, 0], np.float32(2), dtype=np.float32)
-    moved = platform.instruction(start)
-    moved.content["trained"] = type(moved.content["trained"])({"head.core": type(
-        moved.content["trained"]["head.core"])(array)})  # fmt: skip
-    with pytest.raises(StrangerError):
-        checked(moved, platform.identity.public)
+    assert header_of(message, platform.identity.public).run == RUN
+    assert pack(message.content) == pack(sent)
+    for place in (0, 1000, -1):
+        moved = platform.message(sent, "train")
+        data = bytearray(body(moved.content))
+        data[place] ^= 1
+        moved.content["parcel"] = ConfigRecord({"body": bytes(data)})
+        with pytest.raises(StrangerError):
+            header_of(moved, platform.identity.public)
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 9, b"\x0a\x05", b"\x0a\x02\x08\x01"])
+def test_what_is_no_content_is_refused_in_one_line(homes, data):
+    with pytest.raises(FederationError, match=r"^a message's content cannot be read: [A-Za-z]+$"):
+        unpack(data)
+    platform = Platform(homes)
+    for content in (RecordDict({}), RecordDict({"parcel": ConfigRecord({"body": 1})})):
+        with pytest.raises(FederationError, match="not in one piece"):
+            body(content)
+        message = Message(content, NODE, "train", ttl=60)
+        message.metadata.__dict__["_message_id"] = "1"
+        assert code(platform.ask(message)) == Decline.STRANGER
 
 
 def test_an_older_ledger_than_the_platform_was_shown_stops_its_artist(homes, start, tmp_path):
