@@ -19,6 +19,7 @@ from fedstyle_secure import train
 from fedstyle_secure.config import Config
 from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.runs import RunFolder
+from fedstyle_secure.sites.homes import settle
 from fedstyle_secure.sites.local import LocalSites
 
 ARTISTS, PUBLIC = 4, ("public-impasto-1", "public-woodcut-1")
@@ -27,6 +28,8 @@ SETTINGS = (
     "gallery.artists=16", "gallery.pictures=60", "gallery.public_artists=16",
     "style.encoder=cnn", "style.dim=8", "style.pretrain_steps=3", "style.practice_artists=0",
     "styles.source=vocabulary", "run.rounds=2", "training.expected_pictures=9", "privacy.noise_multiplier=16",
+    # One sum, of prototypes: 24 messages, as in the first trials over Flower's own nodes.
+    "secure_sum.updates=false", "style.rank=0", "style.scatter=off",
 )  # fmt: skip
 
 
@@ -57,6 +60,10 @@ def main() -> None:
         print(json.dumps({"what": "local", **said, "round": rounds(local)}), flush=True)
         galleries = {name: root / name for name in source.artists}
         with LocalSites(root / "sites", galleries, root / "public") as sites:
+            for home in sites.artists.values():
+                allowed = home.policy.changed({"sum.required": ["prototypes"]})
+                (home.path / "policy.toml").write_text(allowed.to_toml())
+                settle(home)
             sites.start()
             link = [sites.process(sites.platform).pid]
             nodes = [sites.process(home).pid for home in (sites.opener, *sites.artists.values())]

@@ -58,7 +58,7 @@ from fedstyle_secure.errors import PrivacyError
 
 log = logging.getLogger("fedstyle_secure")
 
-_POLL_S = (0.2, 1.0)
+_POLL_S = (0.3, 1.5)
 """Between two looks for a message: soon after one, and when none came for a while. A look costs the SuperLink
 some 10 ms."""
 
@@ -144,7 +144,7 @@ class Fleet:
                     idle = _POLL_S[0]
                 else:
                     stop.wait(idle)
-                    idle = min(_POLL_S[1], 1.3 * idle)
+                    idle = min(_POLL_S[1], 1.5 * idle)
                 waited, self._said = 0.0, ""
             except (httpx.HTTPError, OSError, ObjectPullError, ObjectPushError) as error:
                 if _gone(error):

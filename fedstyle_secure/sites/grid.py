@@ -29,7 +29,7 @@ from fedstyle_secure.sites.parcel import body, unpack
 log = logging.getLogger("fedstyle_secure")
 
 _T = TypeVar("_T")
-_POLL_S = 0.3
+_POLL_S = 0.4
 _BEAT_S = 5.0
 _PATIENCE_S = 90.0
 """How long a SuperLink may be gone before a call gives up."""

@@ -11,15 +11,14 @@ import json
 import re
 from dataclasses import asdict, dataclass
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import Message
 
 from fedstyle_secure.errors import FederationError, StrangerError
 from fedstyle_secure.secure_sum.encoding import canonical
 from fedstyle_secure.secure_sum.identity import Identity, verified
-from fedstyle_secure.sites.parcel import body, unpack, wrapped
+from fedstyle_secure.sites.parcel import PARCEL, body, unpack, wrapped
 
 _DOMAIN = "header"
-_RECORD = "header"
 _RUN = re.compile("[0-9a-f]{32}")
 
 
@@ -56,7 +55,7 @@ def sealed(message: Message, identity: Identity, run: str, settings: str, roster
     digest = hashlib.sha256(body(own)).hexdigest()
     header = Header(run, settings, roster, told.message_type, told.dst_node_id, digest)
     text = canonical(asdict(header))
-    own[_RECORD] = ConfigRecord({"text": text.decode(), "signature": identity.sign(_DOMAIN, text)})
+    own.config_records[PARCEL].update({"text": text.decode(), "signature": identity.sign(_DOMAIN, text)})
     return Message(own, told.dst_node_id, told.message_type, ttl=told.ttl, group_id=told.group_id)
 
 
@@ -72,7 +71,7 @@ def opened(message: Message, platform: str) -> Header:
         FederationError: The content is none.
     """
     try:
-        record = message.content.config_records[_RECORD]
+        record = message.content.config_records[PARCEL]
         text, signature = record["text"], record["signature"]
         header = Header(**json.loads(str(text)))
         if not isinstance(signature, bytes) or not verified(

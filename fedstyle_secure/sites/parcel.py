@@ -10,7 +10,9 @@ from google.protobuf.message import DecodeError
 
 from fedstyle_secure.errors import FederationError
 
-_RECORD = "parcel"
+PARCEL = "parcel"
+"""Name of the record; a header stands in the same one, as each record is an object of its own to Flower."""
+
 _BODY = "body"
 
 
@@ -30,12 +32,12 @@ def unpack(data: bytes) -> RecordDict:
 
 def wrapped(content: RecordDict) -> RecordDict:
     """A content that holds another one in one piece."""
-    return RecordDict({_RECORD: ConfigRecord({_BODY: pack(content)})})
+    return RecordDict({PARCEL: ConfigRecord({_BODY: pack(content)})})
 
 
 def body(content: RecordDict) -> bytes:
     """The bytes of what a content holds in one piece. Raises FederationError where it holds nothing so."""
-    record = content.config_records.get(_RECORD)
+    record = content.config_records.get(PARCEL)
     data = None if record is None else record.get(_BODY)
     if not isinstance(data, bytes):
         raise FederationError("a message's content is not in one piece")

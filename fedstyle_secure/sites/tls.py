@@ -54,8 +54,8 @@ def authority(host: str) -> tuple[bytes, bytes, bytes]:
 
 
 def node_key() -> tuple[bytes, str]:
-    """A node's key, P-384: the private part as an OpenSSH file, and the line of the public one."""
-    key = ec.generate_private_key(ec.SECP384R1())
+    """A node's key, P-256: the private part as an OpenSSH file, and the line of the public one."""
+    key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
