@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from attacks.auditing.scores import audit_scores
     from attacks.auditing.update import audit_update
     from attacks.errors import AttackError
-    from attacks.inversion.optimisation import strong_inversion
+    from attacks.inversion.race import strong_inversion
     from attacks.membership.lira import lira
     from attacks.membership.quantile import fit_quantile
     from attacks.membership.rmia import rmia
@@ -72,7 +72,7 @@ _INDEX = {
     "probe_sensitivity": "attacks.sensitivity",
     "replay_update": "attacks.preflight:replay",
     "rmia": "attacks.membership.rmia",
-    "strong_inversion": "attacks.inversion.optimisation",
+    "strong_inversion": "attacks.inversion.race",
     "tpr_at_fpr": "attacks.roc",
 }
 """Where each name lies; after a colon what it is called there, if not the same."""

@@ -29,7 +29,8 @@ def reconstruction(evidence: Evidence, truth: Truth, blind: Mapping[str, Tensor]
         truth: With the pictures.
         blind: What was guessed without looking, pictures (g, c, h, w) by name, as from
             `attacks.baselines.all_blind`. The baseline is the best median of these and of every truth's own
-            mean colour, the best constant, and `method` says which that was.
+            mean colour, the best constant, and `method` says which that was. Where the attack did not
+            converge and is no better than that, `method` says that it failed: no defence held.
 
     Example:
         >>> truth = Truth(torch.zeros(1, 3, 2, 2))
@@ -59,10 +60,17 @@ def reconstruction(evidence: Evidence, truth: Truth, blind: Mapping[str, Tensor]
     for name, guess in (blind or {}).items():
         rivals[name] = _median(psnr(arranged(guess[: len(truths)], truths, mean_square), truths))
     best = max(rivals, key=rivals.__getitem__)
+    method = f"order statistics; baseline: {best}"
+    if not evidence.converged and _median(values) <= rivals[best]:
+        method += f"; the attack failed, not the defence held{_instead(evidence)}"
     return Result(
         evidence.attack, "median PSNR", _median(values), len(truths), low, high,
-        None if low is None else 0.95, rivals[best], f"order statistics; baseline: {best}", details,
+        None if low is None else 0.95, rivals[best], method, details,
     )  # fmt: skip
+
+
+def _instead(evidence: Evidence) -> str:
+    return f": try {' or '.join(evidence.others)}" if evidence.others else ""
 
 
 def feature_agreement(evidence: Evidence, truth: Truth) -> Result:

@@ -22,10 +22,11 @@ class Budget:
     """What an attack may spend.
 
     Attributes:
-        steps: Steps of an iterative attack, >= 1.
+        steps: Steps of an iterative attack, >= 1; each evaluates the objective once.
         restarts: Independent starts, >= 1; the best is chosen by the attack's own objective.
-        seconds: Wall time after which it stops; None for no limit. With a limit, the same seed gives the
-            same result only where the limit was not reached.
+        seconds: CPU seconds of the attacking thread after which it stops, which other programs on the machine
+            do not use up; None for no limit. With a limit, the same seed gives the same result only where
+            neither the limit was reached nor steps were planned by it.
 
     Example:
         >>> Budget(steps=200, restarts=4)
@@ -57,6 +58,7 @@ class Evidence:
         history: The objective over the steps.
         seconds: Wall time spent.
         notes: What a reader must know: why nothing was found, which bins were empty.
+        others: Names of attacks of the same aim that may find something where this one did not.
     """
 
     attack: str
@@ -68,6 +70,7 @@ class Evidence:
     history: tuple[float, ...] = ()
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pictures is not None:

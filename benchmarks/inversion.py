@@ -27,11 +27,11 @@ from attacks.baselines import blind_guesses, constant_colour, nearest_public, pr
 from attacks.identification import advantage, identification_rate, rank_by_distance
 from attacks.intervals import median_interval
 from attacks.inversion.optimisation import (
-    GradientInversion,
     adaptive_inversion,
+    bottleneck_inversion,
     inverting_gradients,
-    strong_inversion,
 )
+from attacks.inversion.race import strong_inversion
 from attacks.inversion.restarts import Method
 from attacks.matching import arranged
 from attacks.metrics import mean_square, psnr, psnr_affine, ssim
@@ -43,7 +43,7 @@ from attacks.observation import (
     cross_entropy,
 )
 from attacks.replay import simulate
-from attacks.results import Budget, Evidence, generator
+from attacks.results import Attack, Budget, Evidence, generator
 from fedstyle_secure import Config
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.folder import FolderGallery
@@ -136,7 +136,10 @@ def card(model: CnnEncoder, portfolio: Portfolio) -> Tensor:
 def part_a(data: Data) -> Iterator[Line]:
     """A plain conv net: the strong attack, and Inverting Gradients beside it."""
     victim = plain_net()
-    attacks = {"strong": (strong_inversion(), 300), "inverting gradients": (inverting_gradients(), 600)}
+    attacks: dict[str, tuple[Attack, int]] = {
+        "strong": (strong_inversion(), 300),
+        "inverting gradients": (inverting_gradients(), 600),
+    }
     for name, (attack, steps) in attacks.items():
         yield from ten(f"a, {name}", attack, Budget(steps), data, victim, blind_steps=0)
 
@@ -152,7 +155,7 @@ def part_b(data: Data) -> Iterator[Line]:
 
 def ten(
     part: str,
-    attack: GradientInversion,
+    attack: Attack,
     budget: Budget,
     data: Data,
     victim: Victim,
@@ -251,7 +254,7 @@ def part_restarts(data: Data) -> Iterator[Line]:
     methods: tuple[Method, ...] = ("lbfgs", "signed-adam")
     steps = 30
     for method in methods:
-        base = replace(strong_inversion(), anneal=(1.0,), survivors=None)
+        base = replace(bottleneck_inversion(), anneal=(1.0,), survivors=None)
         attack = replace(base, descent=replace(base.descent, method=method, rate=0.05))
         for restarts in (8, 16):
             draws = generator(0)
@@ -298,7 +301,7 @@ def part_defended(data: Data) -> Iterator[Line]:
     and the noise.
     """
     net = plain_net()
-    attacks = {"strong": strong_inversion(), "adaptive": adaptive_inversion()}
+    attacks: dict[str, Attack] = {"strong": strong_inversion(), "adaptive": adaptive_inversion()}
     for noise in (0.0, 1e-4, 1e-3, 1e-2, 1e-1):
         for name, attack in attacks.items():
             if noise or name == "strong":
@@ -315,9 +318,7 @@ def part_defended(data: Data) -> Iterator[Line]:
         )
 
 
-def against(
-    part: str, attack: GradientInversion, budget: Budget, data: Data, victim: Victim, noise: float
-) -> Line:
+def against(part: str, attack: Attack, budget: Budget, data: Data, victim: Victim, noise: float) -> Line:
     """One line for ten pictures: quality and identification, beside the same attack on a foreign update.
 
     `gain` is over the better of that and the blind guesses.

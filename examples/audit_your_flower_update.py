@@ -15,7 +15,7 @@ from torch import nn
 
 from attacks.baselines import all_blind
 from attacks.evaluation import reconstruction
-from attacks.inversion.optimisation import strong_inversion
+from attacks.inversion.race import strong_inversion
 from attacks.observation import LocalTraining, Observation, cross_entropy, difference
 from attacks.preflight import replay
 from attacks.results import Budget, Truth

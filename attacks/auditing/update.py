@@ -19,7 +19,7 @@ from attacks.auditing.measures import CONFIDENCE, Judged, as_curves, membership_
 from attacks.baselines import all_blind
 from attacks.errors import AttackError
 from attacks.evaluation import reconstruction
-from attacks.inversion.optimisation import strong_inversion
+from attacks.inversion.race import strong_inversion
 from attacks.membership.federated import round_alignments
 from attacks.observation import (
     LocalTraining,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -52,12 +53,12 @@ class UpdateDistance:
 
     def __call__(self, predicted: Update) -> Tensor:
         """A scalar from an update of the same tensors."""
+        flat = self._flat(predicted)
         if self.kind == "cosine":
             # Half the squared distance of the unit vectors: 1 - cosine would lose its digits near zero.
-            length = (self._sum({n: predicted[n].square() for n in self.observed}) + 1e-30).sqrt()
-            apart = {n: (predicted[n] / length - o / self._length).square() for n, o in self.observed.items()}
-            return 0.5 * self._sum(apart)
-        distance = self._sum({n: (predicted[n] - o).square() for n, o in self.observed.items()})
+            length = (flat.square().sum() + 1e-30).sqrt()
+            return 0.5 * (flat / length - self._seen / self._length).square().sum()
+        distance = (flat - self._seen).square().sum()
         if self.kind == "euclidean":
             return distance / self._length**2
         return distance / (2 * self.deviation**2 * self.numbers)
@@ -70,12 +71,17 @@ class UpdateDistance:
         share = min(noise / float(self._length) ** 2, 1.0)
         return share if self.kind == "euclidean" else 1 - (1 - share) ** 0.5
 
-    @property
-    def _length(self) -> Tensor:
-        return self._sum({n: o.square() for n, o in self.observed.items()}).sqrt()
+    @cached_property
+    def _seen(self) -> Tensor:
+        return self._flat(self.observed)
 
-    def _sum(self, terms: Update) -> Tensor:
-        return torch.stack([self.weights[n] * term.sum() for n, term in terms.items()]).sum()
+    @cached_property
+    def _length(self) -> Tensor:
+        return self._seen.square().sum().sqrt()
+
+    def _flat(self, update: Mapping[str, Tensor]) -> Tensor:
+        """All numbers in one vector, each times the root of its tensor's weight: few and long operations."""
+        return torch.cat([self.weights[n] ** 0.5 * update[n].flatten() for n in self.observed])
 
 
 def tensor_weights(observed: Mapping[str, Tensor], power: float | None) -> dict[str, float]:

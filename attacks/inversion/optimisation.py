@@ -1,8 +1,9 @@
 """Pictures out of updates by optimisation: find pictures that would have caused the same update.
 
 From DLG (Zhu et al. 2019) and iDLG (Zhao et al. 2020) over Inverting Gradients (Geiping et al. 2020) and
-unrolled local steps (Dimitrov et al. 2022) to two of our own: `strong_inversion`, which uses what a linear
-layer gives away, and `adaptive_inversion`, which knows the defence.
+unrolled local steps (Dimitrov et al. 2022) to two of our own: `bottleneck_inversion`, which uses what a
+linear layer gives away, and `adaptive_inversion`, which knows the defence. `attacks.inversion.race` lets
+several of them race.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from attacks.inversion.unroll import UnrolledClient, Update
 from attacks.observation import Capability, Observation
 from attacks.ranges import real, whole
 from attacks.results import Budget, Evidence, Progress, generator
+
+STRONGEST = "strong inversion"
+"""Name of the race that every other inversion points to where it found nothing."""
 
 _NEAR = 1e-3
 """Data distance above which a run that came to rest sits in a poor local minimum."""
@@ -127,91 +131,119 @@ class GradientInversion:
         Raises:
             AttackError: There is no update, no public set where one is needed, or no way to know targets.
         """
-        started = time.perf_counter()
-        problem = _Problem(self, observation, seed)
-        found = self._minimise(problem, problem.starts(budget.restarts, generator(seed)), budget)
+        search = Search(self, observation, budget.restarts, seed)
+        search.go(budget, self.progress)
+        return search.evidence()
+
+
+class Search:
+    """One attack under way: where its restarts are, and what it would hand over now.
+
+    Attributes:
+        attack: Whose.
+    """
+
+    def __init__(self, attack: GradientInversion, observation: Observation, restarts: int, seed: int) -> None:
+        """Set the attack up, at its starts.
+
+        Args:
+            attack: Its settings.
+            observation: What it sees.
+            restarts: How many starts.
+            seed: Draws them.
+
+        Raises:
+            AttackError: As for `GradientInversion.run`.
+        """
+        self._started = time.perf_counter()
+        self.attack, self._observation, self._restarts = attack, observation, restarts
+        self._problem = _Problem(attack, observation, seed)
+        self._points = self._problem.starts(restarts, generator(seed))
+        self._parts: list[Minimum] = []
+
+    def measured_cost(self) -> float:
+        """CPU seconds of this thread that a step takes now, all restarts together."""
+        once = Budget()
+        still = Descent("adam")
+        still.minimise(self._problem.objective, self._points, once)
+        return still.minimise(self._problem.objective, self._points, once).seconds
+
+    def go(self, budget: Budget, progress: Progress | None = None) -> Minimum:
+        """Stage after stage, each from where the last one ended.
+
+        Args:
+            budget: Its steps and seconds are shared out evenly among the stages.
+            progress: Told of these steps.
+
+        Returns:
+            All these stages as one.
+        """
+        started, anneal, before = time.perf_counter(), self.attack.anneal, len(self._parts)
+        if budget.steps < len(anneal):
+            raise AttackError(
+                f"{self.attack.name} has {len(anneal)} stages and needs a step for each, not {budget.steps}"
+            )
+        for number, factor in enumerate(anneal):
+            done = number * budget.steps // len(anneal)
+            share = Budget(
+                (number + 1) * budget.steps // len(anneal) - done,
+                seconds=None if budget.seconds is None else budget.seconds / len(anneal),
+            )
+            objective = partial(self._problem.objective, factor=factor)
+            told = _told(progress, done, budget.steps, started)
+            self._parts.append(self.attack.descent.minimise(objective, self._points, share, told))
+            found = self._parts[-1]
+            self._points = found.points[found.values.argsort()][: self.attack.survivors]
+        return joined(self._parts[before:])
+
+    @property
+    def stuck(self) -> bool:
+        """Whether all its restarts lie where no step leads on."""
+        return bool(self._parts) and bool(self._parts[-1].stuck.all())
+
+    def common(self) -> float:
+        """Distance of what it would hand over, on a scale that all attacks share: see `InversionRace`."""
+        return self._problem.common(self._points[0])
+
+    def evidence(self) -> Evidence:
+        """What it found so far; at least one stage must be over."""
+        attack, problem, found = self.attack, self._problem, joined(self._parts)
         best = found.points[found.best]
         with torch.no_grad():
             distance, pictures = float(problem.distance(best)), problem.pictures(best)
         notes = list(problem.notes)
         if problem.hides_gain:
-            pictures, distance = self._stretched(problem, observation, best, pictures, distance, notes)
+            pictures, distance = self._stretched(best, pictures, distance, notes)
         rested = bool(found.converged[found.best])
-        converged = rested and distance <= problem.reachable
-        notes += self._reading(found, budget, distance, problem.reachable, rested)
+        notes += self._reading(found, distance, rested)
         return Evidence(
-            self.name, float(found.values[found.best]), converged=converged,
+            attack.name, float(found.values[found.best]), converged=rested and distance <= problem.reachable,
             pictures=pictures.clamp(0, 1).float(), scores=-found.values,
             history=tuple(found.history.tolist()),
-            seconds=time.perf_counter() - started, notes=tuple(notes),
+            seconds=time.perf_counter() - self._started, notes=tuple(notes), others=(STRONGEST,),
         )  # fmt: skip
 
-    def _minimise(self, problem: _Problem, points: Tensor, budget: Budget) -> Minimum:
-        """Stage after stage, each from where the last one ended."""
-        started, stages = time.perf_counter(), len(self.anneal)
-        if budget.steps < stages:
-            raise AttackError(
-                f"{self.name} has {stages} stages and needs a step for each, not {budget.steps}"
-            )
-        parts: list[Minimum] = []
-        for number, factor in enumerate(self.anneal):
-            done = number * budget.steps // stages
-            share = Budget(
-                (number + 1) * budget.steps // stages - done,
-                budget.restarts,
-                None if budget.seconds is None else budget.seconds / stages,
-            )
-            parts.append(
-                self.descent.minimise(
-                    partial(problem.objective, factor=factor),
-                    points,
-                    share,
-                    self._told(done, budget.steps, started),
-                )
-            )
-            points = parts[-1].points[parts[-1].values.argsort()][: self.survivors]
-        return joined(parts)
-
-    def _told(self, done: int, steps: int, started: float) -> Progress | None:
-        """Progress of one stage, told as that of the whole."""
-        tell = self.progress
-        if tell is None:
-            return None
-
-        def told(step: int, of: int, left: float) -> None:
-            now = done + step
-            tell(now, steps, (time.perf_counter() - started) / now * (steps - now))
-
-        return told
-
     def _stretched(
-        self,
-        problem: _Problem,
-        observation: Observation,
-        point: Tensor,
-        pictures: Tensor,
-        distance: float,
-        notes: list[str],
+        self, point: Tensor, pictures: Tensor, distance: float, notes: list[str]
     ) -> tuple[Tensor, float]:
         """The pictures after `calibrated_gain`, with their distance."""
-        public = observation.public_pictures
+        public = self._observation.public_pictures
         assert public is not None
 
         def of_pictures(x: Tensor) -> Tensor:
-            return problem.distance_of(x, point)
+            return self._problem.distance_of(x, point)
 
-        stretched = calibrated_gain(pictures, public, _zero(observation), of_pictures, distance)
+        stretched = calibrated_gain(pictures, public, _zero(self._observation), of_pictures, distance)
         if stretched is pictures:
             return pictures, distance
         notes.append("the update does not show the contrast: it is the public set's")
         with torch.no_grad():
             return stretched, float(of_pictures(stretched))
 
-    def _reading(
-        self, found: Minimum, budget: Budget, distance: float, reachable: float, rested: bool
-    ) -> list[str]:
+    def _reading(self, found: Minimum, distance: float, rested: bool) -> list[str]:
         """What a reader must know of how the run ended."""
-        notes = [f"distance {distance:.2g} after {found.steps} steps of {budget.restarts} restarts"]
+        reachable = self._problem.reachable
+        notes = [f"distance {distance:.2g} after {found.steps} steps of {self._restarts} restarts"]
         if not rested:
             notes.append("not converged: the objective still fell; more steps may find more")
         elif distance > reachable:
@@ -220,6 +252,18 @@ class GradientInversion:
                 "more restarts may find more"
             )
         return notes
+
+
+def _told(tell: Progress | None, done: int, steps: int, started: float) -> Progress | None:
+    """Progress of one stage, told as that of the whole."""
+    if tell is None:
+        return None
+
+    def told(step: int, of: int, left: float) -> None:
+        now = done + step
+        tell(now, steps, (time.perf_counter() - started) / now * (steps - now))
+
+    return told
 
 
 class _Problem:
@@ -243,6 +287,7 @@ class _Problem:
         self._bottleneck = self._find_bottleneck(observation)
         observed = {n: observation.updates[0][n] for n in observation.trainable}
         deviation = training.update_noise
+        self._whole = UpdateDistance("cosine", observed, tensor_weights(observed, 1.0))
         if self._bottleneck is not None:
             observed = self._bottleneck.upstream
             self.notes.append(f"everything before layer {self._bottleneck.layer.name!r} by itself")
@@ -264,6 +309,12 @@ class _Problem:
     def distance(self, point: Tensor) -> Tensor:
         """The data term alone, of one point (k,)."""
         return self.distance_of(self.pictures(point), point)
+
+    def common(self, point: Tensor) -> float:
+        """The distance that all attacks share, of one point (k,): of the whole update, pictures in [0, 1]."""
+        with torch.no_grad():
+            predicted = self._client.update(self.pictures(point).clamp(0, 1), self._targets_of(point))
+            return float(self._whole(predicted))
 
     def pictures(self, point: Tensor) -> Tensor:
         """Pictures (n, c, h, w) of one point (k,), not cut to [0, 1]."""
@@ -394,10 +445,10 @@ def inverting_gradients(
     )
 
 
-def strong_inversion(
+def bottleneck_inversion(
     smoothness: float = 5e-3, public: bool = True, progress: Progress | None = None
 ) -> GradientInversion:
-    """The strongest we know against an undefended client.
+    """The strongest we know where the activations are smooth; on ReLU it ends early, see `strong_inversion`.
 
     Cosine over tensors that count by their size, the part before a linear layer by itself where one picture
     and one step allow, total variation, L-BFGS; from the public set a Gaussian of pictures, and the contrast
@@ -405,12 +456,12 @@ def strong_inversion(
     second half.
 
     Args:
-        smoothness: Weight of the total variation.
+        smoothness: Weight of the total variation, >= 0.
         public: Whether to learn from the observation's public pictures, which must then be there.
         progress: Told of the steps.
     """
     return GradientInversion(
-        "strong inversion",
+        "bottleneck and L-BFGS",
         power=1.0,
         bottleneck=True,
         feature_weight=1.0,

@@ -64,7 +64,7 @@ class PrototypeInversion:
         Raises:
             AttackError: There is no such prototype, or its encoder is not differentiable.
         """
-        started = time.perf_counter()
+        started, clock = time.perf_counter(), time.thread_time()
         vector = _release(observation, self.target, self.release)
         embed = _encoder(observation)
         draws = generator(seed)
@@ -90,7 +90,7 @@ class PrototypeInversion:
             with torch.no_grad():
                 x.clamp_(0, 1)
             history.append(float(losses.detach().min()))
-            spent = time.perf_counter() - started
+            spent = time.thread_time() - clock
             if self.progress is not None:
                 self.progress(step + 1, budget.steps, spent / (step + 1) * (budget.steps - step - 1))
             if budget.seconds is not None and spent > budget.seconds:

@@ -27,8 +27,8 @@ Method = Literal["signed-adam", "adam", "lbfgs"]
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 _MEMORY = 30
 _SUFFICIENT = 1e-4
-_HALVINGS = 22
-"""From a first move of `rate` down to what float32 can still tell from none."""
+_SHORTEST = 2.0**-22
+"""Share of a first move of `rate` below which float32 can no longer tell a move from none."""
 _WINDOW = 0.1
 """A run is at rest where this last share of its steps improved the objective by less than _REST of it."""
 _REST = 0.01
@@ -44,14 +44,16 @@ class Minimum:
         history: The best restart's objective so far, after each step, (steps,).
         converged: Whether each restart came to rest: nothing smaller lay along its gradient, or it fell by
             less than 1 % over the last tenth of its steps, all of which it was allowed to take; bool (r,).
-        steps: Steps taken.
-        seconds: Wall time spent.
+        stuck: Whether nothing smaller lay along its gradient, so that more steps are in vain; bool (r,).
+        steps: Steps taken: each is one evaluation of the objective and its gradient, whatever the method.
+        seconds: CPU time spent, of this thread.
     """
 
     points: Tensor
     values: Tensor
     history: Tensor
     converged: Tensor
+    stuck: Tensor
     steps: int
     seconds: float
 
@@ -89,7 +91,11 @@ class Descent:
     def minimise(
         self, objective: Objective, start: Tensor, budget: Budget, progress: Progress | None = None
     ) -> Minimum:
-        """Take `budget.steps` steps from every row of `start` (r, k)."""
+        """Take `budget.steps` steps from every row of `start` (r, k).
+
+        A step is one evaluation of the objective and its gradient, so that steps of all methods cost alike:
+        where `lbfgs` refuses a move, the shorter one that it tries next is a step of its own.
+        """
         clock = _Clock(budget, progress)
         if self.method == "lbfgs":
             return _lbfgs(self, objective, start, clock)
@@ -118,10 +124,10 @@ class _Clock:
 
     def __init__(self, budget: Budget, progress: Progress | None) -> None:
         self.budget, self._progress = budget, progress
-        self._started = time.perf_counter()
+        self._started = time.thread_time()
 
     def seconds(self) -> float:
-        return time.perf_counter() - self._started
+        return time.thread_time() - self._started
 
     def goes_on(self, done: int) -> bool:
         spent, steps = self.seconds(), self.budget.steps
@@ -153,7 +159,7 @@ class _Best:
         if earlier is not None and len(histories) == clock.budget.steps:
             rest = earlier - self.values <= _REST * self.values.abs()
         best = histories.amin(1)
-        return Minimum(self.points, self.values, best, rest | stuck, len(histories), clock.seconds())
+        return Minimum(self.points, self.values, best, rest | stuck, stuck, len(histories), clock.seconds())
 
 
 def _evaluate(objective: Objective, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,86 +197,104 @@ def _adam(how: Descent, objective: Objective, start: Tensor, clock: _Clock) -> M
 
 
 class _Memory:
-    """The last moves and gradient changes of every row, and the direction that they give."""
+    """The last moves and gradient changes of every row, and the direction that they give.
 
-    def __init__(self) -> None:
-        self._moves: list[Tensor] = []
-        self._changes: list[Tensor] = []
-        self._inverses: list[Tensor] = []
+    A ring for each row: a row's next pair goes where its oldest was, whatever the other rows did.
+    """
 
-    def keep(self, move: Tensor, change: Tensor) -> None:
-        """Rows without positive curvature keep nothing of this step."""
+    def __init__(self, points: Tensor) -> None:
+        rows, numbers = points.shape
+        self._moves = points.new_zeros(_MEMORY, rows, numbers)
+        self._changes = points.new_zeros(_MEMORY, rows, numbers)
+        self._inverses = points.new_zeros(_MEMORY, rows)
+        self._kept = torch.zeros(rows, dtype=torch.long)
+
+    def keep(self, rows: Tensor, move: Tensor, change: Tensor) -> None:
+        """Pairs (m, k) of some rows (m,); rows without positive curvature keep nothing of this step."""
         curvature = (move * change).sum(1)
         good = curvature > 1e-10 * move.norm(dim=1) * change.norm(dim=1)
-        self._moves.append(move)
-        self._changes.append(change)
-        self._inverses.append(torch.where(good, 1 / torch.where(good, curvature, 1), 0))
-        if len(self._moves) > _MEMORY:
-            for kept in (self._moves, self._changes, self._inverses):
-                del kept[0]
+        rows, place = rows[good], self._kept[rows[good]] % _MEMORY
+        self._moves[place, rows], self._changes[place, rows] = move[good], change[good]
+        self._inverses[place, rows] = 1 / curvature[good]
+        self._kept[rows] += 1
 
     def forget(self, rows: Tensor) -> None:
         """Start those rows (bool) anew."""
-        self._inverses = [inverse.masked_fill(rows, 0) for inverse in self._inverses]
+        self._inverses[:, rows] = 0
+        self._kept[rows] = 0
 
-    def known(self, rows: int) -> Tensor:
+    def known(self) -> Tensor:
         """Which rows have a history, bool (r,)."""
-        return sum((inverse > 0 for inverse in self._inverses), torch.zeros(rows, dtype=torch.bool))
+        return self._kept > 0
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Minus the inverse Hessian times the gradient: the two loops of Nocedal 1980."""
-        q, shares = gradient.clone(), []
-        triples = list(zip(self._moves, self._changes, self._inverses, strict=True))
-        scale = gradient.new_ones(len(gradient))
-        for _, change, inverse in triples:
-            scale = torch.where(inverse > 0, 1 / (inverse * change.square().sum(1)).clamp(min=1e-30), scale)
-        for move, change, inverse in reversed(triples):
+        q, shares, every = gradient.clone(), [], torch.arange(len(gradient))
+        places = [(self._kept - back) % _MEMORY for back in range(1, 1 + min(_MEMORY, int(self._kept.max())))]
+        triples = [(self._moves[p, every], self._changes[p, every], self._inverses[p, every]) for p in places]
+        for move, change, inverse in triples:
             share = inverse * (move * q).sum(1)
             q -= share[:, None] * change
             shares.append(share)
-        q *= scale[:, None]
-        for (move, change, inverse), share in zip(triples, reversed(shares), strict=True):
+        if triples:
+            _, change, inverse = triples[0]
+            scale = 1 / (inverse * change.square().sum(1)).clamp(min=1e-30)
+            q *= torch.where(inverse > 0, scale, 1)[:, None]
+        for (move, change, inverse), share in zip(reversed(triples), reversed(shares), strict=True):
             q += (share - inverse * (change * q).sum(1))[:, None] * move
         return -q
 
 
 def _lbfgs(how: Descent, objective: Objective, start: Tensor, clock: _Clock) -> Minimum:
-    x, best, memory = start.clone(), _Best(start), _Memory()
+    x, best, memory = start.clone(), _Best(start), _Memory(start)
     values, gradient = _evaluate(objective, x)
     best.see(x, values)
-    stuck = torch.zeros(len(x), dtype=torch.bool)
+    direction, slope, size = torch.zeros_like(x), torch.zeros_like(values), torch.ones_like(values)
+    stuck, fresh = (torch.zeros(len(x), dtype=torch.bool) for _ in range(2))
+    turning = ~stuck
     for step in range(clock.budget.steps):
-        direction = memory.direction(gradient)
-        slope = (direction * gradient).sum(1)
-        fresh = ~memory.known(len(x)) | (slope >= 0)
-        if fresh.any():
+        if turning.any():
+            new = memory.direction(gradient)
+            new_slope = (new * gradient).sum(1)
+            anew = turning & (~memory.known() | (new_slope >= 0))
             # The first move, and any after the history failed: along the gradient, of a known size.
-            largest = gradient.abs().amax(1).clamp(min=1e-30)
-            steepest = -gradient * (how.rate / largest)[:, None]
-            memory.forget(fresh)
-            direction = torch.where(fresh[:, None], steepest, direction)
-            slope = (direction * gradient).sum(1)
-        size, open_rows = torch.ones_like(values), ~stuck
-        new_x, new_values, new_gradient = x.clone(), values.clone(), gradient.clone()
-        for _ in range(_HALVINGS):
-            rows = open_rows.nonzero()[:, 0]
-            if not len(rows):
-                break
-            tried = x[rows] + size[rows, None] * direction[rows]
-            found, slopes = _evaluate(objective, tried)
-            accepted = found <= values[rows] + _SUFFICIENT * size[rows] * slope[rows]
-            taken = rows[accepted]
-            new_x[taken], new_values[taken] = tried[accepted], found[accepted]
-            new_gradient[taken] = slopes[accepted]
-            open_rows[taken] = False
-            size[rows[~accepted]] *= 0.5
+            steepest = -gradient * (how.rate / gradient.abs().amax(1).clamp(min=1e-30))[:, None]
+            memory.forget(anew)
+            new = torch.where(anew[:, None], steepest, new)
+            direction = torch.where(turning[:, None], new, direction)
+            slope = torch.where(turning, (new * gradient).sum(1), slope)
+            fresh = torch.where(turning, anew, fresh)
+            size = size.masked_fill(turning, 1)
+        rows = (~stuck).nonzero()[:, 0]
+        tried = x[rows] + size[rows, None] * direction[rows]
+        found, slopes = _evaluate(objective, tried)
+        accepted = found <= values[rows] + _SUFFICIENT * size[rows] * slope[rows]
+        taken, idle = rows[accepted], rows[accepted & (found >= values[rows])]
+        memory.keep(taken, tried[accepted] - x[taken], slopes[accepted] - gradient[taken])
+        x[taken], values[taken], gradient[taken] = tried[accepted], found[accepted], slopes[accepted]
+        refused, above = rows[~accepted], found[~accepted] - values[rows[~accepted]]
+        size[refused] *= _shorter(size[refused] * slope[refused], above)
         # A row that found no way down along its gradient is at rest; along its history it starts anew.
-        stuck |= open_rows & fresh
-        memory.forget(open_rows)
-        memory.keep(new_x - x, new_gradient - gradient)
-        x, values, gradient = new_x, new_values, new_gradient
+        out = size < _SHORTEST
+        out[idle] = True
+        stuck |= out & fresh
+        memory.forget(out)
+        turning = out.clone()
+        turning[taken] = True
         best.see(x, values)
         best.close_step()
         if not clock.goes_on(step + 1) or bool(stuck.all()):
             break
     return best.result(clock, stuck)
+
+
+def _shorter(promised: Tensor, found: Tensor) -> Tensor:
+    """Factors in [1/10, 1/2] on refused moves: to the lowest point of the parabola through what is known.
+
+    Args:
+        promised: Change that the slope alone would give, (m,), < 0.
+        found: Change that the move gave, (m,); may be infinite.
+
+    (Nocedal and Wright 2006, eq. 3.57-3.58.)
+    """
+    return (-promised / (2 * (found - promised))).clamp(0.1, 0.5)

@@ -75,8 +75,10 @@ def lira(
         )
     sides = (False, True) if mode == "online" else (False,)
     pooled = {inside: _pooled(references, scored, inside) for inside in sides}
-    squares = np.sum([_squares(references, inside)[scored] / pooled[inside] for inside in sides], axis=0)
-    freedom = np.sum([np.maximum(references.count(inside)[scored] - 1, 0) for inside in sides], axis=0)
+    squares, freedom = np.zeros(int(scored.sum())), np.zeros(int(scored.sum()))
+    for inside in sides:
+        squares += _squares(references, inside)[scored] / pooled[inside]
+        freedom += np.maximum(references.count(inside)[scored] - 1, 0)
     prior = _prior_freedom(squares, freedom) if prior_freedom is None else prior_freedom
     factor = (squares + prior) / (freedom + prior)
     mean = {inside: references.mean(inside)[scored] for inside in sides}
@@ -87,8 +89,8 @@ def lira(
     if mode == "offline":
         values[scored] = -log_ndtr(-(signal - mean[False]) / np.sqrt(variance[False]))
     else:
-        inside, outside = (_log_density(signal, mean[k], variance[k]) for k in (True, False))
-        values[scored] = inside - outside
+        within, outside = (_log_density(signal, mean[k], variance[k]) for k in (True, False))
+        values[scored] = within - outside
     notes = []
     if dropped := int((~scored).sum()):
         notes.append(f"{dropped} of {len(victim)} candidates had no reference model on a side that is needed")

@@ -17,7 +17,8 @@ from attacks.baselines import nearest_public, prior_only
 from attacks.evaluation import reconstruction
 from attacks.identification import rank_by_distance, rank_of_target
 from attacks.inversion.analytic import AnalyticInversion, SpanMatch
-from attacks.inversion.optimisation import adaptive_inversion, strong_inversion
+from attacks.inversion.optimisation import adaptive_inversion
+from attacks.inversion.race import strong_inversion
 from attacks.membership.federated import combined_rounds
 from attacks.membership.tracing import traced
 from attacks.metrics import mean_square

@@ -11,12 +11,13 @@ from attacks.errors import AttackError
 from attacks.inversion.optimisation import (
     GradientInversion,
     adaptive_inversion,
+    bottleneck_inversion,
     deep_leakage,
     improved_deep_leakage,
     inverting_gradients,
-    strong_inversion,
 )
 from attacks.inversion.priors import DeepImage, PublicSpectrum
+from attacks.inversion.race import strong_inversion
 from attacks.inversion.restarts import Descent
 from attacks.matching import arranged
 from attacks.metrics import mean_square, psnr
@@ -141,7 +142,7 @@ def test_a_clip_that_the_attack_does_not_know_of_costs_it_dearly(convnet, watch,
     truth, targets = smooth_pictures(4), torch.tensor([1, 4, 6, 9])
     truth[0] = 0.5 + 0.05 * (truth[0] - 0.5)
     seen = watch(convnet(), truth, targets, clip_norm=0.5)
-    attack = replace(strong_inversion(public=False), distance="euclidean", canvas=_At(truth))
+    attack = replace(bottleneck_inversion(public=False), distance="euclidean", canvas=_At(truth))
     naive = replace(seen, training=replace(seen.training, clip_norm=None))
     start = replace(attack, descent=Descent(rate=1e-9), smoothness=0.0, anneal=(1.0,), priors=())
     assert start.run(seen, Budget(), 0).objective < 1e-8
@@ -177,8 +178,8 @@ def test_an_unknown_style_is_inferred_and_costs_nothing_behind_a_bottleneck(smoo
         encoder, loss, smooth_pictures(1, side=32, seed=1), torch.tensor([[2, -1]]), public
     )
     choices = torch.stack([torch.arange(6), torch.full((6,), -1)], dim=1)
-    told = strong_inversion().run(known, Budget(4), 0)
-    guessed = replace(strong_inversion(), choices=choices).run(replace(known, targets=None), Budget(4), 0)
+    told = bottleneck_inversion().run(known, Budget(4), 0)
+    guessed = replace(bottleneck_inversion(), choices=choices).run(replace(known, targets=None), Budget(4), 0)
     assert torch.equal(told.pictures, guessed.pictures)
     assert any("inferred" in note for note in guessed.notes)
 
@@ -250,7 +251,7 @@ def test_more_restarts_are_never_worse(convnet, watch, smooth_pictures):
 def test_too_few_steps_are_not_called_converged(convnet, watch, smooth_pictures):
     seen = watch(convnet(), smooth_pictures(1), ONE)
     attack = strong_inversion(public=False)
-    early = attack.run(seen, Budget(4), 0)
+    early = attack.run(seen, Budget(6), 0)
     assert not early.converged
     assert any("not converged" in note for note in early.notes)
     assert attack.run(seen, Budget(400), 0).converged
@@ -305,11 +306,13 @@ def test_what_an_attack_needs_and_what_is_missing_is_said(convnet, watch, smooth
     assert Capability.HAS_PUBLIC_SET in strong_inversion().requires
     assert Capability.KNOWS_DEFENCE in adaptive_inversion().requires
     with pytest.raises(AttackError, match="learns from public pictures"):
-        strong_inversion().run(seen, Budget(), 0)
+        strong_inversion().run(seen, Budget(5), 0)
     with pytest.raises(AttackError, match="noise_std is 0"):
         replace(adaptive_inversion(), learned=()).run(seen, Budget(), 0)
     with pytest.raises(AttackError, match="has 2 stages"):
-        strong_inversion(public=False).run(seen, Budget(1), 0)
+        bottleneck_inversion(public=False).run(seen, Budget(1), 0)
+    with pytest.raises(AttackError, match="at least 5 steps, not 4"):
+        strong_inversion(public=False).run(seen, Budget(4), 0)
 
 
 def test_a_learned_prior_is_learned_from_the_public_set_alone(convnet, watch, smooth_pictures):

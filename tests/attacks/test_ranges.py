@@ -43,7 +43,7 @@ from attacks.diffusion import candidates, copies, draws, ideal, inversion, mimic
 from attacks.diffusion import membership as diffusion_membership
 from attacks.diffusion.model import Denoiser
 from attacks.errors import AttackError
-from attacks.inversion import analytic, letters, objectives, optimisation, priors, prototypes, restarts
+from attacks.inversion import analytic, letters, objectives, optimisation, priors, prototypes, race, restarts
 from attacks.matching import match
 from attacks.membership import (
     encoder,
@@ -77,6 +77,7 @@ Z_REFERENCES = scores.References(R.uniform(0.1, 0.9, (7, 8)), np.zeros((7, 8), b
 V, Z = R.uniform(0.1, 0.9, 6), R.uniform(0.1, 0.9, 7)
 T = torch.from_numpy
 LINEAR = torch.nn.Linear(3, 2)
+RIVALS = (optimisation.inverting_gradients(), optimisation.bottleneck_inversion())
 RECIPE = shadows.Recipe("r", 3, 1, 2, 0.1)
 SCHEDULE = schedule.Schedule(torch.linspace(0.99, 0.01, 20), "epsilon")
 DENOISER = Denoiser(lambda noisy, time: noisy / 2, SCHEDULE)
@@ -837,6 +838,17 @@ CASES = [
         {"rate": real("(0, inf)"), "smoothness": real("[0, inf)")},
     ),
     (
+        race.InversionRace,
+        {"name": "a", "contenders": RIVALS, "heats": (0.1,), "decisive": 2.0},
+        {
+            "contenders": ((), RIVALS[:1], (RIVALS[0], RIVALS[0])),
+            "heats": ((), (0.0,), (0.5,), (NAN,), (-0.1, 0.2)),
+            "decisive": real("(1, inf)"),
+        },
+    ),
+    (race.strong_inversion, {"smoothness": 0.1}, {"smoothness": real("[0, inf)")}),
+    (optimisation.bottleneck_inversion, {"smoothness": 0.1}, {"smoothness": real("[0, inf)")}),
+    (
         restarts.Descent,
         {"rate": 0.1},
         {"rate": real("(0, inf)"), "method": ("sgd",), "schedule": ("linear",)},
@@ -931,8 +943,12 @@ CASES = [
     ),
     (
         lira.lira,
-        {"victim": V, "references": REFERENCES, "mode": "online", "own_variance_from": 2},
-        {"victim": with_value(V, NAN, INF, 1e300, -1e160), "mode": ("on",), "own_variance_from": whole(2)},
+        {"victim": V, "references": REFERENCES, "mode": "online", "prior_freedom": 2.0},
+        {
+            "victim": with_value(V, NAN, INF, 1e300, -1e160),
+            "mode": ("on",),
+            "prior_freedom": tuple(v for v in real("(0, inf)") if v is not None),
+        },
     ),
     (
         participation.participation_scores,
