@@ -33,6 +33,8 @@ Scalar = str | int | float | bool
 PLACES = ("run.folder", "run.studios", "gallery.path")
 """Settings that say where folders lie; no figure of a run follows from them."""
 
+FEWEST_PICTURES = 2
+"""That an artist must have, whatever `gallery.min_pictures` says."""
 
 Share = Annotated[float, Field(ge=1e-6, le=1e6)]
 
@@ -97,7 +99,7 @@ class GallerySection(Section):
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of procedural pictures and of random splits.")
     min_pictures: int = _of(
-        "folder", "hub", default=4, ge=2,
+        "folder", "hub", default=4, ge=FEWEST_PICTURES,
         description="pictures an artist needs that no table holds out.",
     )  # fmt: skip
     on_bad: Literal["refuse", "skip"] = _of(

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 
 from flwr.app import Context, Error, Message, RecordDict
 
-from fedstyle_secure.config import Config
+from fedstyle_secure.config import FEWEST_PICTURES, Config, GallerySection
 from fedstyle_secure.errors import FederationError, GalleryError, PrivacyError, StrangerError
 from fedstyle_secure.federation.artist import Studio, build_client_app, decline_of
 from fedstyle_secure.federation.bundle import opened
 from fedstyle_secure.federation.desk import Desk, add_desk
 from fedstyle_secure.files import PRIVATE, append, private_folder
 from fedstyle_secure.galleries.opening import open_gallery
-from fedstyle_secure.names import Names
 from fedstyle_secure.privacy.gate import now
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import Plan
@@ -173,10 +172,9 @@ class Node:
             for key in meeting.tightened:
                 log.info("run %s: %s of the policy gives less than it asks for", run[:8], key)
             system = system_bound(meeting.config)
-            own = _own_gallery(task.config, home)
+            gallery = open_gallery(_own_gallery(task.config, home))
             decisions = ConsentLog(home.path / policy.consent.file)
-            portfolio = open_gallery(own.gallery).portfolio(home.name)
-            portfolio = decisions.of(portfolio, system.purpose)
+            portfolio = decisions.of(gallery.portfolio(home.name), system.purpose)
             note(home.path, decisions, portfolio, now())
             self._studios[run] = Studio(
                 home.path, run, system, plan, len(names), portfolio, lambda: opener, limits=meeting.limits
@@ -237,18 +235,28 @@ def serve(
     fleet.serve(Node(home, fleet.sent, count).answer, stop, online)
 
 
-def _own_gallery(config: Config, home: Home) -> Config:
-    """The settings with the artist's own pictures in place of the run's gallery.
+def _own_gallery(config: Config, home: Home) -> GallerySection:
+    """How the artist's own pictures are read: of a run's settings, by their size alone.
+
+    Whoever chose what is held out, or how few pictures are too few, would learn from a decline which pictures
+    there are, and how many.
 
     Raises:
         GalleryError: They hold other artists than this one.
     """
     if config.gallery.source != "folder":
         raise GalleryError(f"gallery.source = {config.gallery.source!r}: over sites it is 'folder'")
-    place = home.path / home.policy.portfolio.path
-    flat = config.to_flat() | {"gallery.path": str(place), "gallery.public": Names.read("").to_text()}
-    own = Config.from_flat(flat)
-    artists = open_gallery(own.gallery).artists
+    portfolio = home.policy.portfolio
+    place = home.path / portfolio.path
+    own = type(config.gallery)(
+        source="folder",
+        path=str(place),
+        size=config.gallery.size,
+        split_column=portfolio.split_column,
+        min_pictures=FEWEST_PICTURES,
+        on_bad="skip",
+    )
+    artists = open_gallery(own).artists
     if artists != (home.name,):
         raise GalleryError(f"{place}: holds the artists {artists}, not {home.name!r} alone")
     return own

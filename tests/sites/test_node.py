@@ -469,3 +469,21 @@ def test_a_work_that_its_artist_keeps_out_changes_nothing_of_what_leaves(homes, 
     card = [reply.content["card"]["card"].numpy() for reply in (before, after, with_it)]
     np.testing.assert_array_equal(card[0], card[1])
     assert not np.array_equal(card[0], card[2])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("gallery.min_pictures=13",),
+        ("gallery.test_fraction=0.9999999",),
+        ("gallery.on_bad=refuse",),
+        ("gallery.split_column=another",),
+    ],
+)
+def test_a_decline_tells_no_run_how_many_works_an_artist_has_or_which(homes, start, settings):
+    """Twelve works: at 13 the run was declined, and not at 12; so was one that held out all but a hash."""
+    home = homes[ARTISTS[0]]
+    folder = home.path / home.policy.portfolio.path / home.name
+    (folder / "broken.png").write_bytes(b"")
+    platform = Platform(homes, *settings)
+    assert not platform.ask(platform.instruction(start)).has_error()
