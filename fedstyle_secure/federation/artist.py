@@ -38,6 +38,7 @@ from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.canaries import coordinates
 from fedstyle_secure.privacy.budget import budget_of
 from fedstyle_secure.privacy.gate import Gate, Release, Sealed
+from fedstyle_secure.privacy.ledger import Works
 from fedstyle_secure.privacy.limits import Limits
 from fedstyle_secure.privacy.noise import ByteSource
 from fedstyle_secure.privacy.plan import Plan
@@ -63,6 +64,7 @@ class Studio:
         opener: Callable[[], str],
         gradients: tuple[int, ...] = (),
         limits: Limits | None = None,
+        works: Works | None = None,
     ) -> None:
         """Open the studio.
 
@@ -76,6 +78,7 @@ class Studio:
             opener: Gives the opener's public identity key, as the artist knows it, when it is first needed.
             gradients: Gradient canaries that train with them, by their index in the run.
             limits: What the artist's own policy lets out beside; None: it has none.
+            works: Which works these are, for the ledger; None: nobody decides of works one by one.
         """
         self.artist = portfolio.artist
         self._home = home
@@ -87,7 +90,7 @@ class Studio:
         self._portfolio = portfolio
         self._opener = opener
         self._gradients = gradients
-        self._gate = Gate(home, run, budget_of(self._config.privacy), limits)
+        self._gate = Gate(home, run, budget_of(self._config.privacy), limits, works)
         self._fixed = FixedParts(home, run)
         self._inputs: tuple[str, torch.Tensor] | None = None
 

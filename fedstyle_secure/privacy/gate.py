@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from fedstyle_secure.errors import PrivacyError, WithdrawnError
 from fedstyle_secure.files import PRIVATE, arrays_digest, locked, private_folder, write_arrays, write_text
 from fedstyle_secure.privacy.budget import Budget
-from fedstyle_secure.privacy.ledger import Entry, Ledger, Withdrawal
+from fedstyle_secure.privacy.ledger import Entry, Ledger, Withdrawal, Works
 from fedstyle_secure.privacy.limits import Limits
 from fedstyle_secure.privacy.mechanisms import Mechanism
 
@@ -59,7 +59,9 @@ _OUTBOXES = 4
 class Gate:
     """An artist's way out, safe against being killed and against a second process on the same folder."""
 
-    def __init__(self, home: Path, run: str, budget: Budget, limits: Limits | None = None) -> None:
+    def __init__(
+        self, home: Path, run: str, budget: Budget, limits: Limits | None = None, works: Works | None = None
+    ) -> None:
         """Open the artist's way out for one run.
 
         Args:
@@ -67,11 +69,13 @@ class Gate:
             run: Identity of the run; rounds of different runs are different rounds.
             budget: What all releases of all runs together may cost, as the run's settings say.
             limits: What the artist's own policy lets out; None: it has none. Both hold.
+            works: Which works it is of, for the ledger; None: nobody decides of works one by one.
         """
         self._home = home
         self._run = run
         self._budget = budget
         self._limits = limits
+        self._works = works
         self._outbox = home / "outbox" / run
 
     def send(self, request: str, number: int, make: Callable[[], Sequence[Release]]) -> Sealed:
@@ -104,6 +108,8 @@ class Gate:
             if answered:
                 return Sealed(_GATE_KEY, _again(answered, request, path))
             self._pin(request, number)
+            if self._works is not None:
+                ledger.note(replace(self._works, at=now(), run=self._run, round=number))
             releases = self._let_out(ledger, make())
             arrays = _checked(releases)
             if releases:

@@ -7,7 +7,7 @@ does not matter: it is spent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +73,23 @@ class Withdrawal:
 
 @dataclass(frozen=True)
 class Works:
-    """What an artist's releases are of from here on: no release, and nothing of it leaves.
+    """What an artist's releases of a round are of: no release, and nothing of it leaves.
 
     Attributes:
         portfolio: Digest of the portfolio that takes part.
         consent_lines: Length of the artist's consent log that it follows from.
         consent_hash: Head of that log.
         at: When, UTC, ISO 8601 to the second.
+        run: The run that asked.
+        round: Its round.
     """
 
     portfolio: str
     consent_lines: int
     consent_hash: str
-    at: str
+    at: str = ""
+    run: str = ""
+    round: int = 0
 
 
 Line = tuple[Entry, ...] | Withdrawal | Works
@@ -143,8 +147,10 @@ class Ledger:
         return found
 
     def note(self, works: Works) -> None:
-        """Write which works take part from here on, if it is not as it was last."""
-        if self.works is None or replace(self.works, at=works.at) != works:
+        """Write which works a round's releases are of, once a round, also where they are those of the last
+        one: others learn how many lines there are, and not when a portfolio changes."""
+        asked = {(line.run, line.round) for line in self._chain.lines if isinstance(line, Works)}
+        if (works.run, works.round) not in asked:
             self._chain.write(works, {"works": asdict(works)})
 
 

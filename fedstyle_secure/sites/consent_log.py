@@ -2,7 +2,7 @@
 
 The last line of a work and a purpose counts. Without one a work takes part in what makes no works, as its
 artist put it into the portfolio for that, and in nothing that trains generators. The log is chained like the
-ledger (`chains`), which keeps its length besides (`note`): an edited or shortened log lets nothing out.
+ledger (`chains`), which keeps its length besides (`works_of`): an edited or shortened log lets nothing out.
 """
 
 from __future__ import annotations
@@ -169,28 +169,25 @@ def decide(path: Path, artworks: Iterable[str], purpose: Purpose, way: Way, at: 
         return log
 
 
-def note(home: Path, log: ConsentLog, portfolio: Portfolio, at: str) -> None:
-    """Write into the ledger which works take part, and by which decisions, before anything is computed of
-    them; nothing where that is written already.
+def works_of(home: Path, log: ConsentLog, portfolio: Portfolio) -> Works:
+    """Which works take part, and by which decisions: for the ledger, in which the artist's gate writes it for
+    each round, before anything is computed of them.
 
     Args:
         home: The artist's folder, which holds `ledger.jsonl`.
         log: The artist's decisions.
         portfolio: What they leave of its works.
-        at: When, UTC, ISO 8601 to the second.
 
     Raises:
         PrivacyError: A file is damaged, or the log lacks decisions that the ledger knows of.
     """
-    with locked(private_folder(home)):
-        ledger = Ledger(home / "ledger.jsonl")
-        known = ledger.works
-        if known is not None and known.consent_hash != _head(log, known.consent_lines):
-            raise PrivacyError(
-                f"{log.path}: the ledger knows of {known.consent_lines} decisions, and they are not these; "
-                "another file was put in its place, or an older one"
-            )
-        ledger.note(Works(portfolio.digest(), len(log.decisions), log.heads[-1], at))
+    known = Ledger(home / "ledger.jsonl").works
+    if known is not None and known.consent_hash != _head(log, known.consent_lines):
+        raise PrivacyError(
+            f"{log.path}: the ledger knows of {known.consent_lines} decisions, and they are not these; "
+            "another file was put in its place, or an older one"
+        )
+    return Works(portfolio.digest(), len(log.decisions), log.heads[-1])
 
 
 def _head(log: ConsentLog, lines: int) -> str | None:

@@ -27,7 +27,7 @@ from fedstyle_secure.privacy.gate import now
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.sites import heads
-from fedstyle_secure.sites.consent_log import ConsentLog, note
+from fedstyle_secure.sites.consent_log import ConsentLog, works_of
 from fedstyle_secure.sites.fleet import Fleet, Sent
 from fedstyle_secure.sites.header import opened as header_of
 from fedstyle_secure.sites.homes import Home, require_settled
@@ -175,9 +175,17 @@ class Node:
             gallery = open_gallery(_own_gallery(task.config, home))
             decisions = ConsentLog(home.path / policy.consent.file)
             portfolio = decisions.of(gallery.portfolio(home.name), system.purpose)
-            note(home.path, decisions, portfolio, now())
+            works = works_of(home.path, decisions, portfolio)
             self._studios[run] = Studio(
-                home.path, run, system, plan, len(names), portfolio, lambda: opener, limits=meeting.limits
+                home.path,
+                run,
+                system,
+                plan,
+                len(names),
+                portfolio,
+                lambda: opener,
+                limits=meeting.limits,
+                works=works,
             )
         return self._studios[run]
 

@@ -172,14 +172,16 @@ def test_reading_beside_a_writer_raises_no_false_alarm(tmp_path, monkeypatch):
     assert len(Ledger(path).entries) == 5
 
 
-def test_which_works_take_part_is_a_line_where_it_changes_and_costs_nothing(tmp_path):
+def test_which_works_a_round_is_of_is_a_line_whatever_changed_and_costs_nothing(tmp_path):
     path = written(tmp_path / "ledger.jsonl", lines=1)
-    first = Works("a" * 64, 0, "0" * 64, "2026-01-01T00:00:00+00:00")
+    first = Works("a" * 64, 0, "0" * 64, "2026-01-01T00:00:00+00:00", "run", 0)
     Ledger(path).note(first)
-    Ledger(path).note(Works("a" * 64, 0, "0" * 64, "2026-01-02T00:00:00+00:00"))
+    Ledger(path).note(Works("a" * 64, 0, "0" * 64, "2026-01-02T00:00:00+00:00", "run", 0))
     assert Ledger(path).works == first
     assert len(Ledger(path).heads) == 1 + 2
-    second = Works("b" * 64, 1, "1" * 64, "2026-01-03T00:00:00+00:00")
+    Ledger(path).note(Works("a" * 64, 0, "0" * 64, "2026-01-02T00:00:00+00:00", "run", 1))
+    assert len(Ledger(path).heads) == 1 + 3
+    second = Works("b" * 64, 1, "1" * 64, "2026-01-03T00:00:00+00:00", "run", 2)
     Ledger(path).note(second)
     assert Ledger(path).works == second
     assert len(Ledger(path).entries) == 2

@@ -487,3 +487,18 @@ def test_a_decline_tells_no_run_how_many_works_an_artist_has_or_which(homes, sta
     (folder / "broken.png").write_bytes(b"")
     platform = Platform(homes, *settings)
     assert not platform.ask(platform.instruction(start)).has_error()
+
+
+def test_the_length_of_a_ledger_does_not_tell_when_a_portfolio_changes(homes, start):
+    """Its number of lines is signed for the platform: a line for each change named what had changed."""
+    home, platform = homes[ARTISTS[0]], Platform(homes)
+    folder = home.path / home.policy.portfolio.path / home.name
+
+    def told(run):
+        reply = platform.ask(platform.instruction(start, run=run))
+        return heads.SignedHead.from_bytes(heads.taken(reply.content), home.identity.public).head.lines
+
+    first, second = told(RUN), told("cd" * 16)
+    (folder / "000.png").unlink()
+    third = told("ef" * 16)
+    assert second - first == third - second
