@@ -105,13 +105,9 @@ def opened(content: bytes, sha256: str, allowed: frozenset[str] = frozenset()) -
         settings = tomllib.loads(files[_PROJECT].decode())["tool"]["flwr"]["app"]["config"]
         if not all(isinstance(value, str | int | float | bool) for value in settings.values()):
             raise ValueError("a setting is no scalar")
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        AttributeError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
+    except BundleError:
+        raise
+    # What unpacks and reads TOML raises what it likes, such as zlib's and lzma's errors, and EOFError.
+    except Exception as error:
         raise BundleError(f"the bundle cannot be read: {type(error).__name__}") from None
     return Bundle(settings, {name: files[name] for name in allowed & set(names)})

@@ -150,13 +150,17 @@ class Fleet:
                 if _gone(error):
                     # The run ended meanwhile, or this message is no more: there will be others.
                     continue
-                self._tell(error)
+                self._tell(f"no line to the SuperLink ({_said(error)}); trying again")
                 if isinstance(error, httpx.HTTPStatusError):
                     # It may have forgotten the node, or not let go of it yet: either way, begin anew.
                     self._node = None
                     online.clear()
                 waited = min(_LONGEST_WAIT_S, 2 * waited or 1.0)
                 stop.wait(waited)
+            except Exception as error:
+                # Whoever reaches the SuperLink may send what is no message: it ends no node.
+                self._tell(f"what came is no message ({type(error).__name__}); there will be others")
+                stop.wait(_POLL_S[1])
         self._leave()
         online.clear()
 
@@ -221,17 +225,20 @@ class Fleet:
                 self._client.DeactivateNode(DeactivateNodeRequest(node_id=self._node.node_id))
         self._client.close()
 
-    def _tell(self, error: Exception) -> None:
+    def _tell(self, said: str) -> None:
         """Say once what is wrong."""
-        said = f"{type(error).__name__}: {error}"
-        if isinstance(error, httpx.HTTPStatusError):
-            said = (
-                f"refused with {error.response.status_code}: the SuperLink does not know this node's key, "
-                "still takes the node for online, or has another time"
-            )
         if said != self._said:
-            log.warning("no line to the SuperLink (%s); trying again", said)
+            log.warning(said)
             self._said = said
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return (
+            f"refused with {error.response.status_code}: the SuperLink does not know this node's key, "
+            "still takes the node for online, or has another time"
+        )
+    return f"{type(error).__name__}: {error}"
 
 
 def _gone(error: Exception) -> bool:
