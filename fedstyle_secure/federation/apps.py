@@ -78,9 +78,14 @@ class Studios:
             kept = opener_home(root) / "plan.json"
             run = run_folder(config, context.run_id).identity
             plan = plan_of(config, len(artists), kept=kept)
-            keys = {artist: home / IDENTITY for artist, home in homes.items()}
+            keys = {artist: partial(_left, home / IDENTITY) for artist, home in homes.items()}
             self._desks[key] = Desk(opener_home(root), run, keys, config, plan)
         return self._desks[key]
+
+
+def _left(path: Path) -> str:
+    """An artist's public identity key where it left it; "" where it has not yet."""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _whose(context: Context) -> tuple[Config, int, str]:

@@ -41,13 +41,15 @@ PASSPHRASE_VARIABLE = "FEDSTYLE_OPENER_PASSPHRASE"
 class Desk:
     """The opener of the artists of one run."""
 
-    def __init__(self, home: Path, run: str, keys: Mapping[str, Path], config: Config, plan: Plan) -> None:
+    def __init__(
+        self, home: Path, run: str, keys: Mapping[str, Callable[[], str]], config: Config, plan: Plan
+    ) -> None:
         """
         Args:
             home: The opener's own folder.
             run: Identity of the run.
-            keys: By artist: the file with its public identity key, as the opener knows it. One that is not
-                there yet may come.
+            keys: By artist: gives its public identity key, as the opener knows it; "" while it does not,
+                as one that is not there yet may come.
             config: The run's settings.
             plan: Solved by the opener itself from those settings.
         """
@@ -83,9 +85,9 @@ class Desk:
             raise Refusal(Code.EPOCH)
         self._end(before=place.epoch)
         for artist in cohort:
-            path = self._keys.get(artist)
-            if path is not None and path.exists():
-                self._opener.enrol(artist, path.read_text(encoding="utf-8"))
+            known = self._keys[artist]() if artist in self._keys else ""
+            if known:
+                self._opener.enrol(artist, known)
         self._opener.begin(place.run, place.epoch, terms)
         return manifest_record(
             *self._opener.manifest(

@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from fedstyle_secure.errors import PrivacyError
+from fedstyle_secure.errors import GalleryError, PrivacyError
 from fedstyle_secure.files import PRIVATE, private_folder, write_text
+from fedstyle_secure.galleries.names import check_artist
+from fedstyle_secure.names import nfc
 from fedstyle_secure.runs import folder_name
 from fedstyle_secure.secure_sum.encoding import canonical, digest
 from fedstyle_secure.secure_sum.identity import Identity, verified
@@ -83,7 +85,11 @@ class Card:
             card = cls(**values)
             if card.role not in ROLES or bool(card.name) != (card.role == "artist"):
                 raise ValueError(f"role {card.role!r:.20} with the name {card.name!r:.40}")
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            if card.role == "artist":
+                check_artist(card.name, "name")
+            if card.name != nfc(card.name):
+                raise ValueError(f"the name {card.name!a:.80} is in another coding than NFC")
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError, GalleryError) as error:
             raise PrivacyError(f"{path}: is no card: {error}") from None
         try:
             signature = bytes.fromhex(card.signature)
@@ -100,7 +106,7 @@ class Card:
 
 
 class Known:
-    """Cards that a home keeps: whom it knows. An identity key lies beside each, as a file of its own."""
+    """Cards that a home keeps: whom it knows."""
 
     def __init__(self, home: Path) -> None:
         """Args: home: The part's own folder."""
@@ -121,13 +127,16 @@ class Known:
         path = self._path(card.role, card.name)
         private_folder(self._folder)
         private_folder(path.parent)
-        write_text(self.key(card.role, card.name), card.identity, mode=PRIVATE)
         card.save(path, PRIVATE)
 
     def card(self, role: Role, name: str = "") -> Card | None:
-        """The card that is kept of a part; None: nobody enrolled it."""
+        """The card that is kept of a part; None: nobody enrolled it.
+
+        Raises:
+            PrivacyError: It is damaged, or another part's that was put in its place.
+        """
         path = self._path(role, name)
-        return Card.load(path) if path.exists() else None
+        return self._load(path) if path.exists() else None
 
     def require(self, role: Role) -> Card:
         """The card of the opener or the platform. Raises PrivacyError where nobody enrolled it."""
@@ -136,14 +145,24 @@ class Known:
             raise PrivacyError(f"{self._folder}: knows no {role}; enrol its card first")
         return found
 
-    def key(self, role: Role, name: str = "") -> Path:
-        """The file with a part's public identity key."""
-        return self._path(role, name).with_suffix(".pub")
+    def key_file(self, role: Role) -> Path:
+        """A file with the public identity key of the opener or the platform, as its card has it now; none is
+        there where nobody enrolled it."""
+        path, card = self._path(role, "").with_suffix(".pub"), self.card(role)
+        if card is not None:
+            write_text(path, card.identity, mode=PRIVATE)
+        return path
 
     def artists(self) -> tuple[Card, ...]:
         """The cards of all artists, by name."""
-        found = [Card.load(path) for path in (self._folder / "artists").glob("*.json")]
+        found = [self._load(path) for path in (self._folder / "artists").glob("*.json")]
         return tuple(sorted(found, key=lambda card: card.name))
+
+    def _load(self, path: Path) -> Card:
+        card = Card.load(path)
+        if self._path(card.role, card.name) != path:
+            raise PrivacyError(f"{path}: is the card of the {card.title}, put in another one's place")
+        return card
 
     def _path(self, role: Role, name: str) -> Path:
         return self._folder / (f"artists/{folder_name(name)}.json" if role == "artist" else f"{role}.json")

@@ -62,7 +62,7 @@ class Hosting:
         """
         self.run = run
         self.artists = roster.names
-        self.opener: Path = home.known.key("opener")
+        self.opener: Path = home.known.key_file("opener")
         self._config = config
         self._roster = roster
         self._line = line

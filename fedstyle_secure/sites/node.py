@@ -13,6 +13,8 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 
 from flwr.app import Context, Error, Message, RecordDict
 
@@ -39,6 +41,8 @@ from fedstyle_secure.system import plan_of, system_bound
 
 log = logging.getLogger("fedstyle_secure")
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True)
 class Task:
@@ -53,6 +57,20 @@ class Task:
     config: Config
     settings: str
     roster: Roster
+
+
+class _Last(Generic[_T]):
+    """What was made last, and of what: one at a time, made anew where that is another thing now."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[object, _T]] = []
+
+    def of(self, what: object, make: Callable[[], _T]) -> _T:
+        """Args: what: Everything that it follows from. make: Makes it."""
+        if not self._made or self._made[0][0] != what:
+            self._made.clear()
+            self._made.append((what, make()))
+        return self._made[0][1]
 
 
 class Node:
@@ -74,13 +92,12 @@ class Node:
         self._sent = sent
         self._count = count or (lambda kind, code: None)
         self._platform = home.known.require("platform").identity
-        self._tasks: dict[int, Task] = {}
-        self._runs: dict[int, str] = {}
-        self._studios: dict[str, Studio] = {}
-        self._desks: dict[str, Desk] = {}
-        self._app = build_client_app(self._studio, lambda context: home.path)
+        self._task: _Last[Task] = _Last()
+        self._studio: _Last[Studio] = _Last()
+        self._desk: _Last[Desk] = _Last()
+        self._app = build_client_app(lambda context: self._studio_of(*self._asked), lambda context: home.path)
         if home.role == "opener":
-            add_desk(self._app, self._desk)
+            add_desk(self._app, lambda context: self._desk_of(*self._asked))
         else:
             home.known.require("opener")
             self._app.query("statement")(self._state)
@@ -96,10 +113,11 @@ class Node:
     def _reply(self, message: Message) -> Message:
         try:
             header = header_of(message, self._platform)
-            task = self._task(message.metadata.run_id)
+            run_id = message.metadata.run_id
+            task = self._task.of(run_id, lambda: self._described(run_id))
             if (header.settings, header.roster) != (task.settings, task.roster.digest):
                 raise StrangerError("the message's header is of another run than its bundle")
-            self._runs[message.metadata.run_id] = header.run
+            self._asked = header.run, task
             log.info("%s of run %s", message.metadata.message_type, header.run[:8])
             given = heads.taken(message.content)
             if self._home.role != "artist":
@@ -129,54 +147,53 @@ class Node:
 
     def _context(self, message: Message) -> Context:
         run_id, node = message.metadata.run_id, message.metadata.dst_node_id
-        flat = dict(self._tasks[run_id].config.to_flat())
+        flat = dict(self._asked[1].config.to_flat())
         return Context(run_id=run_id, node_id=node, node_config={}, state=RecordDict(), run_config=flat)
 
-    def _task(self, run_id: int) -> Task:
+    def _described(self, run_id: int) -> Task:
         """What the bundle of a run says, held to what this home knows."""
-        if run_id not in self._tasks:
-            sent = self._sent(run_id)
-            bundle = opened(sent.bundle, sent.sha256, frozenset({FILE}))
-            if sent.overridden:
-                raise FederationError("settings of the run were changed beside its bundle")
-            roster = Roster.read(bundle.files.get(FILE, b""), self._platform)
-            config = Config.from_flat(bundle.settings)
-            self._tasks[run_id] = Task(config, config.digest(), roster)
-        return self._tasks[run_id]
+        sent = self._sent(run_id)
+        bundle = opened(sent.bundle, sent.sha256, frozenset({FILE}))
+        if sent.overridden:
+            raise FederationError("settings of the run were changed beside its bundle")
+        roster = Roster.read(bundle.files.get(FILE, b""), self._platform)
+        config = Config.from_flat(bundle.settings)
+        return Task(config, config.digest(), roster)
 
     def _plan(self, task: Task) -> Plan:
         names = task.roster.names
         system_bound(task.config).check(names)
         return plan_of(task.config, len(names), kept=self._home.path / "plan.json")
 
-    def _studio(self, context: Context) -> Studio:
-        """The artist's studio of a run.
+    def _studio_of(self, run: str, task: Task) -> Studio:
+        """The artist's studio of a run, by what its policy and its decisions say now.
 
         Raises:
             PolicyDeclined: The artist's policy forbids the run.
             FederationError: This artist is not in the run, or the opener is another one.
         """
-        run, task, home = self._runs[context.run_id], self._tasks[context.run_id], self._home
+        home = self._home
         if home.role != "artist":
             raise FederationError("this node is no artist")
-        if run not in self._studios:
-            names = dict(task.roster.artists)
-            if names.get(home.name) != home.identity.public:
-                raise FederationError("this artist, with its key, is not in the run")
-            opener = home.known.require("opener").identity
-            if task.roster.opener != opener:
-                raise FederationError("the run has another opener than the one that is known here")
+        names, opener = dict(task.roster.artists), home.known.require("opener").identity
+        if names.get(home.name) != home.identity.public:
+            raise FederationError("this artist, with its key, is not in the run")
+        if task.roster.opener != opener:
+            raise FederationError("the run has another opener than the one that is known here")
+        policy = home.policy
+        decisions = ConsentLog(home.path / policy.consent.file)
+
+        def opened_anew() -> Studio:
             require_settled(home)
-            policy, plan = home.policy, self._plan(task)
+            plan = self._plan(task)
             meeting = meet(policy, task.config, plan)
             for key in meeting.tightened:
                 log.info("run %s: %s of the policy gives less than it asks for", run[:8], key)
             system = system_bound(meeting.config)
             gallery = open_gallery(_own_gallery(task.config, home))
-            decisions = ConsentLog(home.path / policy.consent.file)
             portfolio = decisions.of(gallery.portfolio(home.name), system.purpose)
             works = works_of(home.path, decisions, portfolio)
-            self._studios[run] = Studio(
+            return Studio(
                 home.path,
                 run,
                 system,
@@ -187,28 +204,26 @@ class Node:
                 limits=meeting.limits,
                 works=works,
             )
-        return self._studios[run]
 
-    def _desk(self, context: Context) -> Desk:
+        return self._studio.of((run, task, policy, decisions.heads[-1]), opened_anew)
+
+    def _desk_of(self, run: str, task: Task) -> Desk:
         """The opener's desk of a run.
 
         Raises:
             FederationError: An artist of the run is not enrolled here with its key.
         """
-        run, task, home = self._runs[context.run_id], self._tasks[context.run_id], self._home
-        if run not in self._desks:
-            keys = {}
-            for name, key in task.roster.artists:
-                card = home.known.card("artist", name)
-                if card is None or card.identity != key:
-                    raise PrivacyError(f"artist {name!r} of the run is not enrolled here with that key")
-                keys[name] = home.known.key("artist", name)
-            self._desks[run] = Desk(home.path, run, keys, task.config, self._plan(task))
-        return self._desks[run]
+        home = self._home
+        for name, key in task.roster.artists:
+            card = home.known.card("artist", name)
+            if card is None or card.identity != key:
+                raise PrivacyError(f"artist {name!r} of the run is not enrolled here with that key")
+        keys = {name: partial(str, key) for name, key in task.roster.artists}
+        return self._desk.of((run, task), lambda: Desk(home.path, run, keys, task.config, self._plan(task)))
 
     def _state(self, message: Message, context: Context) -> Message:
         """Answer the query "statement"."""
-        home, run = self._home, self._runs[context.run_id]
+        home, run = self._home, self._asked[0]
         statement = Statement.of(home.name, run, home.policy.digest(), self._ledger())
         return Message(statement.to_record(home.identity), reply_to=message)
 

@@ -1,8 +1,10 @@
 """A node's gates: who asks, in what bundle, and what the artist's own policy says of it."""
 
+import gc
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from dataclasses import replace
 
@@ -14,10 +16,12 @@ from PIL import Image
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import FederationError, PrivacyError, RunError, StrangerError
+from fedstyle_secure.federation.artist import Studio
 from fedstyle_secure.federation.bundle import BundleError, opened, packed
 from fedstyle_secure.federation.codes import Decline
-from fedstyle_secure.federation.offers import Place
+from fedstyle_secure.federation.offers import Place, manifest_request
 from fedstyle_secure.federation.protocol import instruction_record
+from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.galleries.atelier import Atelier
 from fedstyle_secure.privacy.gate import withdraw
 from fedstyle_secure.privacy.ledger import Ledger
@@ -29,10 +33,11 @@ from fedstyle_secure.sites.fleet import Sent
 from fedstyle_secure.sites.header import opened as header_of
 from fedstyle_secure.sites.header import sealed
 from fedstyle_secure.sites.homes import Home, enrol, init_artist, init_opener, init_platform, settle
-from fedstyle_secure.sites.node import Node
+from fedstyle_secure.sites.node import Node, Task
 from fedstyle_secure.sites.parcel import body, pack, unpack, wrapped
 from fedstyle_secure.sites.roster import FILE, Roster
 from fedstyle_secure.sites.statements import Statement
+from fedstyle_secure.system import plan_of
 from fedstyle_secure.systems.style.system import StyleSystem
 
 ARTISTS = ("impasto-1", "hatching-1", "mosaic-1")
@@ -204,13 +209,25 @@ def test_a_bundle_with_code_is_refused_and_never_run(homes, start, extra, monkey
     assert not (tmp_path / "stolen").exists()
 
 
+def zipped(project, how=zipfile.ZIP_DEFLATED):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", how) as archive:
+        archive.writestr("pyproject.toml", project)
+    return data.getvalue()
+
+
 def test_bundles_that_are_none_are_refused_in_one_line():
     good = packed(Config(), {})
     digest = hashlib.sha256
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("LICENSE", b"0" * (2**24 + 1))
-    for data in (b"", b"PK", good[:-30], good[: len(good) // 2], bomb.getvalue()):
+    packings = [zipped(b"tool = 3"), zipped(b"a = " + b"[" * 100_000)]
+    for how, at in ((zipfile.ZIP_DEFLATED, 60), (zipfile.ZIP_BZIP2, 44), (zipfile.ZIP_LZMA, 48)):
+        torn = bytearray(zipped(b"[tool.flwr.app.config]\nx = 1\n" * 99, how))
+        torn[at] ^= 0x55
+        packings.append(bytes(torn))
+    for data in (b"", b"PK", good[:-30], good[: len(good) // 2], bomb.getvalue(), *packings):
         with pytest.raises(BundleError, match=r"^the bundle [^\n]*$"):
             opened(data, digest(data).hexdigest())
     assert Config.from_flat(opened(good, digest(good).hexdigest()).settings) == Config()
@@ -502,3 +519,86 @@ def test_the_length_of_a_ledger_does_not_tell_when_a_portfolio_changes(homes, st
     (folder / "000.png").unlink()
     third = told("ef" * 16)
     assert second - first == third - second
+
+
+def test_what_an_artist_decides_and_tightens_in_a_run_counts_from_the_next_message_on(homes, start):
+    """A node that runs for weeks went on with the works and the policy that it began with."""
+    home, platform = homes[ARTISTS[0]], Platform(homes)
+    node = Node(home, platform.sent)
+    announce = [platform.message(Place(RUN, 0, 0, i).to_record(), "query.announce") for i in (1, 2)]
+    assert not node.answer(announce[0]).has_error()
+    works = sorted((home.path / home.policy.portfolio.path / home.name).glob("*.png"))
+    out = hashlib.sha256(works[0].read_bytes()).hexdigest()
+    log = decide(
+        home.path / home.policy.consent.file, [out], "ai_training", "out", "2026-01-01T00:00:00+00:00"
+    )
+    assert not node.answer(platform.instruction(start)).has_error()
+    assert Ledger(home.path / "ledger.jsonl").works.consent_hash == log.heads[-1]
+    (home.path / "policy.toml").write_text(home.policy.changed({"privacy.max_rounds": 1}).to_toml())
+    assert code(node.answer(announce[1])) == Decline.POLICY
+
+
+def test_a_second_bundle_under_a_runs_identity_is_held_to_the_policy_too(homes, start):
+    platform, other = Platform(homes), Platform(homes, "privacy.clip_norm=50")
+    node = Node(homes[ARTISTS[0]], lambda run_id: (platform if run_id == 1 else other).sent(run_id))
+    assert not node.answer(platform.instruction(start)).has_error()
+    message = other.instruction(start)
+    message.metadata.__dict__["_run_id"] = 2
+    assert code(node.answer(message)) == Decline.POLICY
+
+
+def test_a_node_holds_one_run_at_a_time(homes):
+    """Each run left its settings, roster and all pictures in memory for good."""
+    platform = Platform(homes)
+    node = Node(homes[ARTISTS[0]], platform.sent)
+    held = []
+    for i in range(3):
+        run = f"{i:032x}"
+        message = platform.message(Place(run, 0, 0, 1).to_record(), "query.announce", run=run)
+        message.metadata.__dict__["_run_id"] = i
+        assert not node.answer(message).has_error()
+        gc.collect()
+        held.append(sum(type(one) in (Studio, Task) for one in gc.get_objects()))
+    assert held[1:] == [held[1]] * 2
+
+
+@pytest.mark.parametrize(("given", "place"), [("opener", "platform"), ("platform", "opener")])
+def test_a_card_counts_for_its_own_part_alone(homes, given, place):
+    """Whoever can write one file made the opener the platform, by a copy of its card."""
+    known = homes[ARTISTS[0]].path / "known"
+    shutil.copy(known / f"{given}.json", known / f"{place}.json")
+    with pytest.raises(PrivacyError, match="put in another one's place"):
+        homes[ARTISTS[0]].known.require(place)
+
+
+def test_an_artists_card_counts_for_its_own_name_alone(homes):
+    folder = homes["opener"].path / "known" / "artists"
+    shutil.copy(folder / f"{ARTISTS[1]}.json", folder / f"{ARTISTS[0]}.json")
+    with pytest.raises(PrivacyError, match="put in another one's place"):
+        homes["opener"].known.card("artist", ARTISTS[0])
+    with pytest.raises(PrivacyError, match="put in another one's place"):
+        homes["opener"].known.artists()
+
+
+@pytest.mark.parametrize("name", ["a\u0308nn", "all", "ann\u202e", "ann\nbo", " "])
+def test_a_card_with_a_name_that_could_be_taken_for_another_is_none(tmp_path, name):
+    identity = Identity.load(tmp_path / "identity.key")
+    Card("artist", name, identity.public, "key").signed(identity).save(tmp_path / "card.json")
+    with pytest.raises(PrivacyError, match="is no card"):
+        Card.load(tmp_path / "card.json")
+
+
+def test_a_key_that_lies_beside_a_card_is_not_used(homes, start):
+    """The opener took an artist's key from a file beside the card that was checked."""
+    opener, platform = homes["opener"], Platform(homes)
+    stranger = homes["platform"].identity.public
+    for name in ARTISTS:
+        (opener.path / "known" / "artists" / f"{name}.pub").write_text(stranger)
+    (homes["platform"].path / "known" / "opener.pub").write_text(stranger)
+    config, artists = platform.config, len(ARTISTS)
+    layouts = Layouts(config, plan_of(config, artists), StyleSystem(config).forms(start), artists)
+    asked = manifest_request(Place(RUN, 0, 0, 1), ARTISTS, layouts.summed(0).terms, "0" * 64)
+    assert not platform.ask(platform.message(asked, "query.manifest"), "opener").has_error()
+    enrolled = json.loads((opener.path / "roster.json").read_text())
+    assert enrolled == {name: homes[name].identity.public for name in ARTISTS}
+    assert homes["platform"].known.key_file("opener").read_text() == opener.identity.public
