@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +27,9 @@ _T = TypeVar("_T")
 
 PRIVATE = 0o600
 """Mode of a file that only its owner may read or write: ledgers, keys, and what artists keep."""
+
+_LOG, _LOG_ENTRY = 2**24, 2**16
+"""Bytes of a log, and of what is written into it at once."""
 
 _SOURCES = (".py", ".j2", ".css", ".typ")
 
@@ -124,6 +127,20 @@ def append(
             raise
     if synced:
         sync_folder(path.parent)
+
+
+def log_text(path: Path, text: str) -> None:
+    """Add to the end of a private log, which stays bounded: whoever may cause errors must not fill a disk.
+
+    Args:
+        path: Where, in a private folder. What was written before the last `_LOG` bytes lies in a file of the
+            same name that ends in `.1`, and what was before that is gone.
+        text: A long one is cut.
+    """
+    with suppress(FileNotFoundError):
+        if path.stat().st_size > _LOG:
+            path.replace(path.with_name(f"{path.name}.1"))
+    append(path, text.encode(errors="replace")[:_LOG_ENTRY], synced=False, mode=PRIVATE)
 
 
 def erase(path: Path) -> None:

@@ -204,6 +204,18 @@ def test_the_digest_is_the_same_from_version_to_version():
     assert files.arrays_digest(arrays, "[1]").startswith("64e17002449ca578")
 
 
+def test_a_log_stays_bounded_whoever_causes_errors(tmp_path, monkeypatch):
+    """Each message of a stranger left a page in an artist's log, for as long as there was disk."""
+    monkeypatch.setattr(files, "_LOG", 1000)
+    monkeypatch.setattr(files, "_LOG_ENTRY", 100)
+    for i in range(99):
+        files.log_text(tmp_path / "artist.log", f"{i}\n" + "x" * 500)
+    assert {file.name for file in tmp_path.iterdir()} == {"artist.log", "artist.log.1"}
+    assert all(file.stat().st_size <= 1100 for file in tmp_path.iterdir())
+    assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in tmp_path.iterdir())
+    assert b"98\n" in (tmp_path / "artist.log").read_bytes()
+
+
 def test_only_one_file_of_the_package_replaces_locks_or_syncs():
     package = Path(fedstyle_secure.__file__).parent
     forbidden = {"fsync", "flock", "mkstemp", "fchmod", "O_CREAT", "save_file"}

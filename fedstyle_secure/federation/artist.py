@@ -33,7 +33,7 @@ from fedstyle_secure.federation.offers import Offer, Place, add_upload, announce
 from fedstyle_secure.federation.protocol import Instruction, reply_record, withdrawal_record
 from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.federation.sums import epoch_of
-from fedstyle_secure.files import PRIVATE, append, private_folder, write_text
+from fedstyle_secure.files import PRIVATE, log_text, private_folder, write_text
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.canaries import coordinates
 from fedstyle_secure.privacy.budget import budget_of
@@ -311,5 +311,4 @@ def decline_of(error: Exception) -> Decline | Code:
 
 
 def _log(home: Path) -> None:
-    text = traceback.format_exc() + "\n"
-    append(private_folder(home) / "artist.log", text.encode(), synced=False, mode=PRIVATE)
+    log_text(private_folder(home) / "artist.log", traceback.format_exc() + "\n")

@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 
 from fedstyle_secure.errors import SecureSumError
-from fedstyle_secure.files import PRIVATE, append, create, erase, locked, private_folder, write_bytes
+from fedstyle_secure.files import PRIVATE, create, erase, locked, log_text, private_folder, write_bytes
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.encoding import canonical, digest, integer, items, mapping, parse, text, unhex
 from fedstyle_secure.secure_sum.identity import Identity, same
@@ -480,8 +480,7 @@ class Opener:
 
     def _log(self) -> None:
         with contextlib.suppress(OSError):
-            text = traceback.format_exc() + "\n"
-            append(self._home / "opener.log", text.encode(), synced=False, mode=PRIVATE)
+            log_text(self._home / "opener.log", traceback.format_exc() + "\n")
 
 
 def _check_receipts(manifest: Manifest, request: Request) -> None:

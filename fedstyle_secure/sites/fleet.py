@@ -8,17 +8,18 @@ breaks is taken up again, and so is one whose node the SuperLink still takes for
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.app import Message
+from flwr.app import Array, Message
 from flwr.app.message import remove_content_from_message
 from flwr.common.constant import HEARTBEAT_MIN_INTERVAL
 from flwr.common.serde import fab_from_proto, message_to_proto, run_from_proto
@@ -34,7 +35,10 @@ from flwr.proto.node_pb2 import Node
 from flwr.proto.run_pb2 import GetRunRequest
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
+    get_object_body,
+    get_object_head_values_from_object_content,
     get_object_tree,
+    iterate_object_tree,
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_protobuf_utils import (
@@ -45,7 +49,8 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
 from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
     ObjectPushError,
-    pull_and_inflate_object_from_tree,
+    inflate_object_from_contents,
+    pull_objects,
     push_objects,
 )
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
@@ -64,6 +69,9 @@ some 10 ms."""
 
 _LONGEST_WAIT_S = 10.0
 """Between two tries to reach a SuperLink; one that takes the node for online lets go after two beats."""
+
+_LARGEST = 2**32
+"""Bytes of a message, packed and unpacked, whoever sent it: more than any public state has."""
 
 _BEAT_S = HEARTBEAT_MIN_INTERVAL / 3
 
@@ -188,12 +196,16 @@ class Fleet:
             return False
         run_id = response.messages_list[0].metadata.run_id
         tree = response.message_object_trees[0]
-        message = pull_and_inflate_object_from_tree(
-            tree,
-            make_pull_object_fn_protobuf(self._client.PullObject, node, run_id),
-            make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, node, run_id),
-            return_type=Message,
+        confirm = make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, node, run_id)
+        objects = pull_objects(
+            [one.object_id for one in iterate_object_tree(tree)],
+            _counted(make_pull_object_fn_protobuf(self._client.PullObject, node, run_id)),
         )
+        confirm(tree.object_id)
+        _require_room(objects)
+        message = inflate_object_from_contents(tree.object_id, objects)
+        if not isinstance(message, Message):
+            raise TypeError("what was sent is no message")
         message.metadata.__dict__["_message_id"] = tree.object_id
         TaskIdentity.run_id = TaskIdentity.task_id = run_id
         began = time.monotonic()
@@ -230,6 +242,33 @@ class Fleet:
         if said != self._said:
             log.warning(said)
             self._said = said
+
+
+def _counted(pull: Callable[[str], bytes]) -> Callable[[str], bytes]:
+    """The same, until more was pulled than a message may have."""
+    sizes: list[int] = []
+
+    def counted(object_id: str) -> bytes:
+        data = pull(object_id)
+        sizes.append(len(data))
+        if sum(sizes) > _LARGEST:
+            raise ValueError("the message is too large")
+        return data
+
+    return counted
+
+
+def _require_room(objects: Mapping[str, bytes]) -> None:
+    """Raise ValueError where arrays would be larger than a message may be: each names its chunks, and may
+    name one a million times."""
+    size = 0
+    for data in objects.values():
+        kind, children, _ = get_object_head_values_from_object_content(data)
+        if kind == Array.__qualname__:
+            chunks = json.loads(get_object_body(data, Array))["arraychunk_ids"]
+            size += sum(len(objects[children[i]]) for i in chunks)
+    if size > _LARGEST:
+        raise ValueError("the message's arrays are too large")
 
 
 def _said(error: Exception) -> str:

@@ -23,7 +23,7 @@ from fedstyle_secure.errors import FederationError, GalleryError, PrivacyError, 
 from fedstyle_secure.federation.artist import Studio, build_client_app, decline_of
 from fedstyle_secure.federation.bundle import opened
 from fedstyle_secure.federation.desk import Desk, add_desk
-from fedstyle_secure.files import PRIVATE, append, private_folder
+from fedstyle_secure.files import log_text, private_folder
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.gate import now
 from fedstyle_secure.privacy.ledger import Ledger
@@ -229,9 +229,7 @@ class Node:
 
     def _log(self) -> None:
         """Details of an error, for this home alone."""
-        text = traceback.format_exc() + "\n"
-        path = private_folder(self._home.path) / f"{self._home.role}.log"
-        append(path, text.encode(), synced=False, mode=PRIVATE)
+        log_text(private_folder(self._home.path) / f"{self._home.role}.log", traceback.format_exc() + "\n")
 
 
 def serve(

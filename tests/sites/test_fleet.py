@@ -1,10 +1,13 @@
 """A node's line: whatever comes over it, there will be other messages."""
 
+import json
+import resource
 import threading
 from types import SimpleNamespace
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app.message.arraychunk import ArrayChunk
 from flwr.proto.fleet_pb2 import PullMessagesResponse
 from flwr.proto.message_pb2 import Message as Sent
 from flwr.proto.message_pb2 import ObjectTree
@@ -57,6 +60,13 @@ def deflated(kind, body, children=()):
 RECORD = RecordDict({"x": ConfigRecord({"y": 1})})
 
 
+def repeated(times):
+    """A message with an array that names its one chunk so many times."""
+    chunk = ArrayChunk(bytes(2**20)).deflate()
+    told = {"dtype": "float32", "shape": [1], "stype": "numpy.ndarray", "arraychunk_ids": [0] * times}
+    return [chunk, deflated("Array", json.dumps(told).encode(), [get_object_id(chunk)])]
+
+
 @pytest.mark.parametrize(
     "objects",
     [
@@ -66,6 +76,7 @@ RECORD = RecordDict({"x": ConfigRecord({"y": 1})})
         [deflated("Array", b"{}")],
         [deflated("Message", b"")],
         [b"nothing"],
+        repeated(2**13),
     ],
 )
 def test_what_is_no_message_ends_no_node(tmp_path, objects):
@@ -75,6 +86,8 @@ def test_what_is_no_message_ends_no_node(tmp_path, objects):
     fleet, stop = Fleet("localhost:8443", platform.card.ca, artist.node_key), threading.Event()
     fleet._client = Link(stop, *objects)
     answered: list[Message] = []
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     fleet.serve(answered.append, stop, threading.Event())
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20, "took a GiB"
     assert stop.is_set()
     assert not answered
