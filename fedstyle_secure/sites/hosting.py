@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,8 @@ from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.canaries import CanaryNote
 from fedstyle_secure.galleries.checks import require_artists, survey
 from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.privacy.gate import told
+from fedstyle_secure.privacy.ledger import Entry
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sites.homes import Home
@@ -134,7 +137,7 @@ class Hosting:
     def end(self, system: AnySystem, layouts: Layouts, state: State) -> None:
         """Ask every artist for its statement, and write the results."""
         stated = self._statements()
-        histories = {artist: self._history(artist, stated.get(artist)) for artist in self.artists}
+        histories = {artist: self._history(artist, stated.get(artist), layouts) for artist in self.artists}
         write_results(self.run, system, layouts, histories, state, _NO_CANARIES, self._roster.opener or None)
 
     def _statements(self) -> dict[str, Statement]:
@@ -152,10 +155,40 @@ class Hosting:
             stated[found.artist] = found
         return stated
 
-    def _history(self, artist: str, stated: Statement | None) -> History:
-        """What an artist states; without entries where it states nothing, or less than the platform got."""
+    def _history(self, artist: str, stated: Statement | None, layouts: Layouts) -> History:
+        """What an artist states; without entries where it states nothing, less than the platform got, or what
+        it was not asked for."""
         if stated is None:
             return History(None, withdrawn=False)
         seen = {line["round"] for line in self.run.metrics() if artist in line["released_by"]}
-        whole = seen <= {entry.round for entry in stated.entries}
+        whole = asked_for(stated.entries, layouts) and seen <= {entry.round for entry in stated.entries}
         return History(stated.entries if whole else None, stated.withdrawn)
+
+
+def asked_for(entries: Sequence[Entry], layouts: Layouts) -> bool:
+    """Whether an artist states nothing but what a run asks for, each once: else whoever states what no figure
+    can be made of keeps the run from its end.
+
+    Args:
+        entries: As an artist states them; of any type and value.
+        layouts: What the run's rounds look like.
+    """
+    places = [(entry.round, entry.kind) for entry in entries if _typed(entry)]
+    plain = len(places) == len(entries) == len(set(places))
+    return plain and all(_as_planned(entry, layouts) for entry in entries)
+
+
+def _typed(entry: Entry) -> bool:
+    texts = (entry.request, entry.kind, entry.at, entry.digest, entry.policy)
+    return type(entry.round) is int and all(isinstance(text, str) for text in texts)
+
+
+def _as_planned(entry: Entry, layouts: Layouts) -> bool:
+    if entry.round not in range(layouts.plan.rounds):
+        return False
+    made = layouts.mechanisms(entry.round).get(entry.kind)
+    if made is None:
+        return False
+    planned = told(made)
+    planned["parameters"] = json.loads(json.dumps(planned["parameters"]))
+    return all(getattr(entry, key) == value for key, value in planned.items())

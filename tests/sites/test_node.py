@@ -4,6 +4,7 @@ import gc
 import hashlib
 import io
 import json
+import math
 import shutil
 import zipfile
 from dataclasses import replace
@@ -23,6 +24,7 @@ from fedstyle_secure.federation.offers import Place, manifest_request
 from fedstyle_secure.federation.protocol import instruction_record
 from fedstyle_secure.federation.releases import Layouts
 from fedstyle_secure.galleries.atelier import Atelier
+from fedstyle_secure.privacy.events import SampledGaussian
 from fedstyle_secure.privacy.gate import withdraw
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.secure_sum.identity import Identity
@@ -33,6 +35,7 @@ from fedstyle_secure.sites.fleet import Sent
 from fedstyle_secure.sites.header import opened as header_of
 from fedstyle_secure.sites.header import sealed
 from fedstyle_secure.sites.homes import Home, enrol, init_artist, init_opener, init_platform, settle
+from fedstyle_secure.sites.hosting import asked_for
 from fedstyle_secure.sites.node import Node, Task
 from fedstyle_secure.sites.parcel import body, pack, unpack, wrapped
 from fedstyle_secure.sites.roster import FILE, Roster
@@ -364,6 +367,34 @@ def test_a_statement_holds_this_runs_releases_alone_and_no_other_artist_can_make
     )
     with pytest.raises(FederationError, match="not signed by this artist"):
         Statement.from_record(content, keys, RUN)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"round": []},
+        {"round": True},
+        {"round": -1},
+        {"round": 10**6},
+        {"kind": {}},
+        {"kind": "update"},
+        {"at": 5},
+        {"parameters": {"x": math.nan}},
+        {"sensitivity": math.nan},
+        {"artwork_cost": SampledGaussian(1e-300, 1.0, 10**18)},
+    ],
+    ids=str,
+)
+def test_what_no_run_asked_for_is_no_statement(homes, start, change):
+    """An artist who signed such an entry kept the platform's run from its end, again and again."""
+    platform, name = Platform(homes), ARTISTS[0]
+    assert not platform.ask(platform.instruction(start)).has_error()
+    config, artists = platform.config, len(ARTISTS)
+    layouts = Layouts(config, plan_of(config, artists), StyleSystem(config).forms(start), artists)
+    honest = Statement.of(name, RUN, "", Ledger(homes[name].path / "ledger.jsonl")).entries
+    assert asked_for(honest, layouts)
+    assert not asked_for(honest * 2, layouts)
+    assert not asked_for([replace(honest[0], **change)], layouts)
 
 
 def test_cards_are_bound_to_their_owners_keys(homes, tmp_path):
