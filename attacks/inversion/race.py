@@ -70,10 +70,18 @@ class InversionRace:
     def run(self, observation: Observation, budget: Budget, seed: int) -> Evidence:
         """Race. The seed draws every contender's starts, the same ones for all.
 
+        Where there are fewer steps than a heat and a finish take, the first contender has them alone.
+
         Raises:
-            AttackError: There are too few steps for a heat, or a contender cannot run on the observation.
+            AttackError: A contender cannot run on the observation, or has more stages than there are steps.
         """
         started = time.perf_counter()
+        stages = [len(one.anneal) for one in self.contenders]
+        if budget.steps < sum(stages) + max(stages):
+            alone = replace(self.contenders[0], progress=self.progress).run(observation, budget, seed)
+            notes = (f"too few steps for a race: {alone.attack} alone", *alone.notes)
+            others = tuple(one.name for one in self.contenders[1:])
+            return replace(alone, attack=self.name, notes=notes, others=others)
         course = _Course(self, observation, budget, seed)
         for number in range(len(self.heats)):
             if not course.heat(number):
@@ -97,11 +105,6 @@ class _Course:
         self._clock, self._done = time.thread_time(), 0
         self.searches = [Search(one, observation, budget.restarts, seed) for one in race.contenders]
         self._fewest = [len(one.anneal) for one in race.contenders]
-        if budget.steps < sum(self._fewest) + max(self._fewest):
-            raise AttackError(
-                f"{race.name}: {len(self._fewest)} contenders with {sum(self._fewest)} stages need at least "
-                f"{sum(self._fewest) + max(self._fewest)} steps, not {budget.steps}"
-            )
         self._cost = [one.measured_cost() for one in self.searches] if budget.seconds is not None else []
 
     def heat(self, number: int) -> bool:

@@ -144,6 +144,16 @@ def test_a_figure_of_an_attack_that_failed_says_so_and_names_the_other():
         assert "failed" not in reconstruction(better, truth).method
 
 
+def test_with_too_few_steps_for_a_race_the_first_runs_alone(seen_by):
+    _, seen = seen_by(nn.ReLU)
+    race = strong_inversion(public=False)
+    few, alone = (one.run(seen, Budget(4), 0) for one in (race, race.contenders[0]))
+    assert torch.equal(few.pictures, alone.pictures)
+    assert few.notes[0] == "too few steps for a race: bottleneck and L-BFGS alone"
+    assert few.others == ("plain cosine and signed Adam",)
+    assert race.run(seen, Budget(5), 0).notes[0] != few.notes[0]
+
+
 def test_settings_reach_every_contender():
     race = strong_inversion(public=False).each(survivors=3)
     assert [one.survivors for one in race.contenders] == [3, 3]
