@@ -192,6 +192,8 @@ class Node:
             system = system_bound(meeting.config)
             gallery = open_gallery(_own_gallery(task.config, home))
             portfolio = decisions.of(gallery.portfolio(home.name), system.purpose)
+            if portfolio.test.all():
+                raise GalleryError(f"{home.path}: no work that trains may be used for {system.purpose}")
             works = works_of(home.path, decisions, portfolio)
             return Studio(
                 home.path,

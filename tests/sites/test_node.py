@@ -397,6 +397,16 @@ def test_what_no_run_asked_for_is_no_statement(homes, start, change):
     assert not asked_for([replace(honest[0], **change)], layouts)
 
 
+def test_an_artist_none_of_whose_works_take_part_declines(homes, start):
+    home = homes[ARTISTS[0]]
+    folder = home.path / home.policy.portfolio.path / home.name
+    works = [hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()]
+    decide(home.path / home.policy.consent.file, works, "ai_training", "out", "2026-01-01T00:00:00+00:00")
+    platform = Platform(homes)
+    assert code(platform.ask(platform.instruction(start))) == Decline.PORTFOLIO
+    assert released(home) == ()
+
+
 def test_cards_are_bound_to_their_owners_keys(homes, tmp_path):
     card = homes["opener"].card
     groups = card.fingerprint.split(" ")
