@@ -19,7 +19,13 @@ from typing import Generic, TypeVar
 from flwr.app import Context, Error, Message, RecordDict
 
 from fedstyle_secure.config import FEWEST_PICTURES, Config, GallerySection
-from fedstyle_secure.errors import FederationError, GalleryError, PrivacyError, StrangerError
+from fedstyle_secure.errors import (
+    FederationError,
+    GalleryError,
+    PolicyDeclined,
+    PrivacyError,
+    StrangerError,
+)
 from fedstyle_secure.federation.artist import Studio, build_client_app, decline_of
 from fedstyle_secure.federation.bundle import opened
 from fedstyle_secure.federation.desk import Desk, add_desk
@@ -27,6 +33,7 @@ from fedstyle_secure.files import log_text, private_folder
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.gate import now
 from fedstyle_secure.privacy.ledger import Ledger
+from fedstyle_secure.privacy.limits import Reason
 from fedstyle_secure.privacy.plan import Plan
 from fedstyle_secure.sites import heads
 from fedstyle_secure.sites.consent_log import ConsentLog, works_of
@@ -157,6 +164,10 @@ class Node:
         if sent.overridden:
             raise FederationError("settings of the run were changed beside its bundle")
         roster = Roster.read(bundle.files.get(FILE, b""), self._platform)
+        name, home = bundle.settings.get("run.system"), self._home
+        # Before the settings are read: a system is a package, and naming it imports it.
+        if home.role == "artist" and name not in home.policy.allow.systems:
+            raise PolicyDeclined(Reason.SYSTEM, f"allow.systems: the run is of the system {name!r:.40}")
         config = Config.from_flat(bundle.settings)
         return Task(config, config.digest(), roster)
 

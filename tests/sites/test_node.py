@@ -397,6 +397,22 @@ def test_what_no_run_asked_for_is_no_statement(homes, start, change):
     assert not asked_for([replace(honest[0], **change)], layouts)
 
 
+def test_a_system_that_the_policy_leaves_out_is_not_even_imported(homes, start, monkeypatch):
+    """A system is a package: whoever names one in a run would have it imported."""
+    from fedstyle_secure import registry
+
+    platform, asked = Platform(homes), []
+    real = registry.load
+    monkeypatch.setattr(registry, "load", lambda place: asked.append(place) or real(place))
+    text = Config.from_dict({"run": {"system": "text"}})
+    platform.bundle = packed(text, {FILE: platform.roster.to_toml(platform.identity)})
+    platform.sha256, platform.config = hashlib.sha256(platform.bundle).hexdigest(), text
+    message = platform.instruction(start)
+    asked.clear()
+    assert code(platform.ask(message)) == Decline.POLICY
+    assert not [place for place in asked if ".text" in place]
+
+
 def test_an_artist_none_of_whose_works_take_part_declines(homes, start):
     home = homes[ARTISTS[0]]
     folder = home.path / home.policy.portfolio.path / home.name
