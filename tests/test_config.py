@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
-from fedstyle_secure.policy.checks import Policy, _load
+from fedstyle_secure.policy.checks import Policy, load_policy
 from fedstyle_secure.sweep.grid import Grid
 
 REPO = Path(__file__).parents[1]
@@ -291,7 +291,7 @@ def test_what_is_not_utf8_is_refused_and_a_byte_order_mark_is_read(tmp_path):
 def test_every_toml_file_may_begin_with_a_byte_order_mark(tmp_path):
     for name, load in (
         ("audit_quick.toml", AuditSettings.load),
-        ("policy.toml", _load),
+        ("policy.toml", load_policy),
         ("tradeoff.toml", Grid.load),
     ):
         text = (REPO / "configs" / name).read_text(encoding="utf-8")

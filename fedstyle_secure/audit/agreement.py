@@ -99,6 +99,12 @@ def require_planned(run: RunFolder, layouts: Layouts, artist: str, entries: Sequ
     for entry in entries:
         if entry.run == run.identity:
             rounds[entry.round].append(entry)
+    # Where the sum was not opened, or not of all who answered, nothing may have been offered to this artist.
+    whole = {
+        line["round"]
+        for line in run.metrics()
+        if line["sum"] and line["sum"]["artists"] == len(line["released_by"])
+    }
     for number, released in rounds.items():
         planned = {
             name: mechanism
@@ -109,6 +115,8 @@ def require_planned(run: RunFolder, layouts: Layouts, artist: str, entries: Sequ
         }
         kinds = [entry.kind for entry in released]
         must = {name for name in planned if name not in plan.kinds or not plan.kinds[name].optional}
+        if number not in whole:
+            must -= layouts.summed_kinds(number)
         if len(kinds) != len(set(kinds)) or not must <= set(kinds) <= planned.keys():
             raise AuditError(
                 f"{where}: round {number} has the releases {', '.join(map(str, kinds))}, and the plan has "

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import BudgetError, PolicyDeclined, WithdrawnError
-from fedstyle_secure.federation.artist import _code
+from fedstyle_secure.federation.artist import decline_of
 from fedstyle_secure.federation.codes import Decline
 from fedstyle_secure.privacy.accounting import epsilon
 from fedstyle_secure.privacy.budget import Budget, budget_of
@@ -70,7 +70,7 @@ def test_a_run_that_goes_too_far_is_declined_with_its_reason(attack, reason):
     assert reason in {one.reason for one in declined(policy, config, plan)}
     with pytest.raises(PolicyDeclined) as error:
         meet(policy, config, plan)
-    assert _code(error.value) == Decline.POLICY == 108
+    assert decline_of(error.value) == Decline.POLICY == 108
     # And by nothing else than what was attacked: the usual run is none of these.
     assert reason not in reasons(policy, drawn.of())
 
@@ -139,7 +139,7 @@ def answer(home, run, plan, config, limits):
             gate.send(f"{run} {number}", number, lambda made=made: made)
             codes.append(0)
         except (BudgetError, PolicyDeclined) as error:
-            codes.append(_code(error))
+            codes.append(decline_of(error))
     return codes
 
 
@@ -314,7 +314,7 @@ def send_one(gate, number=0):
     try:
         gate.send(f"r{number}", number, lambda: [release("card", CARD)])
     except (BudgetError, PolicyDeclined) as error:
-        return _code(error)
+        return decline_of(error)
     return 0
 
 

@@ -46,7 +46,7 @@ def test_the_default_settings_are_those_of_style_search():
 def test_settings_that_do_not_go_with_the_gallery_are_refused_by_platform_and_artist(tiny, settings, text):
     config = tiny.override(settings)
     with pytest.raises(ConfigError, match=text):
-        StyleSystem(config).check(fedstyle_secure.open_gallery(config.gallery))
+        StyleSystem(config).check(fedstyle_secure.open_gallery(config.gallery).artists)
 
 
 def test_a_card_is_published_replaced_and_forgotten_by_name(learned):
