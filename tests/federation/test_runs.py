@@ -540,11 +540,13 @@ def test_what_no_encoder_can_learn_from_is_refused_before_any_work(
     def works(*_, **__):
         raise AssertionError("worked")
 
+    # Those that import it first: a module that is first imported meanwhile would keep the one of this test.
     for name in (
-        "fedstyle_secure.galleries.opening.open_gallery",
+        "fedstyle_secure.federation.apps.open_gallery",
+        "fedstyle_secure.federation.experiment.open_gallery",
         "fedstyle_secure.systems.style.encoders.practice_portfolios",
         "fedstyle_secure.systems.style.encoders.practice_features",
-        "fedstyle_secure.federation.apps.open_gallery",
+        "fedstyle_secure.galleries.opening.open_gallery",
     ):
         monkeypatch.setattr(name, works)
     elsewhere = settings[0].startswith("gallery.source")
