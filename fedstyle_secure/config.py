@@ -259,6 +259,15 @@ class Sections(Section):
         }
 
     @classmethod
+    def _validated(cls, values: Mapping[str, Any], origin: str) -> Self:
+        """Built from nested sections. Raises ConfigError in one line that names the key."""
+        cls._refuse_unknown(values, origin)
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ConfigError(f"{origin}: {cls._explain(error)}") from None
+
+    @classmethod
     def allowed(cls, key: str) -> str:
         """What a `section.key` may be, in words: type, range or choices."""
         section, _, name = key.partition(".")
@@ -383,11 +392,7 @@ class Config(Sections):
                 allowed values and, for a key, the nearest valid name.
         """
         own = cls.of_system(_named(values)) if cls is Config else cls
-        own._refuse_unknown(values, origin)
-        try:
-            return own.model_validate(dict(values))
-        except ValidationError as error:
-            raise ConfigError(f"{origin}: {own._explain(error)}") from None
+        return own._validated(values, origin)
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Scalar], origin: str = "run configuration") -> Self:

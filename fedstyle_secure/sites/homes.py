@@ -1,8 +1,8 @@
 """Homes: the one folder of an artist, an opener or a platform over sites, with its keys and who it knows.
 
 artist      policy.toml, node.key, sum/identity.key, ledger.jsonl, outbox/ ...
-opener      node.key, identity.key, keys/, journal.jsonl, opener.toml
-platform    server.key, server.crt, ca.crt, identity.key, executor.secret, platform.toml, link.db, runs/
+opener      node.key, identity.key, keys/, journal.jsonl
+platform    server.key and .crt, ca.crt, identity.key, executor.secret, platform.json, link.db, heads/, runs/
 all         home.json, card.json, known/ (cards of the others)
 """
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, Strict, ValidationError, field_validator
+from pydantic import Field, Strict, field_validator
 
 from fedstyle_secure.config import Section, Sections, all_none_or_names
 from fedstyle_secure.consent.uses import Purpose
@@ -165,11 +165,7 @@ class Policy(Sections):
         Raises:
             ConfigError: A key is unknown or a value is not allowed; names the key and what would be valid.
         """
-        cls._refuse_unknown(values, origin)
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise ConfigError(f"{origin}: {cls._explain(error)}") from None
+        return cls._validated(values, origin)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -4,7 +4,9 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -117,12 +119,18 @@ def metrics(folder):
     return folder.metrics() if folder.begun else []
 
 
+def ended_within(process, seconds):
+    """Wait for the end of a process so long, and no longer."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=seconds)
+
+
 def await_rounds(process, folder, number, seconds=120):
     end_at = time.monotonic() + seconds
     while len(metrics(folder)) < number:
         assert process.poll() is None, "the run ended too early"
         assert time.monotonic() < end_at, f"no {number} rounds in {seconds} s"
-        time.sleep(0.1)
+        ended_within(process, 0.1)
 
 
 def charged_once(live, folder):
@@ -151,7 +159,7 @@ def test_a_node_that_was_killed_is_back_within_90_seconds(live, tmp_path):
     while not any(victim.name in line["released_by"] for line in metrics(folder)[seen + 1 :]):
         assert time.monotonic() - killed < 90, live.log(victim).read_text()[-2000:]
         assert process.poll() is None, live.log(live.platform).read_text()[-2000:]
-        time.sleep(0.2)
+        ended_within(process, 0.2)
     print(json.dumps({"what": "node back", "seconds": round(time.monotonic() - killed, 1)}))
     process.terminate()
     assert process.wait(timeout=60) == 6
