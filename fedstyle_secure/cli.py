@@ -22,6 +22,7 @@ from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.processes import exit_on_sigterm
 from fedstyle_secure.terminal import (
     AsJson,
+    DeviceOption,
     OpenerKey,
     StudiosPath,
     everything_shown,
@@ -349,12 +350,13 @@ def personalise(
     run: Annotated[Path, typer.Argument(help="A finished run of text recognition.", show_default=False)],
     artist: Annotated[str, typer.Argument(help="For whom.", show_default=False)],
     studios: StudiosPath = None,
+    device: DeviceOption = None,
 ) -> None:
     """Train the shared recogniser on for one artist, on that artist's machine, where it stays."""
     from fedstyle_secure.runs import RunFolder
     from fedstyle_secure.systems.text.personal import personalise as train_on
 
-    path = train_on(RunFolder(run), artist, studios)
+    path = train_on(RunFolder(run), artist, studios, device)
     say(f"{artist}'s own recogniser lies in {short(path)} and costs no privacy, as it leaves nobody.")
     say(f"  fedstyle read {short(run)} --artist {artist} CROP.png")
 
@@ -364,12 +366,13 @@ def adapt(
     run: Annotated[Path, typer.Argument(help="A finished run of private AI art.", show_default=False)],
     artist: Annotated[str, typer.Option("--artist", help="Whose works.", show_default=False)],
     studios: StudiosPath = None,
+    device: DeviceOption = None,
 ) -> None:
     """Train an artist's own adapter of a finished run, on that artist's machine, where it stays."""
     from fedstyle_secure.runs import RunFolder
     from fedstyle_secure.systems.art.adapters import adapt as learn
 
-    path = learn(RunFolder(run), artist, studios)
+    path = learn(RunFolder(run), artist, studios, device)
     say(f"{artist}'s own adapter lies in {short(path)} and costs no privacy while it stays there.")
     say(f"  fedstyle generate {short(run)} --artist {artist} --out sheet.png")
 
@@ -387,6 +390,7 @@ def generate(
         float | None, typer.Option("--guidance", help="How much more as asked.", show_default=False)
     ] = None,
     studios: StudiosPath = None,
+    device: DeviceOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
     """Draw a sheet of pictures, with an artist's adapter beside the shared model without it."""
@@ -396,7 +400,7 @@ def generate(
 
     sheet = draw(
         RunFolder(run), number, seed, artist=artist, condition=condition, steps=steps, guidance=guidance,
-        studios=studios,
+        studios=studios, device=device,
     )  # fmt: skip
     save_sheet(sheet, out, force=force)
     say(f"{number} pictures {'of each model ' if artist else ''}lie in {short(out)}.")

@@ -30,6 +30,9 @@ from fedstyle_secure.registry import settings_named
 
 Scalar = str | int | float | bool
 
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+"""As torch names them; see `devices`."""
+
 PLACES = ("run.folder", "run.studios", "gallery.path")
 """Settings that say where folders lie; no figure of a run follows from them."""
 
@@ -61,6 +64,10 @@ class RunSection(Section):
         description="What trains: as set, or as a rehearsal on procedural pictures finds best.",
     )
     rounds: int = Field(16, ge=1, le=10_000, description="Federated rounds with local training.")
+    device: DeviceName = Field(
+        "cpu",
+        description="Where public learning, adapters and drawing are computed; what is released, on the CPU.",
+    )
     folder: str = Field("", description="Where the run is written. Empty: runs/NAME, NAME from the config.")
     studios: str = Field(
         "", description="Folder that stands for the artists' own disks. Empty: `studios` beside the run."

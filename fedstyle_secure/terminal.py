@@ -35,6 +35,12 @@ StudiosPath = Annotated[
         show_default="where the run says",
     ),
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help="auto, cpu, cuda or mps: where it is computed.", show_default="as run.device says"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
 
 _WIDEST = 60

@@ -167,3 +167,12 @@ def query(tiny, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("query") / "picture.png"
     Image.fromarray(open_gallery(tiny.gallery).portfolio("mosaic-1").test_pictures[0]).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def pretended():
+    """`elsewhere.py`: a device that is not there."""
+    spec = importlib.util.spec_from_file_location("elsewhere", Path(__file__).with_name("elsewhere.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -23,7 +23,7 @@ FLOORS = (
         "visible",
         "words",
     },
-    {"files", "names", "registry", "terminal"},
+    {"devices", "files", "names", "registry", "terminal"},
     {"consent"},
     {"config", "cache", "chains"},
     {"runs", "idle", "hashing"},

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedstyle_secure.config import DeviceName
 from fedstyle_secure.errors import ConfigError
 
 Defence = Literal["noise", "clip", "encryption", "masks", "min_cohort", "opener_checks"]
@@ -45,6 +46,9 @@ class AuditSettings(BaseModel):
         (), strict=False, description="Defences assumed to be missing: what if."
     )
     processes: int = Field(0, ge=0, description="Processes; 0: as many as cores.")
+    device: DeviceName = Field(
+        "cpu", description="Where a model draws and its errors are measured (private AI art)."
+    )
 
     @property
     def label(self) -> str:
@@ -54,7 +58,7 @@ class AuditSettings(BaseModel):
             text = f"{self.preset} (own settings)"
         else:
             usual = type(self)(**preset)
-            apart = {"preset", "seed", "processes", "show_pictures", "without"}
+            apart = {"preset", "seed", "processes", "device", "show_pictures", "without"}
             changed = [
                 k for k in type(self).model_fields if k not in apart and getattr(self, k) != getattr(usual, k)
             ]

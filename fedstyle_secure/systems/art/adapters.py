@@ -14,6 +14,7 @@ import torch
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor
 
+from fedstyle_secure.devices import device_named, device_of
 from fedstyle_secure.errors import RunError
 from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_arrays
 from fedstyle_secure.galleries.opening import open_gallery
@@ -47,7 +48,7 @@ class Adapter:
 def learned(
     shared: Denoiser, pictures: np.ndarray, condition: int, settings: ArtSection, seed: int
 ) -> Adapter:
-    """Train an adapter.
+    """Train an adapter, where the shared model lies.
 
     Args:
         shared: What it changes; stays as it is.
@@ -60,17 +61,20 @@ def learned(
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=settings.adapter_rate, weight_decay=0.0)
     rate = get_cosine_schedule_with_warmup(optimizer, _WARMUP, settings.adapter_steps)
+    device = device_of(shared)
     generator, shown = torch.Generator().manual_seed(seed), as_tensor(pictures)
-    asked = torch.full((settings.adapter_batch,), condition)
+    asked = torch.full((settings.adapter_batch,), condition, device=device)
     for _ in range(settings.adapter_steps):
         chosen = shown[torch.randint(len(shown), (settings.adapter_batch,), generator=generator)]
         noise = torch.randn(chosen.shape, generator=generator)
         time = even_times(len(chosen), model.steps, generator)
-        model.denoising_losses(chosen, noise, time, asked).mean().backward()
+        drawn = (chosen.to(device), noise.to(device), time.to(device))
+        model.denoising_losses(*drawn, asked).mean().backward()
         optimizer.step()
         rate.step()
         optimizer.zero_grad()
-    arrays = {n: p.detach().numpy().copy() for n, p in model.unet.named_parameters() if p.requires_grad}
+    named = model.unet.named_parameters()
+    arrays = {n: p.detach().cpu().numpy().copy() for n, p in named if p.requires_grad}
     return Adapter(arrays, settings.adapter_rank, condition)
 
 
@@ -100,7 +104,7 @@ def led(model: Denoiser, plain: Denoiser, condition: int, guidance: float) -> Pr
     """The prediction of a model with an adapter, led away from that of the model without it."""
 
     def predict(noisy: Tensor, time: Tensor) -> Tensor:
-        asked = torch.full((len(noisy),), condition)
+        asked = torch.full((len(noisy),), condition, device=noisy.device)
         told: Tensor = model(noisy, time, asked)
         if guidance == 1:
             return told
@@ -110,13 +114,14 @@ def led(model: Denoiser, plain: Denoiser, condition: int, guidance: float) -> Pr
     return predict
 
 
-def adapt(run: RunFolder, artist: str, studios: Path | None = None) -> Path:
+def adapt(run: RunFolder, artist: str, studios: Path | None = None, device: str | None = None) -> Path:
     """Train an artist's own adapter of a finished run, on that artist's machine, and keep it there.
 
     Args:
         run: A finished run.
         artist: Whose works.
         studios: Where the artists' own folders lie; None: where the run says.
+        device: Where it is trained; None: as the run's settings say.
 
     Returns:
         The file, in the artist's own folder, for its owner's eyes alone.
@@ -124,9 +129,10 @@ def adapt(run: RunFolder, artist: str, studios: Path | None = None) -> Path:
     Raises:
         RunError: The run is not finished, or the artist's folder is not there.
         GalleryError: There is no such artist.
-        ConfigError: It is a run of another system.
+        ConfigError: It is a run of another system, or there is no such device here.
     """
     system, shared = finished(run)
+    shared.to(device_named(device or system.config.run.device))
     path = personal_file(run, artist, studios)
     private_folder(path.parent)
     portfolio = open_gallery(system.config.gallery).portfolio(artist)

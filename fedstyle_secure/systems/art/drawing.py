@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from fedstyle_secure.devices import device_named
 from fedstyle_secure.errors import ConfigError, RunError
 from fedstyle_secure.files import write_bytes
 from fedstyle_secure.runs import RunFolder
@@ -90,6 +91,7 @@ def generate(
     steps: int | None = None,
     guidance: float | None = None,
     studios: Path | None = None,
+    device: str | None = None,
 ) -> Sheet:
     """Draw with a finished run.
 
@@ -102,14 +104,16 @@ def generate(
         steps: Of the solver; None: by the run's settings.
         guidance: None: by the run's settings.
         studios: Where the artists' own folders lie; None: where the run says.
+        device: Where it is drawn; None: as the run's settings say.
 
     Raises:
         RunError: The run is not finished, or the artist has no adapter yet.
-        ConfigError: A value is out of range, or it is a run of another system.
+        ConfigError: A value is out of range, there is no such device here, or it is a run of another system.
     """
     if not 1 <= number <= 1024:
         raise ConfigError(f"{number} pictures: valid are 1 to 1024")
     system, shared = finished(run)
+    shared.to(device_named(device or system.config.run.device))
     drawing = how(system.config.art, steps, guidance)
     if condition and condition not in shared.names:
         raise ConfigError(f"{condition!r} is no condition of this backbone; valid: {', '.join(shared.names)}")

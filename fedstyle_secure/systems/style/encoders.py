@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fedstyle_secure.config import GallerySection
+from fedstyle_secure.devices import CPU
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.systems.style.augment import augment
@@ -34,7 +35,11 @@ def fit_encoder(style: StyleSection, public: Sequence[Portfolio], seed: int, ran
 
 
 def learned(
-    style: StyleSection, public: Sequence[Portfolio], seed: int, rank: int = 0
+    style: StyleSection,
+    public: Sequence[Portfolio],
+    seed: int,
+    rank: int = 0,
+    device: torch.device = CPU,
 ) -> tuple[StyleEncoder, Tensor]:
     """The encoder before any private training, learned from the public set alone, and that set prepared.
 
@@ -43,6 +48,7 @@ def learned(
         public: Public portfolios; all their pictures are used.
         seed: Of initial weights, batches and augmentation.
         rank: Directions that the head trains in, where it trains alone; 0: as a whole.
+        device: Where a backbone looks at public pictures; artists look at theirs on the CPU.
 
     Raises:
         ConfigError: There are no public pictures, or the settings do not fit the encoder.
@@ -54,10 +60,10 @@ def learned(
         return texture, texture.whitened(features)
     if style.encoder == "backbone":
         kind = backbone_named(style.backbone)
-        network = kind.statistics(read_weights(Path(style.weights), style.weights_sha256))
-        follows = (style.backbone, kind.version(), style.weights_sha256)
+        network = kind.statistics(read_weights(Path(style.weights), style.weights_sha256)).to(device)
+        follows = (style.backbone, kind.version(), style.weights_sha256, device.type)
         whitening, features = _whiten(style, public, network.measure, network.widths, *follows)
-        encoder = BackboneEncoder(whitening, network, rank)
+        encoder = BackboneEncoder(whitening, network.cpu(), rank)
         return encoder, encoder.whitened(features)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedstyle_secure.devices import device_of
 from fedstyle_secure.privacy.alone import one_at_a_time
 from fedstyle_secure.systems.style.whitening import LARGEST_MEAN
 
@@ -88,7 +89,10 @@ class StageStatistics(nn.Module):
         super().__init__()
         self.stages = stages.requires_grad_(False)
         self.size = size
-        self._mean, self._deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, deviation))
+        self._mean: Tensor
+        self._deviation: Tensor
+        for name, values in (("_mean", mean), ("_deviation", deviation)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.eval()
         with torch.no_grad():
             channels = [stage.shape[1] for stage in self.stages(torch.zeros(1, 3, size, size))]
@@ -104,7 +108,7 @@ class StageStatistics(nn.Module):
         if not len(pictures):
             return np.zeros((0, sum(self.widths)), np.float32)
         with torch.no_grad():
-            return one_at_a_time(self._of_one, torch.from_numpy(pictures)).numpy()
+            return one_at_a_time(self._of_one, torch.from_numpy(pictures).to(device_of(self))).cpu().numpy()
 
     def _of_one(self, picture: Tensor) -> Tensor:
         x = picture.permute(0, 3, 1, 2).contiguous().float() / 255

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.consent.uses import Purpose
+from fedstyle_secure.devices import device_named
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.canaries import PICTURES, canary_kind
@@ -168,7 +169,9 @@ class StyleSystem(System[StyleConfig, StyleEncoder, StyleRecords]):
     # What is public.
 
     def learn(self, public: Sequence[Portfolio]) -> State:
-        encoder, prepared = learned(self.config.style, public, self.config.run.seed, self.config.rank)
+        run = self.config.run
+        device = device_named(run.device)
+        encoder, prepared = learned(self.config.style, public, run.seed, self.config.rank, device)
         vectors = encoder.released(prepared)
         if self.config.styles.source == "labels":
             styles = styles_from_labels(vectors, tuple(s for p in public for s in p.labels))

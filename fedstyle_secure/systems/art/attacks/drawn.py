@@ -12,6 +12,7 @@ from attacks.diffusion.copies import Extraction, extraction
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Panel, Setting, copies
 from fedstyle_secure.audit.scene import Scene, Works
 from fedstyle_secure.audit.targets import as_pictures
+from fedstyle_secure.devices import device_named, placed
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.systems.art.backbone.network import Denoiser
 from fedstyle_secure.systems.art.backbone.sampling import Drawing, drawn
@@ -42,9 +43,9 @@ def regurgitation(scene: Scene, card: AttackCard) -> Outcome:
         )
     model = _denoiser(scene)
     asked = sorted({int(c) for part in parts for c in model.asked_by(part.portfolio.labels)})
-    generated = as_pictures(
-        drawn(model, [asked[i % len(asked)] for i in range(_DRAWN)], _how(scene), settings.seed)
-    )
+    with placed(model, device_named(settings.device)):
+        made = drawn(model, [asked[i % len(asked)] for i in range(_DRAWN)], _how(scene), settings.seed)
+    generated = as_pictures(made)
     # What no copy looks like is told by held-out works: drawings are held against more works than those are.
     found = extraction(
         card.name, generated, as_pictures(works), as_pictures(held_out),

@@ -10,6 +10,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
+from fedstyle_secure.devices import device_of
 from fedstyle_secure.systems.art.backbone.network import CHANNELS, Denoiser, as_pictures
 
 _TOGETHER = 64
@@ -57,7 +58,7 @@ def drawn(model: Denoiser, conditions: Sequence[int], how: Drawing, seed: int) -
     """
     if not len(conditions):
         return np.zeros((0, model.size, model.size, CHANNELS), np.uint8)
-    every = torch.tensor(list(conditions), dtype=torch.int64).split(_TOGETHER)
+    every = torch.tensor(list(conditions), dtype=torch.int64).to(device_of(model)).split(_TOGETHER)
     noise = first_noise(model, len(conditions), seed).split(_TOGETHER)
     return np.concatenate(
         [solve(model, asked(model, c, how.guidance), n, how.steps) for c, n in zip(every, noise, strict=True)]
@@ -65,10 +66,11 @@ def drawn(model: Denoiser, conditions: Sequence[int], how: Drawing, seed: int) -
 
 
 def first_noise(model: Denoiser, number: int, seed: int) -> Tensor:
-    """What `number` pictures begin as, at least one, float32 (n, 3, s, s)."""
+    """What `number` pictures begin as, at least one, float32 (n, 3, s, s), where the model lies."""
     generator = torch.Generator().manual_seed(seed)
     shape = (CHANNELS, model.size, model.size)
-    return torch.stack([torch.randn(shape, generator=generator) for _ in range(number)])
+    noise = torch.stack([torch.randn(shape, generator=generator) for _ in range(number)])
+    return noise.to(device_of(model))
 
 
 @torch.no_grad()
@@ -77,9 +79,9 @@ def solve(model: Denoiser, predict: Prediction, noise: Tensor, steps: int) -> np
     solver = DPMSolverMultistepScheduler.from_config(
         model.scheduler.config, algorithm_type="dpmsolver++", timestep_spacing="trailing"
     )
-    solver.set_timesteps(steps)
+    solver.set_timesteps(steps, device=noise.device)
     now = noise * solver.init_noise_sigma
     for time in solver.timesteps:
         at = time.expand(len(now))
         now = solver.step(predict(solver.scale_model_input(now, time), at), time, now).prev_sample
-    return as_pictures(now).numpy()
+    return as_pictures(now).cpu().numpy()

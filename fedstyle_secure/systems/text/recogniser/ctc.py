@@ -26,7 +26,7 @@ class TextLoss(PictureLoss):
         Returns:
             float32 (b,).
         """
-        frames = torch.full((len(embeddings),), embeddings.shape[1])
+        frames = torch.full((len(embeddings),), embeddings.shape[1], device=embeddings.device)
         scores = embeddings.log_softmax(dim=-1).transpose(0, 1)
         loss: Tensor = F.ctc_loss(scores, targets[:, 1:], frames, targets[:, 0], BLANK, reduction="none")
         return torch.where(targets[:, 0] > 0, loss, 0.0)

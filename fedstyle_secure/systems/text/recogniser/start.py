@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fedstyle_secure.cache import cache_folder, key_of, remembered
+from fedstyle_secure.devices import CPU, placed
 from fedstyle_secure.errors import GalleryError, RunError
 from fedstyle_secure.files import read_arrays, sources_digest
 from fedstyle_secure.galleries.assemble import SKIP_HINT, OnBad
@@ -82,6 +83,7 @@ def public_start(
     public: Sequence[Portfolio],
     public_epochs: int,
     on_bad: OnBad = "refuse",
+    device: torch.device = CPU,
 ) -> dict[str, np.ndarray]:
     """The weights before any private training.
 
@@ -91,16 +93,19 @@ def public_start(
         public: The platform's own portfolios; all their crops are trained on.
         public_epochs: Passes over these, after that.
         on_bad: What a public text does that cannot be trained on.
+        device: Where it is trained.
 
     Raises:
         GalleryError: A public text cannot be trained on.
     """
-    start = practised(charset, practice_epochs)
+    start = practised(charset, practice_epochs, device)
     if not public_epochs:
         return start
     model = Recogniser(charset.classes)
     model.load_state_dict(tensors(start))
-    fit(model, *pooled(charset, public, on_bad), public_epochs, _PUBLIC_RATE, seed=0)
+    crops, targets = pooled(charset, public, on_bad)
+    with placed(model, device):
+        fit(model, crops.to(device), targets.to(device), public_epochs, _PUBLIC_RATE, seed=0)
     return weights(model)
 
 
@@ -109,15 +114,15 @@ def weights(model: Recogniser) -> dict[str, np.ndarray]:
     return {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
 
 
-def practised(charset: Charset, epochs: int) -> dict[str, np.ndarray]:
+def practised(charset: Charset, epochs: int, device: torch.device = CPU) -> dict[str, np.ndarray]:
     """Weights of a recogniser that has read procedural lettering, which is nobody's secret: those that came
     with the package, where it made them so, else made once a machine."""
     with as_file(files("fedstyle_secure.systems.text.recogniser") / SHIPPED) as path, suppress(RunError):
         arrays, told = read_arrays(path)
         if told.get("recipe") == recipe(charset, epochs):
             return arrays
-    key = key_of(_MADE_BY, charset.letters, epochs)
-    return remembered(cache_folder() / "text", "start", key, lambda: practise(charset, epochs))
+    key = key_of(_MADE_BY, charset.letters, epochs, device.type)
+    return remembered(cache_folder() / "text", "start", key, lambda: practise(charset, epochs, device))
 
 
 def recipe(charset: Charset, epochs: int) -> str:
@@ -125,7 +130,7 @@ def recipe(charset: Charset, epochs: int) -> str:
     return json.dumps([sources_digest(_MADE_BY), charset.letters, epochs])
 
 
-def practise(charset: Charset, epochs: int) -> dict[str, np.ndarray]:
+def practise(charset: Charset, epochs: int, device: torch.device = CPU) -> dict[str, np.ndarray]:
     """The weights of `practised`, made now: minutes. Words outside the charset are left out."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -134,5 +139,6 @@ def practise(charset: Charset, epochs: int) -> dict[str, np.ndarray]:
         return weights(model)
     school = Letterer(artists=1, pictures=_WORDS, public=_ARTISTS, seed=_SEED, test_fraction=0)
     crops, targets = pooled(charset, [school.portfolio(artist) for artist in school.public_artists], "skip")
-    fit(model, crops, targets, epochs, _RATE, seed=0)
+    with placed(model, device):
+        fit(model, crops.to(device), targets.to(device), epochs, _RATE, seed=0)
     return weights(model)
