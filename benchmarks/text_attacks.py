@@ -36,7 +36,7 @@ CELLS = {
     "shipped start, hashed 1/8": [*CLEAR, "privacy.dp=off"],
     "shipped start, hashed 1/8, epsilon 8 of own noise": CLEAR,
 }  # fmt: skip
-EPSILONS = ("2", "8", "none")
+EPSILONS = ("2", "8", "32", "128", "none")
 
 
 def updates() -> None:

@@ -16,14 +16,14 @@ from fedstyle_secure.config import Config
 from fedstyle_secure.consent.uses import Purpose
 from fedstyle_secure.errors import PolicyDeclined
 from fedstyle_secure.federation.sums import is_summed
-from fedstyle_secure.names import NOBODY
+from fedstyle_secure.names import EVERYONE, NOBODY
 from fedstyle_secure.privacy.budget import Budget, budget_of
 from fedstyle_secure.privacy.kinds import SUM, Kind
 from fedstyle_secure.privacy.ledger import Ledger, costs
 from fedstyle_secure.privacy.limits import Limits, Reason
 from fedstyle_secure.privacy.mechanisms import ArtistSum, DpSgd, GaussianSum, Mechanism, NoisyCounts
 from fedstyle_secure.privacy.plan import Plan
-from fedstyle_secure.registry import system_named
+from fedstyle_secure.registry import settings_named, system_named
 from fedstyle_secure.sites.policy import Policy
 
 
@@ -205,6 +205,13 @@ def _leaving(policy: Policy, config: Config, plan: Plan) -> Iterator[Declined]:
             "privacy.max_rounds",
             f"something leaves in {len(plan.sums)} rounds, and {policy.privacy.max_rounds} are the most",
         )
+    for name in _kinds_of_nothing(policy, plan):
+        yield Declined(
+            Reason.CLEAR,
+            "sum.required",
+            f"{name!r} is no kind of release of {_any(policy.allow.systems)}, so what was meant might leave "
+            "in clear",
+        )
     kinds = [kind for kind in plan.kinds.values() if kind.rounds]
     for kind in kinds:
         named = kind.leaves == "named" and plan.shared is None
@@ -234,6 +241,17 @@ def _leaving(policy: Policy, config: Config, plan: Plan) -> Iterator[Declined]:
             f"the run reckons with {known} artists who tell their noise, and {policy.sum.min_colluders} are "
             "the fewest",
         )
+
+
+def _kinds_of_nothing(policy: Policy, plan: Plan) -> list[str]:
+    """Names that the policy wants summed and that no system has that it allows, such as misspelt ones."""
+    if {EVERYONE, NOBODY} & set(policy.sum.required):
+        return []
+    missing = sorted(set(policy.sum.required) - set(plan.kinds))
+    if not missing:  # The others need not be loaded, which takes seconds.
+        return []
+    known = {k.name for s in policy.allow.systems for k in system_named(s)(settings_named(s)()).kinds()}
+    return [name for name in missing if name not in known]
 
 
 def _recorded(policy: Policy, config: Config) -> Iterator[Declined]:

@@ -352,3 +352,20 @@ def test_noise_is_read_from_the_mechanism_that_makes_it():
     shared = drawn.planned(drawn.of("privacy.unit=artist")).shared
     assert isinstance(shared, ArtistSum)
     assert noise_multiplier(shared) == shared.noise.noise_multiplier > 0
+
+
+@pytest.mark.parametrize(
+    ("required", "systems", "declines"),
+    [
+        (["updates"], ["style"], True),
+        (["update", "prototype"], ["style"], True),
+        (["update"], ["style"], False),
+        (["update", "prototypes", "scatter"], ["style", "text"], False),
+    ],
+)
+def test_a_kind_that_no_allowed_system_has_is_no_silent_consent(required, systems, declines):
+    """Misspelt, it required nothing, and the release that was meant could leave in clear."""
+    policy = NOBODY.changed({"sum.required": required, "allow.systems": systems})
+    config = drawn.of()
+    found = [one.key for one in declined(policy, config, drawn.planned(config))]
+    assert ("sum.required" in found) == declines

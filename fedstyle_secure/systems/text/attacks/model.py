@@ -87,6 +87,8 @@ def exposure(scene: Scene) -> Outcome:
     note = "planted crops are easier to tell than others, and the bound holds if their coins were fair"
     if verdict == "inconclusive":
         note = f"the attack proved nothing where planted crops were known by heart either; {note}"
+    if not np.ptp(scores):
+        note = f"the final recogniser reads them as the public one does: noise left nothing to learn; {note}"
     return Outcome(
         (
             Finding(
