@@ -6,6 +6,7 @@ nothing sends it. What it would give away if it were published is measured (`att
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from fedstyle_secure.devices import device_named, device_of
 from fedstyle_secure.errors import RunError
 from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_arrays
+from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import personal_file
@@ -38,11 +40,13 @@ class Adapter:
         arrays: Its factors, float32 by name.
         rank: Of the change in each layer.
         condition: What its pictures are asked to be beside.
+        works: Names of those that it was trained on.
     """
 
     arrays: dict[str, np.ndarray]
     rank: int
     condition: int
+    works: tuple[str, ...] = ()
 
 
 def learned(
@@ -138,7 +142,11 @@ def adapt(run: RunFolder, artist: str, studios: Path | None = None, device: str 
     portfolio = open_gallery(system.config.gallery).portfolio(artist)
     condition = condition_of(shared, portfolio.train_labels)
     made = learned(shared, portfolio.train_pictures, condition, system.config.art, system.config.run.seed)
-    told = {"artist": artist, "rank": str(made.rank), "condition": str(made.condition)}
+    works = [name for name, test in zip(portfolio.names, portfolio.test, strict=True) if not test]
+    told = {
+        "artist": artist, "rank": str(made.rank), "condition": str(made.condition),
+        "works": json.dumps(works),
+    }  # fmt: skip
     write_arrays(path, made.arrays, told, mode=PRIVATE)
     return path
 
@@ -154,9 +162,28 @@ def own_adapter(run: RunFolder, artist: str, studios: Path | None = None) -> Ada
         raise RunError(f"{artist} has no adapter of its own yet: `fedstyle adapt` makes one")
     arrays, told = read_arrays(path)
     try:
-        return Adapter(arrays, int(told["rank"]), int(told["condition"]))
-    except (KeyError, ValueError) as error:
+        works = tuple(map(str, json.loads(told["works"])))
+        return Adapter(arrays, int(told["rank"]), int(told["condition"]), works)
+    except (KeyError, ValueError, TypeError) as error:
         raise RunError(f"{path}: is no adapter: {error!r}") from None
+
+
+def require_allowed(adapter: Adapter, portfolio: Portfolio) -> None:
+    """Check that all works which an adapter was trained on are still allowed to be.
+
+    Args:
+        adapter: An artist's own.
+        portfolio: That artist's, as its consent is now.
+
+    Raises:
+        RunError: The use of one was refused since; says of how many, and what helps.
+    """
+    refused = sorted({one.name for one in portfolio.refused} & set(adapter.works))
+    if refused:
+        raise RunError(
+            f"the use of {len(refused)} of the {len(adapter.works)} works that {portfolio.artist}'s adapter "
+            f"was trained on is refused since ({refused[0]!r}): `fedstyle adapt` makes one without them"
+        )
 
 
 def condition_of(model: Denoiser, labels: tuple[str, ...]) -> int:

@@ -13,8 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 from fedstyle_secure.devices import device_named
 from fedstyle_secure.errors import ConfigError, RunError
 from fedstyle_secure.files import write_bytes
+from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
-from fedstyle_secure.systems.art.adapters import adapted, led, own_adapter
+from fedstyle_secure.systems.art.adapters import adapted, led, own_adapter, require_allowed
 from fedstyle_secure.systems.art.backbone.network import Denoiser
 from fedstyle_secure.systems.art.backbone.sampling import Drawing, drawn, first_noise, solve
 from fedstyle_secure.systems.art.settings import ArtSection
@@ -107,7 +108,9 @@ def generate(
         device: Where it is drawn; None: as the run's settings say.
 
     Raises:
-        RunError: The run is not finished, or the artist has no adapter yet.
+        RunError: The run is not finished, the artist has no adapter yet, or the use of a work that it was
+            trained on is refused since.
+        GalleryError: There is no such artist, or too few of its works are allowed.
         ConfigError: A value is out of range, there is no such device here, or it is a run of another system.
     """
     if not 1 <= number <= 1024:
@@ -125,6 +128,7 @@ def generate(
         made = drawn(shared, [asked] * number, drawing, seed)
         return Sheet((condition or "shared model",), (made,), told | {"asked": condition})
     adapter = own_adapter(run, artist, studios)
+    require_allowed(adapter, open_gallery(system.config.gallery).portfolio(artist))
     if condition:
         adapter = replace(adapter, condition=asked)
     without = drawn(shared, [adapter.condition] * number, drawing, seed)

@@ -9,11 +9,12 @@ from PIL import Image, PngImagePlugin
 import fedstyle_secure
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import GalleryError
+from fedstyle_secure.errors import GalleryError, RunError
 from fedstyle_secure.files import read_arrays
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.system import State
-from fedstyle_secure.systems.art.adapters import adapt
+from fedstyle_secure.systems.art.adapters import adapt, own_adapter
+from fedstyle_secure.systems.art.drawing import generate
 
 ALLOWED = '[default]\ncawg.ai_generative_training.use = "allowed"\n'
 REFUSED = '[works."sketch.png"]\ncawg.ai_generative_training.use = "notAllowed"\n'
@@ -74,6 +75,22 @@ def test_a_refused_work_changes_no_bit_of_what_leaves_or_of_an_adapter(settings,
     ]  # fmt: skip
     assert runs["without"].manifest()["gallery"]["refused"] == []
     check_finished(runs["with"])
+
+
+def test_an_adapter_draws_no_more_once_one_of_its_works_is_refused(settings, galleries, tmp_path):
+    shutil.copytree(galleries / "without", tmp_path / "art")
+    run = fedstyle_secure.train(of_folder(settings, tmp_path / "art"), tmp_path / "runs" / "run").folder
+    adapt(run, "artist-0")
+    assert len(generate(run, 1, 0, artist="artist-0").halves) == 2
+    trained = own_adapter(run, "artist-0").works[0].split("/")[-1]
+    refusal = f'[works."{trained}"]\ncawg.ai_generative_training.use = "notAllowed"\n'
+    (tmp_path / "art" / "artist-0" / "consent.toml").write_text(ALLOWED + refusal)
+    with pytest.raises(RunError, match=rf"1 of the \d works .*{trained}.*fedstyle adapt"):
+        generate(run, 1, 0, artist="artist-0")
+    assert len(generate(run, 1, 0).halves) == 1
+    adapt(run, "artist-0")
+    assert len(generate(run, 1, 0, artist="artist-0").halves) == 2
+    assert not any(name.endswith(trained) for name in own_adapter(run, "artist-0").works)
 
 
 def test_generative_training_is_off_unless_said(settings, galleries, tmp_path):
