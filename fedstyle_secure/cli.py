@@ -17,9 +17,10 @@ from fedstyle_secure.cli_audit import app as audit_app
 from fedstyle_secure.cli_audit import run_audit, show_audit
 from fedstyle_secure.cli_policy import policy_app
 from fedstyle_secure.cli_sites import artist_app, doctor, node, opener_app, platform_app
-from fedstyle_secure.errors import FedStyleError
+from fedstyle_secure.errors import FedStyleError, pasted
 from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.processes import exit_on_sigterm
+from fedstyle_secure.shipped import file_of
 from fedstyle_secure.terminal import (
     AsJson,
     DeviceOption,
@@ -89,12 +90,22 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("-s", "--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeat."),
 ]
+RunConfig = Annotated[
+    Path, typer.Argument(help="TOML file of a run, or a preset's name.", show_default=False)
+]
 Force = Annotated[bool, typer.Option("--force", help="Delete a run that is there.")]
 
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML file; configs/ has some.", show_default=False)],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG|RUN",
+            help="TOML file, or a preset's name; with --resume a run's folder will do.",
+            show_default=False,
+        ),
+    ],
     settings: Settings = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder.", show_default="runs/NAME OF THE CONFIG")
@@ -106,15 +117,25 @@ def train(
 ) -> None:
     """Train a run: public learning, federated rounds, results."""
     from fedstyle_secure.config import Config
+    from fedstyle_secure.errors import ConfigError
+    from fedstyle_secure.runs import RunFolder
 
-    loaded = Config.load(config, settings or [])
-    folder = out or Path(loaded.run.folder or Path("runs") / config.stem)
+    if resume and RunFolder(config).begun:
+        if out is not None and out.resolve() != config.resolve():
+            raise ConfigError(
+                f"{config} is a run's folder, and --out names another one: leave one of them out"
+            )
+        loaded, folder = RunFolder(config).config_to_go_on().override(settings or []), config
+    else:
+        config = file_of(config, "run")
+        loaded = Config.load(config, settings or [])
+        folder = out or Path(loaded.run.folder or Path("runs") / config.stem)
     _train(loaded, folder, engine.value, resume=resume, force=force, as_json=as_json)
 
 
 @app.command()
 def rehearse(
-    config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
+    config: RunConfig,
     settings: Settings = None,
     draws: Annotated[int, typer.Option(min=1, help="Times that each plan is played.")] = 4,
     as_json: AsJson = False,
@@ -128,7 +149,7 @@ def rehearse(
     from fedstyle_secure.systems.style.rehearsal import rehearse as play
     from fedstyle_secure.systems.style.settings import StyleConfig
 
-    loaded = Config.load(config, settings or [])
+    loaded = Config.load(file_of(config, "run"), settings or [])
     if not isinstance(loaded, StyleConfig):
         raise ConfigError(f"run.system = {loaded.run.system!r} has no rehearsal; style has")
     artists = len(open_gallery(loaded.gallery).artists)
@@ -504,7 +525,7 @@ def export(
 
 @app.command()
 def rivals(
-    config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
+    config: RunConfig,
     settings: Settings = None,
     out: Annotated[Path, typer.Option(help="Where tables and plots go.")] = Path("runs/rivals"),
     draws: Annotated[int, typer.Option(min=1, help="Draws of noise, or seeds without privacy.")] = 8,
@@ -519,7 +540,7 @@ def rivals(
     from fedstyle_secure.systems.style.rivals.compare import compare
     from fedstyle_secure.systems.style.rivals.plot import draw
 
-    loaded = Config.load(config, settings or [])
+    loaded = Config.load(file_of(config, "run"), settings or [])
     results.require_free(out, force=force)
     # Before minutes of work, not after them, it is known that the folder can be written.
     out.mkdir(parents=True, exist_ok=True)
@@ -750,6 +771,28 @@ def consent(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")] = Path(),
+    preset: Annotated[
+        str, typer.Option(help="Of a run: dp_he, folder, plain, text_dp, art_dp ...")
+    ] = "dp_he",
+    as_json: AsJson = False,
+) -> None:
+    """Begin a folder: a configuration, a policy, a .gitignore, a README."""
+    from fedstyle_secure.starting import OFFERED, start
+
+    written = start(folder, preset)
+    if as_json:
+        print_json({"preset": preset, "written": [str(path) for path in written]})
+        return
+    for path in written:
+        say(f"{short(path.absolute())}")
+    for name, what in OFFERED.items():
+        say(f"{'*' if name == preset else ' '} --preset {name}: {what}")
+    say(f"  {pasted('fedstyle', 'train', short(written[0].absolute()))}")
+
+
+@app.command()
 def settings(
     system: Annotated[str | None, typer.Option(help="Of this system in place of the default one.")] = None,
     as_json: AsJson = False,
@@ -771,7 +814,8 @@ def settings(
 @gallery_app.command("show")
 def gallery_show(
     config: Annotated[
-        Path | None, typer.Argument(help="TOML file of a run.", show_default="the embedded gallery")
+        Path | None,
+        typer.Argument(help="TOML file of a run, or a preset's name.", show_default="the embedded gallery"),
     ] = None,
     settings: Settings = None,
     out: Annotated[Path, typer.Option(help="Where the contact sheet goes.")] = Path("gallery.png"),
@@ -784,7 +828,8 @@ def gallery_show(
     from fedstyle_secure.galleries.opening import open_gallery
     from fedstyle_secure.galleries.sheet import contact_sheet
 
-    loaded = Config.load(config, settings or []) if config else Config().override(settings or [])
+    start = Config.load(file_of(config, "run")) if config else Config()
+    loaded = start.override(settings or [])
     gallery = open_gallery(loaded.gallery)
     found = survey(gallery, loaded.gallery.on_bad)
     names = (*gallery.artists, *gallery.public_artists)
@@ -873,7 +918,9 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
             run = train(config, out, engine, resume=resume, force=force, on_round=on_round)
         except KeyboardInterrupt:
             progress.stop()
-            print("fedstyle: interrupted; the same command with --resume goes on", file=sys.stderr)
+            again = ("--engine", engine) if engine != "local" else ()
+            how = pasted("fedstyle", "train", "--resume", short(out.absolute()), *again)
+            print(f"fedstyle: interrupted; this goes on with it:\n  {how}", file=sys.stderr)
             raise SystemExit(130) from None
     _show(run, as_json)
     return run

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedstyle_secure.errors import AuditError, PolicyError, resumable
+from fedstyle_secure.errors import AuditError, PolicyError, pasted, resumable
 from fedstyle_secure.privacy.figures import rounded_up
+from fedstyle_secure.shipped import file_of
 from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, print_json, say, short, table
 from fedstyle_secure.visible import visible
 
@@ -36,7 +37,11 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder."
 def audit(
     run: RunPath,
     config: Annotated[
-        Path | None, typer.Argument(help="TOML file; configs/audit_*.toml are some.", show_default="preset")
+        Path | None,
+        typer.Argument(
+            help="TOML file, or a preset's name: audit_quick, audit_standard, audit_deep.",
+            show_default="preset",
+        ),
     ] = None,
     preset: Annotated[str, typer.Option(help="quick, standard or deep, where no file is given.")] = "quick",
     gallery: Annotated[
@@ -50,7 +55,7 @@ def audit(
     from fedstyle_secure.audit.settings import AuditSettings
     from fedstyle_secure.runs import RunFolder
 
-    settings = AuditSettings.load(config) if config else AuditSettings.from_preset(preset)
+    settings = AuditSettings.load(file_of(config, "audit")) if config else AuditSettings.from_preset(preset)
     found = run_audit(RunFolder(run, gallery and gallery.resolve()), settings, force=force, quiet=as_json)
     if as_json:
         print_json([finding.to_dict() for finding in found.findings])
@@ -93,7 +98,7 @@ def report(
 @app.command()
 def check(
     run: RunPath,
-    policy: Annotated[Path, typer.Option(help="TOML file; configs/policy.toml is one.", show_default=False)],
+    policy: Annotated[Path, typer.Option(help="TOML file; the preset `policy` is one.", show_default=False)],
     junit: Annotated[Path | None, typer.Option(help="Write the checks as JUnit XML.")] = None,
     sarif: Annotated[Path | None, typer.Option(help="Write the checks as SARIF.")] = None,
     opener: OpenerKey = None,
@@ -106,6 +111,7 @@ def check(
     from fedstyle_secure.policy.formats import to_junit, to_sarif
     from fedstyle_secure.policy.own import all_checks
 
+    policy = file_of(policy, "policy")
     done = all_checks(run, policy, opener, studios)
     if junit is not None:
         junit.write_bytes(to_junit(done))
@@ -125,7 +131,8 @@ def check(
 @app.command()
 def sweep(
     grid: Annotated[
-        Path, typer.Argument(help="TOML file with a grid; configs/tradeoff.toml is one.", show_default=False)
+        Path,
+        typer.Argument(help="TOML file with a grid, or a preset's name: tradeoff ...", show_default=False),
     ],
     out: Annotated[
         Path | None, typer.Option(help="The sweep's folder.", show_default="runs/NAME OF THE GRID")
@@ -140,6 +147,8 @@ def sweep(
 
     from fedstyle_secure.sweep.runner import sweep as run_sweep
 
+    grid = file_of(grid, "sweep")
+    folder = out or Path("runs") / grid.stem
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True, quiet=as_json), transient=True) as progress:
         task = progress.add_task("cells", total=None)
@@ -151,12 +160,11 @@ def sweep(
                 progress.console.print(visible(f"{name} failed: {error}"), markup=False)
 
         try:
-            found = run_sweep(
-                grid, out or Path("runs") / grid.stem, resume=resume, force=force, on_cell=on_cell
-            )
+            found = run_sweep(grid, folder, resume=resume, force=force, on_cell=on_cell)
         except KeyboardInterrupt:
             progress.stop()
-            print("fedstyle: interrupted; the same command with --resume goes on", file=sys.stderr)
+            how = pasted("fedstyle", "sweep", grid, "--out", folder, "--resume")
+            print(f"fedstyle: interrupted; this goes on with it:\n  {how}", file=sys.stderr)
             raise SystemExit(130) from None
     if as_json:
         print_json({**found.about, "folder": str(found.folder), "rows": list(found.table.rows)})

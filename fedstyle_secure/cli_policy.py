@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedstyle_secure.errors import PolicyError
+from fedstyle_secure.shipped import file_of
 from fedstyle_secure.terminal import AsJson, print_json, say
 
 policy_app = typer.Typer(
@@ -19,7 +20,9 @@ policy_app = typer.Typer(
 
 @policy_app.command("check")
 def policy_check(
-    config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
+    config: Annotated[
+        Path, typer.Argument(help="TOML file of a run, or a preset's name.", show_default=False)
+    ],
     policy: Annotated[Path, typer.Option(help="The artist's policy.toml.", show_default=False)],
     settings: Annotated[
         list[str] | None,
@@ -48,7 +51,7 @@ def policy_check(
     from fedstyle_secure.sites.policy import Policy
     from fedstyle_secure.system import plan_of
 
-    own, loaded = Policy.load(policy), Config.load(config, settings or [])
+    own, loaded = Policy.load(policy), Config.load(file_of(config, "run"), settings or [])
     count = len(roster(loaded, open_gallery(loaded.gallery))) if artists is None else artists
     found = foresee(own, loaded, plan_of(loaded, count), ledger)
     if as_json:

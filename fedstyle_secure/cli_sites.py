@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from fedstyle_secure.shipped import file_of
 from fedstyle_secure.terminal import AsJson, print_json, say, short
 
 if TYPE_CHECKING:
@@ -164,7 +165,9 @@ def platform_serve(home: HomePath, watch: Watch = None, json_logs: JsonLogs = Fa
 @platform_app.command("run")
 def platform_run(
     home: HomePath,
-    config: Annotated[Path, typer.Argument(help="TOML file of a run.", show_default=False)],
+    config: Annotated[
+        Path, typer.Argument(help="TOML file of a run, or a preset's name.", show_default=False)
+    ],
     settings: Annotated[
         list[str] | None,
         typer.Option("-s", "--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeat."),
@@ -181,6 +184,7 @@ def platform_run(
     from fedstyle_secure.sites.hosted import run_over_sites
 
     opened = Home.open(home, "platform")
+    config = file_of(config, "run")
     loaded = Config.load(config, settings or [])
     folder = out or opened.path / "runs" / config.stem
 

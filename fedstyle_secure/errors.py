@@ -5,6 +5,7 @@ One line names the key, file, artist or tensor and says what would be valid.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +93,11 @@ class SearchError(FedStyleError):
     """A private search was refused or could not be answered. Exit code 10."""
 
     exit_code = 10
+
+
+def pasted(*words: object) -> str:
+    """A command line that can be pasted into a shell as it stands."""
+    return shlex.join(str(word) for word in words)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import RunError
+from fedstyle_secure.errors import RunError, pasted
 from fedstyle_secure.files import append, file_sha256, locked, read_json, sync_folder, write_json, write_text
 
 _MARK = ".fedstyle-run"
@@ -191,6 +191,20 @@ class RunFolder:
         place = self.path.resolve() / (self.gallery or config.gallery.path)
         return config.at(gallery_path=str(place.resolve()))
 
+    def config_to_go_on(self) -> Config:
+        """The settings to go on with a run from its folder alone.
+
+        Raises:
+            RunError: There is no run here, or it was stopped so early that it does not say yet where its
+                artists' ledgers lie.
+        """
+        if not self.manifest_file.exists():
+            raise RunError(
+                f"{self.path}: was stopped before its manifest was written, so nothing here says where its "
+                "studios lie; name the configuration and the settings again, with --out"
+            )
+        return self.config()
+
     def _kept_config(self) -> Config:
         if not self.begun:
             raise RunError(f"{self.path}: no run here; `fedstyle runs` lists them")
@@ -214,7 +228,8 @@ class RunFolder:
         """
         self.config()
         if not self.finished:
-            raise RunError(f"{self.path}: the run is not finished; go on with `fedstyle train --resume`")
+            again = pasted("fedstyle", "train", "--resume", self.path)
+            raise RunError(f"{self.path}: the run is not finished; go on with `{again}`")
         return read_json(self.summary_file, dict)
 
     def evidence(self) -> list[Path]:
@@ -271,7 +286,8 @@ class RunFolder:
         if self.begun and not resume:
             if not force:
                 raise RunError(
-                    f"{self.path}: holds a run ({self.state}); `--resume` goes on with it, "
+                    f"{self.path}: holds a run ({self.state}); "
+                    f"`{pasted('fedstyle', 'train', '--resume', self.path)}` goes on with it, "
                     "`--force` deletes it, `--out` names another folder"
                 )
             self.remove()

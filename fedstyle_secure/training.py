@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError, RunError, resumable
+from fedstyle_secure.errors import ConfigError, RunError, pasted, resumable
 from fedstyle_secure.idle import idle
 from fedstyle_secure.registry import load
 from fedstyle_secure.runs import RunFolder
@@ -86,7 +86,8 @@ def train(
     fresh = not resume
     if fresh:
         config = _planned(config)
-    with resumable(folder.path, "the run goes on with `fedstyle train --resume`"):
+    again = pasted("fedstyle", "train", "--resume", folder.path)
+    with resumable(folder.path, f"the run goes on with `{again}`"):
         folder.begin(config, resume=resume, force=force)
         try:
             if engine == "local":

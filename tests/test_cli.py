@@ -116,6 +116,16 @@ def test_a_run_without_privacy_is_said_loudly(capsys, monkeypatch, tiny_file, tm
     ("arguments", "code", "expected"),
     [
         (("train", "nowhere.toml"), 2, "nowhere.toml"),
+        (("train", "nowhere"), 2, "nowhere: no such file, and no preset of a run; presets: art, "),
+        (("sweep", "dp"), 2, "dp: no such file, and no preset of a sweep; presets: tradeoff, "),
+        (
+            ("check", "TINY", "--policy", "dp"),
+            2,
+            "dp: no such file, and no preset of a policy; presets: policy",
+        ),
+        (("train", "dp", "-s", "style.dmi=3"), 2, "'dim'"),
+        (("init", "--preset", "dpp"), 2, "presets of a run: art, "),
+        (("init", "TINY"), 4, "holds something"),
         (("train", "TINY", "-s", "style.dmi=3"), 2, "'dim'"),
         (("train", "ILLUSTRATORS", "-s", "gallery.path=missing"), 3, "missing"),
         (("gallery", "show", "-s", "gallery.path=X"), 2, "gallery.path = 'X' is a setting of gallery.source"),

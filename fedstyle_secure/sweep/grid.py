@@ -20,6 +20,7 @@ from fedstyle_secure.audit.settings import PRESETS, AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.hints import did_you_mean
+from fedstyle_secure.shipped import presets
 from fedstyle_secure.sweep.code import code_digest
 from fedstyle_secure.version import __version__
 
@@ -292,11 +293,16 @@ def _of_audit(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _base(file: object, inside: Mapping[str, Any], path: Path) -> tuple[Config, set[str]]:
     """The settings that cells share, and which of them were set by name."""
     if file is not None and not isinstance(file, str):
-        raise ConfigError(f"{path}: sweep.base = {file!r} is not allowed; allowed: path of a configuration")
-    config = Config() if file is None else Config.load(path.parent / file)
+        raise ConfigError(
+            f"{path}: sweep.base = {file!r} is not allowed; allowed: path of a configuration, or a preset"
+        )
+    place = None if file is None else path.parent / file
+    if place is not None and not place.is_file():
+        place = presets("run").get(str(file), place)
+    config = Config() if place is None else Config.load(place)
     added = _flat(inside)
     _refuse_own(added, "base", str(path))
-    named = set() if file is None else set(_flat(tomllib.loads((path.parent / file).read_text("utf-8-sig"))))
+    named = set() if place is None else set(_flat(tomllib.loads(place.read_text("utf-8-sig"))))
     return Config.from_flat(config.to_flat() | added, f"{path}: base"), named | set(added)
 
 
