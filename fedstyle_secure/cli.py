@@ -794,13 +794,21 @@ def init(
 
 @app.command()
 def settings(
+    prefix: Annotated[
+        str, typer.Argument(help="Only a section, or what begins so or has this word.", show_default="all")
+    ] = "",
+    start: Annotated[bool, typer.Option("--start", help="Only the few that most people need.")] = False,
     system: Annotated[str | None, typer.Option(help="Of this system in place of the default one.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List every setting with its default and what it may be."""
     from fedstyle_secure.config import Config
+    from fedstyle_secure.starting import START, chosen
 
     rows = (Config if system is None else Config.of_system(system)).describe()
+    if start:
+        rows = [row | {"help": f"{row['help']} {START[row['key']]}"} for row in rows if row["key"] in START]
+    rows = chosen(rows, prefix)
     if as_json:
         print_json(rows)
         return
@@ -809,6 +817,8 @@ def settings(
         ("setting", "default", "allowed", "what it does"),
         [(r["key"], str(r["default"]), r["allowed"], r["help"]) for r in rows],
     )
+    if not prefix and not start:
+        say("Most people need few: `fedstyle settings --start`; `fedstyle settings privacy` lists a section.")
 
 
 @gallery_app.command("show")

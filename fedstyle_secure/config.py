@@ -179,8 +179,14 @@ class TrainingSection(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = Field(
         "auto", description="Step size of an artist; auto: as the system finds fit."
     )
-    realign_steps: int = Field(0, ge=0, le=1000, description="Public steps of the platform after a round.")
-    realign_rate: float = Field(0.1, gt=0, le=100, description="Step size of those.")
+    realign_steps: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Public steps of the platform after a round, which draw the model back to its own "
+        "pictures; they cost no privacy.",
+    )
+    realign_rate: float = Field(0.1, gt=0, le=100, description="Step size of those: how far they draw.")
 
 
 class ServerTrainingSection(TrainingSection):
@@ -200,7 +206,13 @@ class PrivacySection(Section):
         "artwork",
         description="Neighbours differ in one artwork, or in one artist (nothing leaves under a name then).",
     )
-    target_epsilon: float = Field(8.0, ge=0.05, le=1000, description="Total over all releases of an artist.")
+    target_epsilon: float = Field(
+        8.0,
+        ge=0.05,
+        le=1000,
+        description="Total over all releases of an artist; smaller hides more, and half takes nearly "
+        "twice the noise.",
+    )
     delta: float = Field(1e-5, gt=0, lt=0.1, description="Failure probability of the guarantee.")
     noise_multiplier: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="Noise of a step in clip norms; auto: by target_epsilon, a number: instead of it."
@@ -230,7 +242,9 @@ class PrivacySection(Section):
 class ShareSection(Section):
     """How the budget is split over the kinds of release (relative weights)."""
 
-    sgd: Share = Field(0.12, description="Share of DP-SGD in the budget, relative to the others.")
+    sgd: Share = Field(
+        0.12, description="Share of DP-SGD in the budget; more of it: less noise there, and more elsewhere."
+    )
 
 
 class AuditSection(Section):

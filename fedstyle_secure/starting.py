@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, RunError
@@ -16,7 +17,7 @@ from fedstyle_secure.shipped import file_of, presets
 START: Mapping[str, str] = {
     "gallery.path": 'With gallery.source = "folder": one folder in it an artist.',
     "gallery.public": "More of them make a better start; their pictures are used without any protection.",
-    "privacy.target_epsilon": "Smaller hides more and learns less: half of it takes nearly twice the noise.",
+    "privacy.target_epsilon": "Smaller hides more of each picture, and the run learns less.",
     "privacy.unit": '"artist" also hides that somebody took part at all; it takes many artists.',
     "privacy.budget_epsilon": "Once it is spent, nothing of an artist leaves any more, in any run.",
     "cards.consent": "Who has a card can be found in a search; the others still help to train.",
@@ -58,6 +59,26 @@ _OWN_PICTURES = """
 Put pictures into `pictures/`, one folder an artist, and name in `gallery.public` the artists whose pictures
 the platform owns: the encoder is learned from theirs before anybody else's is looked at.
 """
+
+
+def chosen(rows: Sequence[dict[str, Any]], prefix: str) -> list[dict[str, Any]]:
+    """Those settings whose name begins with a text, else those that have it in their name or help.
+
+    Args:
+        rows: As `Config.describe` gives them.
+        prefix: A section, the beginning of a name, or a word.
+
+    Raises:
+        ConfigError: None has it; lists the sections.
+    """
+    begin = [row for row in rows if row["key"].startswith(prefix)]
+    found = begin or [row for row in rows if prefix.lower() in f"{row['key']} {row['help']}".lower()]
+    if not found:
+        sections = dict.fromkeys(row["key"].partition(".")[0] for row in rows)
+        raise ConfigError(
+            f"{prefix}: no setting has this in its name or help; sections: {', '.join(sections)}"
+        )
+    return found
 
 
 def start(folder: Path, preset: str = "dp_he") -> list[Path]:

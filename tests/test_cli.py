@@ -202,6 +202,19 @@ def test_settings_lists_all(capsys, monkeypatch):
     assert {"privacy.target_epsilon", "gallery.path", "share.sgd"} <= keys
 
 
+def test_settings_of_a_section_and_the_few_to_begin_with(capsys, monkeypatch):
+    _, out, _ = call(capsys, monkeypatch, "settings", "privacy", "--json")
+    assert {row["key"].partition(".")[0] for row in json.loads(out)} == {"privacy"}
+    _, out, _ = call(capsys, monkeypatch, "settings", "--start", "--json")
+    assert len(json.loads(out)) == 8
+    _, out, _ = call(capsys, monkeypatch, "settings", "gallery", "--start")
+    assert "gallery.public" in out
+    assert "privacy" not in out
+    code, _, err = call(capsys, monkeypatch, "settings", "textures", "--start")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "settings --start" in call(capsys, monkeypatch, "settings")[1]
+
+
 @pytest.mark.usefixtures("few_attacks")
 def test_the_demo_shows_a_run_that_is_there_and_trains_again_with_force(capsys, monkeypatch, tiny, tmp_path):
     sections = {section: getattr(tiny, section) for section in StyleConfig.model_fields}

@@ -13,7 +13,7 @@ from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, RunError
 from fedstyle_secure.policy.checks import load_policy
 from fedstyle_secure.shipped import FOLDER, file_of, presets
-from fedstyle_secure.starting import OFFERED, START, start, with_start
+from fedstyle_secure.starting import OFFERED, START, chosen, start, with_start
 
 REPO = Path(__file__).parents[1]
 
@@ -128,3 +128,29 @@ def test_a_wheel_has_the_presets_and_begins_a_folder(tmp_path):
     )
     assert "fedstyle train mine/config.toml" in done.stdout
     assert (tmp_path / "mine" / "config.toml").exists()
+
+
+def test_settings_are_found_by_section_by_beginning_and_by_word():
+    rows = Config.describe()
+    assert {row["key"].partition(".")[0] for row in chosen(rows, "privacy")} == {"privacy"}
+    assert [row["key"] for row in chosen(rows, "privacy.target")] == ["privacy.target_epsilon"]
+    assert "privacy.budget_epsilon" in {row["key"] for row in chosen(rows, "epsilon")}
+    assert chosen(rows, "") == rows
+    with pytest.raises(ConfigError, match="sections: run, gallery, "):
+        chosen(rows, "epsilom")
+
+
+@pytest.mark.parametrize(
+    ("key", "effect"),
+    [
+        ("privacy.target_epsilon", "twice the noise"),
+        ("style.temperature", "lower: "),
+        ("share.sgd", "less noise there"),
+        ("share.cards", "found better"),
+        ("training.realign_steps", "cost no privacy"),
+    ],
+)
+def test_what_a_setting_does_is_told_with_its_name(key, effect):
+    (row,) = [row for row in Config.describe() if row["key"] == key]
+    assert effect in row["help"]
+    assert f"# {row['help']}\n" in (REPO / "configs" / "demo.toml").read_text()

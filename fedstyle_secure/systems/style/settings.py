@@ -38,7 +38,12 @@ class StyleSection(Section):
         description="One private sum of second moments sets the head before it trains; auto: where noise is "
         "shared.",
     )
-    temperature: float = Field(0.05, ge=1e-3, le=10, description="Temperature of the contrast.")
+    temperature: float = Field(
+        0.05,
+        ge=1e-3,
+        le=10,
+        description="Temperature of the contrast; lower: only the nearest anchors count.",
+    )
     alignment: float = Field(0.3, ge=0, le=100, description="Weight of the pull to the picture's own anchor.")
     views: int = Field(1, ge=1, le=16, description="Augmented views of a picture; they count as one record.")
     practice_artists: int = Field(
@@ -92,7 +97,7 @@ class MetricsSection(Section):
 class StyleShareSection(ShareSection):
     """How the budget is split over the kinds of release (relative weights)."""
 
-    cards: Share = Field(0.8, description="Share of the style cards.")
+    cards: Share = Field(0.8, description="Share of the style cards; more of it: they are found better.")
     scatter: Share = Field(0.06, description="Share of the sum of second moments, where there is one.")
     prototypes: Share = Field(0.02, description="Share of the prototype sums.")
     metrics: Share = Field(0.05, description="Share of the noisy counts, where they are released.")
