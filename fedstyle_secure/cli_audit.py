@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedstyle_secure.errors import AuditError, PolicyError, pasted, resumable
+from fedstyle_secure.errors import AuditError, ConfigError, PolicyError, pasted, resumable
 from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.shipped import file_of
 from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, print_json, say, short, table
@@ -61,6 +61,75 @@ def audit(
         print_json([finding.to_dict() for finding in found.findings])
     else:
         show_audit(found)
+
+
+@app.command()
+def attacks(
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="TOML file of a run, or a preset's name.", show_default="no run"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeat."),
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="Only attacks on this system.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the attacks of an audit: on what, from which paper, what each needs, its key in a policy."""
+    from fedstyle_secure.audit.settings import PRESETS
+
+    if config is not None and system is not None:
+        raise ConfigError("--system is a run's own, which the configuration names: leave one of them out")
+    rows = _attack_rows(system) if config is None else _attack_rows_of(config, settings or [])
+    if as_json:
+        print_json([row | {"presets": list(PRESETS)} for row in rows])
+        return
+    for row in rows:
+        say(f"{row['key']}  {row['name']}  [{', '.join(row['systems'])}]")
+        say(f"    {row['explains']}")
+        say(f"    from: {row['source'] or 'this project'}; figure: {row['metric']}")
+        record = "; the run must keep its messages (-s audit.record=all)" if row["recorded"] else ""
+        say(f"    needs: {' or '.join(row['needs'])}{record}")
+        if row["absent"]:
+            say(f"    never run: {row['absent']}")
+        elif "views" in row:
+            held = ", ".join(row["views"])
+            say(f"    in this run: {held}" if held else f"    in this run: nobody, as {row['why_not']}")
+    say(
+        f"Every preset of an audit ({', '.join(PRESETS)}) runs every attack that a view allows; presets "
+        "differ in what attacks may spend. A policy names an attack by its key."
+    )
+
+
+def _attack_rows(system: str | None) -> list[dict[str, Any]]:
+    """The attacks on one system or on all, each once."""
+    from fedstyle_secure.audit.catalogue import catalogue, catalogues, told
+    from fedstyle_secure.registry import system_named
+
+    found: dict[tuple[str, bool], dict[str, Any]] = {}
+    every = catalogues() if system is None else {system: catalogue(system_named(system))}
+    for name, known in ((name, known) for name, all_ in every.items() for known in all_):
+        # A system may do what the house has no way to, under the same key.
+        row = found.setdefault((known.card.key, known.run is None), told(known) | {"systems": []})
+        row["systems"].append(name)
+    return list(found.values())
+
+
+def _attack_rows_of(config: Path, settings: list[str]) -> list[dict[str, Any]]:
+    """The attacks on a run of these settings, with the views that each works on."""
+    from fedstyle_secure.audit.catalogue import catalogue, told
+    from fedstyle_secure.audit.views import views_of
+    from fedstyle_secure.config import Config
+    from fedstyle_secure.galleries.canaries import roster
+    from fedstyle_secure.galleries.opening import open_gallery
+    from fedstyle_secure.system import plan_of, system_bound
+
+    loaded = Config.load(file_of(config, "run"), settings)
+    artists = len(roster(loaded, open_gallery(loaded.gallery)))
+    system = system_bound(loaded)
+    views = views_of(loaded, plan_of(loaded, artists), system.words, artists, colluders=1)
+    return [told(known, views) | {"systems": [loaded.run.system]} for known in catalogue(system)]
 
 
 @app.command()

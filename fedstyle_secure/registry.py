@@ -43,6 +43,11 @@ def system_named(name: str) -> Any:
     return _load(name, _OURS)
 
 
+def systems() -> list[str]:
+    """The names of all systems that there are, ours and those of other packages."""
+    return sorted({*_OURS, *(entry.name for entry in metadata.entry_points(group=GROUP))})
+
+
 def settings_named(name: str) -> Any:
     """The class of a system's settings (`config.Config`). Raises ConfigError as `system_named` does."""
     return _load(name, _SETTINGS) if name in _SETTINGS else system_named(name).settings

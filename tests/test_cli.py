@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -332,6 +333,23 @@ def test_audit_report_and_check(capsys, monkeypatch, tiny, tmp_path):
     code, _, err = call(capsys, monkeypatch, "report", run)
     assert code == 8
     assert "summary.json" in err
+
+
+def test_attacks_are_listed_for_people_and_for_machines(capsys, monkeypatch, tiny_file):
+    code, out, _ = call(capsys, monkeypatch, "attacks", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert all(row["presets"] == ["quick", "standard", "deep"] and row["systems"] for row in rows)
+    (card,) = [row for row in rows if row["key"] == "card_membership"]
+    assert card["systems"] == ["style"]
+    # One that the house cannot run and private AI art can is told of each apart.
+    assert [row["systems"] for row in rows if row["key"] == "regurgitation"] == [["art"], ["style", "text"]]
+    _, out, _ = call(capsys, monkeypatch, "attacks", tiny_file, "-s", "secure_sum.enabled=false")
+    (line,) = [
+        a for a, b in pairwise(out.splitlines()) if a.startswith("    in this run") and "card_link" in b
+    ]
+    assert "platform" in line
+    assert call(capsys, monkeypatch, "attacks", tiny_file, "--system", "text")[0] == 2
 
 
 def test_audits_of_no_run_and_of_no_preset_are_refused(capsys, monkeypatch, tmp_path):

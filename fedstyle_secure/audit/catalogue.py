@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fedstyle_secure.audit import model, planted, updates
 from fedstyle_secure.audit.measures import AttackCard, Outcome
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.views import Item, View
-from fedstyle_secure.registry import load
+from fedstyle_secure.registry import load, system_named, systems
 from fedstyle_secure.system import AnySystem
 
 Run = Callable[[Scene], Outcome]
@@ -25,12 +26,14 @@ class Known:
             where none is held.
         run: Runs it on one of them; None where this project has no such attack, or nothing it could work on.
         absent: Why there is none, where `run` is None.
+        recorded: Whether it reads messages that the run recorded (`audit.record`).
     """
 
     card: AttackCard
     needs: tuple[Item, ...]
     run: Callable[[Scene, Item], Outcome] | None
     absent: str = ""
+    recorded: bool = False
 
     def item(self, view: View) -> Item | None:
         """What the attack would work on in a view; None where the view holds none of it."""
@@ -44,7 +47,7 @@ class Known:
 IMPRINT = AttackCard(
     "imprint", "Imprinted weights",
     "Sends weights that copy single pictures into the update (Robbing the Fed).",
-    "reconstruction", "L5", "artwork", "near copies",
+    "reconstruction", "L5", "artwork", "near copies", source="Fowl et al. 2022",
 )  # fmt: skip
 PARTICIPATION = AttackCard(
     "participation", "Participation of an artist",
@@ -54,7 +57,7 @@ PARTICIPATION = AttackCard(
 REGURGITATION = AttackCard(
     "regurgitation", "Regurgitation",
     "Asks the model for its training pictures.",
-    "regurgitation", "L5", "artwork", "near copies",
+    "regurgitation", "L5", "artwork", "near copies", source="Carlini et al. 2023",
 )  # fmt: skip
 
 
@@ -81,15 +84,52 @@ def catalogue(system: AnySystem) -> Sequence[Known]:
     return (*first, *rest.values(), *last)
 
 
+def told(known: Known, views: Sequence[View] = ()) -> dict[str, Any]:
+    """An attack for people and for JSON.
+
+    Args:
+        known: The attack.
+        views: Those of one run; empty: of no run.
+
+    Returns:
+        Its card, what it needs, and with views the keys of those that it works on, or why there is none.
+    """
+    card = known.card
+    about: dict[str, Any] = {
+        "key": card.key,
+        "name": card.name,
+        "explains": card.explains,
+        "source": card.source or None,
+        "category": card.category,
+        "level": card.level,
+        "unit": card.unit,
+        "metric": card.metric,
+        "needs": [item.told for item in known.needs],
+        "recorded": known.recorded,
+        "absent": known.absent or None,
+    }
+    if not views:
+        return about
+    held = [] if known.run is None else [view for view in views if known.item(view) is not None]
+    if held:
+        return about | {"views": [view.key for view in held], "why_not": None}
+    return about | {"views": [], "why_not": known.absent or known.refusal(views[0])}
+
+
+def catalogues() -> dict[str, Sequence[Known]]:
+    """The catalogue of every system that there is, by its name."""
+    return {name: catalogue(system_named(name)) for name in systems()}
+
+
 _OWN_UPDATES = (Item.OWN_UPDATES,)
 
 _FIRST = (
     Known(updates.ONE, _OWN_UPDATES, of_updates(updates.update_of_one)),
-    Known(updates.BATCH, _OWN_UPDATES, of_updates(updates.batch_match)),
-    Known(updates.ROUNDS, _OWN_UPDATES, of_updates(updates.rounds_alignment)),
-    Known(updates.MEAN, (Item.MEAN_UPDATES,), of_scene(updates.mean_alignment)),
+    Known(updates.BATCH, _OWN_UPDATES, of_updates(updates.batch_match), recorded=True),
+    Known(updates.ROUNDS, _OWN_UPDATES, of_updates(updates.rounds_alignment), recorded=True),
+    Known(updates.MEAN, (Item.MEAN_UPDATES,), of_scene(updates.mean_alignment), recorded=True),
     Known(model.GRADIENT, (Item.FINAL_MODEL,), of_scene(model.gradient_length)),
-    Known(planted.CANARIES, (Item.CANARIES,), of_scene(planted.canaries)),
+    Known(planted.CANARIES, (Item.CANARIES,), of_scene(planted.canaries), recorded=True),
 )
 
 _LAST = (

@@ -46,6 +46,7 @@ class AttackCard:
         level: How much artwork it would leak.
         unit: What it is after.
         metric: Its headline.
+        source: Papers that it is from; "" where it is of this project.
     """
 
     key: str
@@ -55,6 +56,7 @@ class AttackCard:
     level: Level
     unit: Literal["artwork", "artist"]
     metric: Metric
+    source: str = ""
 
     def scores(self, values: Sequence[np.ndarray]) -> MembershipScores:
         """Scores of several artists' pictures, each (n,), as those of one attack."""

@@ -26,6 +26,7 @@ GRADIENT = AttackCard(
     "model_gradient", "Gradient length at the final model",
     "Asks whether the final model has less left to learn from pictures that trained.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
+    source="Nasr et al. 2019",
 )  # fmt: skip
 
 

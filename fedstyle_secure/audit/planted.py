@@ -16,6 +16,7 @@ CANARIES = AttackCard(
     "canaries", "Lower bound on epsilon from canaries",
     "Looks for records that an auditor planted by fair coins, and proves what is given away at least.",
     "membership inference", "L1", "artwork", PROVEN,
+    source="Steinke et al. 2023; Nasr et al. 2023",
 )  # fmt: skip
 
 

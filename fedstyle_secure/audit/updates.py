@@ -62,21 +62,25 @@ ONE = AttackCard(
     "Works back from the update of a step whose batch happened to hold one picture to that picture. Such "
     "updates are made anew with the run's own weights, clip and noise, as a run draws few.",
     "reconstruction", "L4", "artwork", IDENTIFICATION,
+    source="Phong et al. 2017; Geiping et al. 2020",
 )  # fmt: skip
 BATCH = AttackCard(
     "update_batch", "Row-space match of an update",
     "Looks for pictures whose features lie in the space that an update's rows span.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
+    source="Phong et al. 2017",
 )  # fmt: skip
 ROUNDS = AttackCard(
     "update_rounds", "Gradient alignment over rounds",
     "Compares each round's update with the gradient that a candidate picture would have given.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
+    source="Nasr et al. 2019; Zari et al. 2021; Sankararaman et al. 2009",
 )  # fmt: skip
 MEAN = AttackCard(
     "mean_rounds", "Gradient alignment with the encoder's changes",
     "The same with nothing but the encoder before and after each round.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
+    source="Nasr et al. 2019; Sankararaman et al. 2009",
 )  # fmt: skip
 
 

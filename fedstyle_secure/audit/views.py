@@ -36,6 +36,27 @@ class Item(StrEnum):
     CHOSEN_WEIGHTS = "chosen_weights"
     CANARIES = "canaries"
 
+    @property
+    def told(self) -> str:
+        """In words."""
+        return _TOLD[self]
+
+
+_TOLD: Mapping[Item, str] = {
+    Item.OWN_UPDATES: "each artist's update",
+    Item.MEAN_UPDATES: "the model before and after each round",
+    Item.NAMED: "what artists publish under their names",
+    Item.OWN_SUMS: "each artist's part of a sum",
+    Item.OTHERS_SUMS: "a sum less the parts of artists who help",
+    Item.TOTAL_SUMS: "an opened sum over all artists",
+    Item.MOVED: "what the sums moved",
+    Item.SUM_OF_ONE: "an opened sum of one artist alone",
+    Item.TWO_OPENINGS: "a round that was opened twice",
+    Item.FINAL_MODEL: "the final model",
+    Item.CHOSEN_WEIGHTS: "weights of its own that artists train on",
+    Item.CANARIES: "what shows the planted canaries",
+}
+
 
 @dataclass(frozen=True)
 class View:

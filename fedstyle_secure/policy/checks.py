@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
+from fedstyle_secure.audit.catalogue import catalogues
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, RATE, Finding, Verdict
 from fedstyle_secure.errors import AuditError, ConfigError
 from fedstyle_secure.hints import did_you_mean
@@ -34,6 +35,8 @@ VIEWS = (
 _Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Verdicts = Annotated[tuple[Verdict, ...], Strict(False)]
 """TOML has lists only."""
+
+_Attacks = Annotated[tuple[str, ...], Strict(False)]
 
 _Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -60,21 +63,32 @@ class MaxTpr(_Part):
 
 
 class AttackLimits(_Part):
-    """What attacks may find, and which must have been run."""
+    """What attacks may find, and which must have been run: of every run, or by the run's system."""
 
     max_tpr: MaxTpr | None = None
     max_identification_advantage: _Rate | None = None
-    required: Annotated[tuple[str, ...], Strict(False)] = ()
+    required: _Attacks | dict[str, _Attacks] = ()
     forbidden_verdicts: _Verdicts | dict[str, _Verdicts] = ()
     allow_inconclusive: bool = False
     min_confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     all_artists: bool = True
 
+    def required_of(self, system: str) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Each attack that must have been run on a system, below the keys that ask for it."""
+        if not isinstance(self.required, dict):
+            yield from ((("attacks", "required"), name) for name in self.required)
+            return
+        for part in ("all", system):
+            yield from ((("attacks", "required", part), name) for name in self.required.get(part, ()))
+
     @property
     def asks(self) -> bool:
         """Whether anything that an attack finds could fail."""
         limits = (self.max_tpr, self.max_identification_advantage, self.required, self.forbidden_verdicts)
-        return any(limit is not None and limit != () for limit in limits) or not self.allow_inconclusive
+        return (
+            any(limit is not None and limit not in ((), {}) for limit in limits)
+            or not self.allow_inconclusive
+        )
 
 
 class Evidence(_Part):
@@ -185,7 +199,42 @@ def checks(
             f"{run}: its audit assumes that the run lacks {', '.join(assumed)}; a policy is for an audit of "
             "the run as it is"
         )
+    if asked.attacks is not None and asked.attacks.required:
+        _refuse_unknown_attacks(path, key_lines(text), asked.attacks, facts)
     return list(Gate(facts, path, key_lines(text)).all(asked))
+
+
+def _refuse_unknown_attacks(
+    path: Path, lines: Mapping[tuple[str, ...], int], limits: AttackLimits, facts: Facts
+) -> None:
+    """Raises ConfigError where an attack must have been run that nobody knows, or a system that is none."""
+    there = catalogues()
+    parts = limits.required if isinstance(limits.required, dict) else {"": limits.required}
+    if strange := [part for part in parts if part and part not in (*there, "all")]:
+        line, near = (
+            _line(lines, "attacks", "required", strange[0]),
+            did_you_mean(strange[0], ("all", *there)),
+        )
+        raise ConfigError(f"{path}:{line}: attacks.required: unknown system {strange[0]!r}{near}")
+    audited = facts.audit["attacks"] if facts.audit else []
+    called = {known.card.key: known.card.name for all_ in there.values() for known in all_}
+    called |= {attack["key"]: attack["name"] for attack in audited}
+    called |= {finding.attack: finding.attack for finding in facts.findings}
+    for part, names in parts.items():
+        for name in names:
+            attack = _named(name)[1]
+            if attack not in (*called, *called.values()):
+                line = _line(lines, "attacks", "required", *(part,) * bool(part))
+                raise ConfigError(
+                    f"{path}:{line}: attacks.required: no attack is called {attack!r}"
+                    f"{did_you_mean(attack, called)}; `fedstyle attacks` lists them"
+                )
+
+
+def _named(name: str) -> tuple[str, str]:
+    """`ATTACK` or `VIEW/ATTACK` as view, or "", and attack."""
+    view, slash, attack = name.partition("/")
+    return (view, attack) if slash and view in VIEWS else ("", name)
 
 
 def load_policy(path: Path) -> tuple[str, Policy]:
@@ -368,8 +417,8 @@ class Gate:
             yield from self._tpr(limits.max_tpr)
         if limits.max_identification_advantage is not None:
             yield from self._advantage(limits.max_identification_advantage)
-        for name in limits.required:
-            yield self._required(name)
+        for keys, name in limits.required_of(self._system):
+            yield self._required(keys, name)
         yield from self._verdicts(limits)
 
     def _ran(self) -> list[int]:
@@ -431,14 +480,17 @@ class Gate:
         if not found:
             yield self._check(*keys, subject="audit", problem=f"no finding has an {IDENTIFICATION}")
 
-    def _required(self, name: str) -> Check:
+    @property
+    def _system(self) -> str:
+        """Of the run."""
+        return str(self._facts.summary["system"])
+
+    def _required(self, keys: tuple[str, ...], name: str) -> Check:
         """`ATTACK`, or `VIEW/ATTACK`; the attack by its name or its key."""
         audit = self._facts.audit
         assert audit is not None
         called = {attack["key"]: attack["name"] for attack in audit["attacks"]}
-        view, slash, attack = name.partition("/")
-        if not slash or view not in VIEWS:
-            view, attack = "", name
+        view, attack = _named(name)
         wanted = called.get(attack, attack)
         rows = [f for f in self._facts.findings if f.attack == wanted and view in ("", f.view)]
         weak = sorted({f.reason for f in rows if f.verdict == "inconclusive" and f.target == "all"})
@@ -448,8 +500,12 @@ class Gate:
             reasons = sorted({f.reason for f in rows})
             problem = "was not run" + (f": {'; '.join(reasons)}" if reasons else "")
             if attack not in known:
-                problem += f"; the audit knows no such attack{did_you_mean(attack, sorted(known))}"
-        return self._check("attacks", "required", subject=name, problem=problem)
+                problem += f"; {self._elsewhere(attack, known)}"
+        return self._check(*keys, subject=name, problem=problem)
+
+    def _elsewhere(self, attack: str, known: Collection[str]) -> str:
+        """Of an attack that the audit has none of."""
+        return f"the system {self._system!r} has no such attack; [attacks.required] asks for some by system"
 
     def _verdicts(self, limits: AttackLimits) -> Iterable[Check]:
         # Where the attack itself proves nothing, one line says so, not one an artist.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import cast
 
 from fedstyle_secure.audit.own import is_own_audit
 from fedstyle_secure.errors import ConfigError
+from fedstyle_secure.hints import did_you_mean
 from fedstyle_secure.policy.checks import (
     AttackLimits,
     Check,
@@ -63,6 +64,13 @@ class _OwnGate(Gate):
             lax = policy.attacks is not None and policy.attacks.allow_inconclusive
             problem = check["says"] if check["holds"] is False or (check["holds"] is None and not lax) else ""
             yield self._check("attacks", subject=check["name"], problem=problem)
+
+    @property
+    def _system(self) -> str:
+        return ""
+
+    def _elsewhere(self, attack: str, known: Collection[str]) -> str:
+        return f"the audit knows no such attack{did_you_mean(attack, sorted(known))}"
 
     def _evidence(self, asked: Evidence) -> Iterable[Check]:
         for key in ("own_ledgers", "signed", "opener"):

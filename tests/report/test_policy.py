@@ -8,10 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from fedstyle_secure.audit.catalogue import catalogues
 from fedstyle_secure.audit.findings import not_run
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.errors import AuditError, ConfigError
-from fedstyle_secure.policy.checks import check, checks, key_lines
+from fedstyle_secure.policy.checks import check, checks, key_lines, load_policy
 from fedstyle_secure.policy.formats import to_junit, to_sarif
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.report.run.facts import read_facts
@@ -147,7 +148,10 @@ def test_identification_is_held_against_the_upper_end_over_the_baseline(gate, ru
         ("platform/rounds", ""),
         ("buyer/rounds", "was not run"),
         ("opener/update_one", "was not run: updates are sent to the platform only"),
-        ("gradient alignment", "the audit knows no such attack; did you mean 'Gradient alignment'?"),
+        (
+            "letters",
+            "was not run; the system 'style' has no such attack; [attacks.required] asks for some by",
+        ),
     ],
 )
 def test_a_required_attack_must_have_been_run(gate, name, problem):
@@ -155,6 +159,35 @@ def test_a_required_attack_must_have_been_run(gate, name, problem):
     assert bool(found) == bool(problem)
     assert problem in problems(found)
     assert all(line == 3 for line, _, _ in found)
+
+
+def test_an_attack_that_nobody_knows_is_an_error_of_the_policy_with_the_nearest_key(gate):
+    for name, near in ("update_one_", "update_one"), ("platform/card_membershp", "card_membership"):
+        with pytest.raises(ConfigError, match=rf":3: .*no attack is called '.*'; did you mean '{near}'\?"):
+            gate(f'[attacks]\nallow_inconclusive = true\nrequired = ["rounds", "{name}"]\n')
+    with pytest.raises(
+        ConfigError, match=r":4: attacks.required: unknown system 'txet'; did you mean 'text'"
+    ):
+        gate('[attacks]\nallow_inconclusive = true\n[attacks.required]\ntxet = ["letters"]\n')
+    with pytest.raises(ConfigError, match=r":4: .*no attack is called 'leters'; did you mean 'letters'"):
+        gate('[attacks]\nallow_inconclusive = true\n[attacks.required]\ntext = ["leters"]\n')
+
+
+def test_what_is_asked_of_another_system_is_not_asked_of_this_one(gate):
+    asked = '[attacks]\nallow_inconclusive = true\n[attacks.required]\nall = ["rounds"]\ntext = ["letters"]\n'
+    assert gate(asked) == []
+    found = gate(asked + 'style = ["buyer/rounds"]\n')
+    assert [(line, key) for line, key, _ in found] == [(6, "attacks.required.style")]
+
+
+def test_the_example_asks_every_system_for_attacks_that_it_has():
+    asked = load_policy(ROOT / "configs" / "policy.toml")[1].attacks
+    assert asked is not None
+    for system, all_ in catalogues().items():
+        keys = {known.card.key for known in all_ if known.run is not None}
+        names = [name for _, name in asked.required_of(system)]
+        assert len(names) > 1, f"{system} is asked for no attack of its own"
+        assert set(names) <= keys
 
 
 def test_a_required_attack_that_proves_nothing_fails_though_others_may(gate, run, audited):
@@ -321,7 +354,7 @@ def test_the_example_policy_is_valid_and_its_lines_are_right(run):
     path = ROOT / "configs" / "policy.toml"
     found = checks(run.path, path)
     lines = path.read_text().splitlines()
-    assert {one.key for one in found} >= {"epsilon.artwork", "attacks.max_tpr", "attacks.required"}
+    assert {one.key for one in found} >= {"epsilon.artwork", "attacks.max_tpr", "attacks.required.style"}
     for one in found:
         assert one.key.rpartition(".")[2] in lines[one.line - 1]
 

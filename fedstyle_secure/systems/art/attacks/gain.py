@@ -21,6 +21,7 @@ GAIN = AttackCard(
     "Asks whether the final model takes noise off a work better than the public backbone, by more than it "
     "does for works that did not train.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
+    source="Watson et al. 2022",
 )  # fmt: skip
 
 _BATCH = 64

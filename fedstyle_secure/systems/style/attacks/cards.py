@@ -39,6 +39,7 @@ CARD_MEMBERSHIP = AttackCard(
     "card_membership", "Tracing a style card",
     "Asks of a picture whether it is one of those that an artist's published style card is the mean of.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
+    source="Sankararaman et al. 2009; Dwork et al. 2015",
 )  # fmt: skip
 CARD_LINKAGE = AttackCard(
     "card_linkage", "Linking a style card to its artist",
@@ -49,6 +50,7 @@ SUM_MEMBERSHIP = AttackCard(
     "sum_membership", "Tracing a prototype sum",
     "Asks of a picture whether it is one of those that a prototype sum was made of.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
+    source="Sankararaman et al. 2009; Dwork et al. 2015",
 )  # fmt: skip
 SUM_STYLES = AttackCard(
     "sum_styles", "Main style of an artist from a prototype sum",

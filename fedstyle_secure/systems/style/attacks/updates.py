@@ -27,6 +27,7 @@ STYLE = AttackCard(
     "Guesses which shared style the one picture of a batch belongs to, from updates made anew as for the "
     "inversion.",
     "attribute inference", "L3", "artwork", "style named rightly",
+    source="Phong et al. 2017; Geiping et al. 2020",
 )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ LETTERS = AttackCard(
     "Reads the letters of the one word of a batch off the last layer's bias, whose gradient is below zero at "
     "no others.",
     "attribute inference", "L3", "artwork", "letters named rightly",
+    source="Dang et al. 2021; Graves et al. 2006",
 )  # fmt: skip
 
 _NAMED = 0.5

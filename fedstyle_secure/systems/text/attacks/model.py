@@ -27,6 +27,7 @@ GAIN = AttackCard(
     "Asks whether the final recogniser reads a crop with its word more surely than the public one, by more "
     "than it does for crops that did not train.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
+    source="Yeom et al. 2018; Watson et al. 2022",
 )  # fmt: skip
 
 EXPOSURE = AttackCard(
@@ -34,6 +35,7 @@ EXPOSURE = AttackCard(
     "Ranks each crop that an auditor planted among those whose coin kept them out (Carlini et al. 2019), and "
     "proves from the coins what is given away at least.",
     "regurgitation", "L1", "artwork", PROVEN,
+    source="Carlini et al. 2019",
 )  # fmt: skip
 
 _BATCH = 64
