@@ -1,7 +1,8 @@
 """Train a model over artists who never share their pictures, and say what it costs them.
 
 The functions mirror the `fedstyle` commands: `train`, `audit`, `report`, `check`, `sweep`, `search`,
-`ledger`, `verify`, `withdraw`, `rehearse`. Importing the package loads none of torch, opacus or flwr.
+`ledger`, `verify`, `withdraw`, `rehearse`, `track`. Importing the package loads none of torch, opacus or
+flwr.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fedstyle_secure.runs import list_runs
     from fedstyle_secure.systems.style.rehearsal import rehearse
     from fedstyle_secure.systems.style.search import search
+    from fedstyle_secure.tracking.track import track
     from fedstyle_secure.training import Run, train
 
 _EXPORTS = {
@@ -29,6 +31,7 @@ _EXPORTS = {
     "open_gallery": "fedstyle_secure.galleries.opening",
     "rehearse": "fedstyle_secure.systems.style.rehearsal",
     "search": "fedstyle_secure.systems.style.search",
+    "track": "fedstyle_secure.tracking.track",
     "train": "fedstyle_secure.training",
     "verify": "fedstyle_secure.commands",
     "withdraw": "fedstyle_secure.commands",
@@ -50,6 +53,7 @@ __all__ = [
     "report",
     "search",
     "sweep",
+    "track",
     "train",
     "verify",
     "withdraw",

@@ -165,6 +165,33 @@ def report(
 
 
 @app.command()
+def track(
+    run: RunPath,
+    to: Annotated[str, typer.Option("--to", help="mlflow, tensorboard or wandb.", show_default=False)],
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="FOLDER|URI",
+            help="A folder, or a tracking server of MLflow.",
+            show_default="mlruns, tensorboard or wandb",
+        ),
+    ] = None,
+    studios: StudiosPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a finished run's figures, findings and report into a tracker; W&B stays offline."""
+    from fedstyle_secure.tracking.track import track as write
+
+    *files, place = write(run, to, at, studios)
+    if as_json:
+        print_json({"files": files, "place": place})
+        return
+    say(f"{', '.join(files)}")
+    say(f"and the figures of every round lie in {place}")
+
+
+@app.command()
 def check(
     run: RunPath,
     policy: Annotated[Path, typer.Option(help="TOML file; the preset `policy` is one.", show_default=False)],

@@ -38,7 +38,7 @@ FLOORS = (
     {"sites"},
     {"sweep"},
     {"report"},
-    {"policy"},
+    {"policy", "tracking"},
     {"commands"},
     {"systems"},
     {"cli_audit", "cli_policy", "cli_sites"},

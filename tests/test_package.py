@@ -20,6 +20,7 @@ COMMANDS = [
     "verify",
     "withdraw",
     "rehearse",
+    "track",
 ]
 
 

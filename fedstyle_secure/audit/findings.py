@@ -206,6 +206,11 @@ def read_about(path: Path) -> dict[str, Any]:
     return about
 
 
+def attack_keys(about: Mapping[str, Any]) -> dict[str, str]:
+    """Keys of an audit's attacks by their names, as its `audit.json` says; {} says nothing."""
+    return {attack["name"]: attack["key"] for attack in about.get("attacks", ())}
+
+
 def write_findings(path: Path, findings: Sequence[Finding]) -> None:
     """Write a JSON list."""
     text = json.dumps([finding.to_dict() for finding in findings], indent=1, allow_nan=False)

@@ -31,6 +31,9 @@ Format = Choice["html", "pdf", "json", "csv"]
 
 FORMATS: tuple[Format, ...] = ("html", "pdf", "json", "csv")
 
+RUN_REPORT = ("report.html", "report.pdf", "report.json", "findings.csv", "dpia.md", "dpia.json")
+"""Every file that a run's report may have."""
+
 Makers = Sequence[tuple[str, Callable[[], str | bytes]]]
 """Names of files, and what makes their content."""
 

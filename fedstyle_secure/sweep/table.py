@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, PROVEN, Finding, Verdict
+from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, PROVEN, Finding, Verdict, attack_keys
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.files import atomic, read_json, write_json
@@ -150,7 +150,7 @@ def tabulate(grid: Grid, cells: Sequence[CellFolder], root: Path) -> Table:
         row = _asked(grid, folder, root)
         if folder.finished:
             about, findings = folder.audit()
-            names = _names(about)
+            names = attack_keys(about)
             attacks |= {f.attack: names[f.attack] for f in findings if f.metric == MEMBERSHIP}
             row |= measured(folder.summary(), about, findings)
         rows.append(row)
@@ -168,13 +168,8 @@ def measured(
         about: Its `audit.json`; {} where it is not audited.
         findings: Of the audit.
     """
-    row = _measured(summary) | _fairness(summary) | _leakage(findings, _names(about))
+    row = _measured(summary) | _fairness(summary) | _leakage(findings, attack_keys(about))
     return row | {"time.audit_s": about.get("wall_s")}
-
-
-def _names(about: Mapping[str, Any]) -> dict[str, str]:
-    """Keys of an audit's attacks by their names."""
-    return {attack["name"]: attack["key"] for attack in about.get("attacks", ())}
 
 
 def _asked(grid: Grid, folder: CellFolder, root: Path) -> dict[str, Any]:

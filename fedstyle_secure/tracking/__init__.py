@@ -1,0 +1,1 @@
+"""What a run found, in trackers of experiments: MLflow, TensorBoard, Weights & Biases."""
