@@ -105,8 +105,24 @@ def accounts(
         RunError: There is no such run or artist, or these are not the run's studios.
         PrivacyError: A ledger is damaged or shortened; names the file and the line.
     """
-    config = run.config()
-    kept, root = _kept(run), found_studios(run, studios)
+    return accounts_in(run, found_studios(run, studios), artist, each=each)
+
+
+def accounts_in(
+    run: RunFolder, root: Path | None, artist: str | None = None, *, each: bool = False
+) -> list[Account]:
+    """The same from studios that are at hand: nothing looks for others.
+
+    Args:
+        run: The run; it need not be finished.
+        root: The run's studios; None: the ledgers as a finished run left them.
+        artist: Only this one.
+        each: A line a release, not one for equal releases in a row.
+
+    Raises:
+        RunError, PrivacyError: As `accounts`.
+    """
+    config, kept = run.config(), _kept(run)
     accountant, budget = Accountant(config.privacy.delta), budget_of(config.privacy)
     found, over_sites = [], run.manifest_file.exists() and "federation" in run.manifest()
     for name in _chosen(run, _names(run), artist):

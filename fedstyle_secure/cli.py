@@ -17,6 +17,7 @@ from fedstyle_secure.cli_audit import app as audit_app
 from fedstyle_secure.cli_audit import run_audit, show_audit
 from fedstyle_secure.cli_policy import policy_app
 from fedstyle_secure.cli_sites import artist_app, doctor, node, opener_app, platform_app
+from fedstyle_secure.cli_view import view
 from fedstyle_secure.errors import FedStyleError, pasted
 from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.processes import exit_on_sigterm
@@ -63,6 +64,7 @@ app.add_typer(opener_app, name="opener")
 app.add_typer(platform_app, name="platform")
 app.command()(node)
 app.command()(doctor)
+app.command()(view)
 
 
 @app.callback(invoke_without_command=True)

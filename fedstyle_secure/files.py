@@ -216,6 +216,21 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         os.close(handle)
 
 
+def held(folder: Path) -> bool:
+    """Whether somebody is in a folder that `locked` guards, without writing anything there."""
+    try:
+        handle = os.open(folder / ".lock", os.O_RDONLY | _PLAIN)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename, or a file that is new or gone, in `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

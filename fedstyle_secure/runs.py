@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import RunError, pasted
-from fedstyle_secure.files import append, file_sha256, locked, read_json, sync_folder, write_json, write_text
+from fedstyle_secure.files import append, file_sha256, held, locked, read_json, sync_folder, write_json, write_text
 
 _MARK = ".fedstyle-run"
 _FILES = (
@@ -154,11 +154,7 @@ class RunFolder:
         """`finished`, `running` in some process, or `interrupted after N rounds`."""
         if self.finished:
             return "finished"
-        try:
-            with self.lock():
-                return f"interrupted after {len(self.metrics())} rounds"
-        except RunError:
-            return "running"
+        return "running" if held(self.path) else f"interrupted after {len(self.metrics())} rounds"
 
     @property
     def identity(self) -> str:

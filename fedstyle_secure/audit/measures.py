@@ -96,12 +96,12 @@ class Outcome:
 
     Attributes:
         findings: Rows, their `view` still empty.
-        roc: Scores whose ROC is drawn, with what limits it, or None.
+        roc: Scores whose ROC is drawn, what limits it, and the positive control's scores; or None.
         panel: Pictures for a contact sheet, or None.
     """
 
     findings: tuple[Finding, ...]
-    roc: tuple[AttackScores, Limit | None] | None = None
+    roc: tuple[AttackScores, Limit | None, AttackScores] | None = None
     panel: Panel | None = None
 
 
@@ -300,7 +300,8 @@ def membership(
     everyone = row(members, others, how.confidence, "all")
     rates = [_low_rate(how, everyone, members, others, limit, won, blind, rate) for rate in fpr]
     each = _each(scores, is_member, artists, how, row)
-    drawn = (AttackScores(members, others), None if blind.apart else limit)
+    allowed = None if blind.apart else limit
+    drawn = (AttackScores(members, others), allowed, AttackScores(*_split(*control)))
     return Outcome((everyone, *rates, *each), drawn)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from attacks.errors import AttackError
 from fedstyle_secure.audit.catalogue import Known, catalogue
+from fedstyle_secure.audit.curves import Curve, CurveFile, curve_file
 from fedstyle_secure.audit.findings import FORMAT, Finding, read_about, read_findings, write_findings
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.audit.scene import Scene
@@ -292,13 +293,27 @@ def _attack(scene: Scene, attack: str, item: Item) -> list[dict[str, Any]]:
     return [row.to_dict() for row in rows]
 
 
-def _draw_curve(path: Path, known: Known, scores: Any, limit: Any, confidence: float) -> str:
+def _draw_curve(
+    path: Path, known: Known, scores: Any, limit: Any, undefended: Any, confidence: float
+) -> str:
+    """Draw a curve, and keep the figures behind it beside it."""
+    import numpy as np
+
     from attacks.plots import Limits, roc_figure, write_figure
+    from attacks.tradeoff import dp_limit
 
     pair = None if limit is None else limit.pair()
     limits = None if pair is None else Limits(pair[0], pair[1], limit.curve)
     figure = roc_figure({known.card.name: scores}, limits, confidence=confidence)
     png, _ = write_figure(figure, path)
+    allowed = None
+    if limits is not None:
+        fpr = scores.curve.fpr
+        highest = dp_limit(fpr, limits.epsilon, limits.delta)
+        exact = highest if limits.exact is None else limits.exact(fpr)
+        allowed = tuple(map(float, np.minimum(highest, exact)))
+    run, control = (Curve.of(some, confidence) for some in (scores, undefended))
+    CurveFile(confidence, run, allowed, control).write(path.with_name(curve_file(png.name)))
     return png.name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, PROVEN, Finding, Verdict, attack_keys
 from fedstyle_secure.audit.settings import AuditSettings
@@ -13,8 +13,10 @@ from fedstyle_secure.errors import AuditError
 from fedstyle_secure.files import atomic, read_json, write_json
 from fedstyle_secure.registry import words_named
 from fedstyle_secure.spreadsheet import guarded
-from fedstyle_secure.sweep.cells import CellFolder
 from fedstyle_secure.sweep.grid import AUDIT_KEYS, Grid
+
+if TYPE_CHECKING:
+    from fedstyle_secure.sweep.cells import CellFolder
 
 Kind = Literal["text", "number", "whole", "yes or no"]
 Row = Mapping[str, Any]

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.report.page import selfhash
@@ -27,8 +27,21 @@ def to_html(document: Document) -> tuple[str, str]:
     Raises:
         AuditError: A picture cannot be read, or is of another kind; names it.
     """
-    environment = Environment(
-        loader=PackageLoader("fedstyle_secure.report.page"),
+    page = environment("fedstyle_secure.report.page").get_template("report.html.j2").render(
+        document=document,
+        date_line=selfhash.date_line(document.date),
+        hash_line=selfhash.hash_line(selfhash.UNKNOWN),
+    )
+    return selfhash.signed(page)
+
+
+def environment(*packages: str) -> Environment:
+    """Templates out of `templates` in packages, the first that has one of a name.
+
+    Whatever they fill in is escaped and made `visible`; `pieces.html.j2` draws the pieces of a line.
+    """
+    found = Environment(
+        loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -36,15 +49,9 @@ def to_html(document: Document) -> tuple[str, str]:
         keep_trailing_newline=True,
         finalize=_filled_in,
     )
-    environment.filters |= {"kind": lambda piece: type(piece).__name__, "data_uri": data_uri}
-    page = environment.get_template("report.html.j2").render(
-        document=document,
-        signs=SIGNS,
-        short=SHORT,
-        date_line=selfhash.date_line(document.date),
-        hash_line=selfhash.hash_line(selfhash.UNKNOWN),
-    )
-    return selfhash.signed(page)
+    found.filters |= {"kind": lambda piece: type(piece).__name__, "data_uri": data_uri}
+    found.globals |= {"signs": SIGNS, "short": SHORT}
+    return found
 
 
 def _filled_in(value: Any) -> Any:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from fedstyle_secure.audit.findings import Verdict
+from fedstyle_secure.audit.findings import Finding, Verdict
 from fedstyle_secure.visible import visible
 
 Sign = Verdict | Literal["alarm"]
@@ -103,6 +103,15 @@ class Range:
     baseline: float | None
     bound: float | None
     bad: bool
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self | None:
+        """A finding as a picture; None where it does not lie between none and all."""
+        low, value, high = finding.low, finding.value, finding.high
+        if value is None or low is None or high is None or min(low, value) < 0 or max(high, value) > 1:
+            return None
+        inside = [x if x is not None and 0 <= x <= 1 else None for x in (finding.baseline, finding.bound)]
+        return cls(low, value, high, inside[0], inside[1], finding.alarm or finding.verdict == "leaks")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from fedstyle_secure.audit.findings import Category, Level
+from fedstyle_secure.audit.findings import Category, Finding, Level
 from fedstyle_secure.report.page.pieces import Sign
 
 SIGNS: Mapping[Sign, str] = {
@@ -37,6 +37,12 @@ MEANINGS: Mapping[Sign, str] = {
 
 ORDER: tuple[Sign, ...] = ("alarm", "leaks", "inconclusive", "not broken by this attack", "not run")
 """Verdicts, the worst first."""
+
+def worst(findings: Iterable[Finding]) -> Sign:
+    """The worst verdict; `not run` where there is nothing."""
+    found: set[Sign] = {"alarm" if finding.alarm else finding.verdict for finding in findings}
+    return next((verdict for verdict in ORDER if verdict in found), "not run")
+
 
 CATEGORIES: Mapping[Category, str] = {
     "membership inference": "Learning that a picture or an artist was used.",

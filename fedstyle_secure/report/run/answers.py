@@ -8,7 +8,7 @@ from typing import get_args
 from fedstyle_secure.audit.findings import PROVEN, Category, Finding, Level
 from fedstyle_secure.report.page.pieces import Answers, Badge, Block, Line, Para, Piece, Sign
 from fedstyle_secure.report.page.say import listed
-from fedstyle_secure.report.page.words import ORDER
+from fedstyle_secure.report.page.words import ORDER, worst
 from fedstyle_secure.report.run.facts import Facts
 
 QUESTIONS: Sequence[tuple[str, str, tuple[Level, ...]]] = (
@@ -20,12 +20,6 @@ QUESTIONS: Sequence[tuple[str, str, tuple[Level, ...]]] = (
 
 
 _UNITS = ("artwork", "artist")
-
-
-def worst(findings: Iterable[Finding]) -> Sign:
-    """The worst verdict; `not run` where there is nothing."""
-    found: set[Sign] = {"alarm" if finding.alarm else finding.verdict for finding in findings}
-    return next((verdict for verdict in ORDER if verdict in found), "not run")
 
 
 def weighty(facts: Facts, places: Iterable[int]) -> list[int]:

@@ -19,8 +19,8 @@ from fedstyle_secure.report.page.pieces import (
     Table,
 )
 from fedstyle_secure.report.page.say import listed
-from fedstyle_secure.report.page.words import LEVEL_WORDS, MEANINGS, ORDER
-from fedstyle_secure.report.run.answers import each_once, view_name, view_span, weighty, worst
+from fedstyle_secure.report.page.words import LEVEL_WORDS, MEANINGS, ORDER, worst
+from fedstyle_secure.report.run.answers import each_once, view_name, view_span, weighty
 from fedstyle_secure.report.run.facts import Facts
 
 NO_AUDIT = Para(["No audit was run on this run: there are no findings. `fedstyle audit` makes them."], "note")
@@ -158,11 +158,8 @@ def target(facts: Facts, i: int) -> Line:
 
 def scale(finding: Finding) -> Line:
     """A finding as a picture, where it lies between none and all."""
-    low, value, high = finding.low, finding.value, finding.high
-    if value is None or low is None or high is None or min(low, value) < 0 or max(high, value) > 1:
-        return []
-    inside = [x if x is not None and 0 <= x <= 1 else None for x in (finding.baseline, finding.bound)]
-    return [Range(low, value, high, inside[0], inside[1], finding.alarm or finding.verdict == "leaks")]
+    drawn = Range.of(finding)
+    return [] if drawn is None else [drawn]
 
 
 def how_made(facts: Facts) -> list[Block]:

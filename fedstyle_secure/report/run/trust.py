@@ -8,8 +8,7 @@ from typing import get_args
 from fedstyle_secure.audit.findings import Category
 from fedstyle_secure.report.page.pieces import Badge, Block, Break, Bullets, Line, Para, Ref, Table
 from fedstyle_secure.report.page.say import listed
-from fedstyle_secure.report.page.words import CATEGORIES
-from fedstyle_secure.report.run.answers import worst
+from fedstyle_secure.report.page.words import CATEGORIES, worst
 from fedstyle_secure.report.run.facts import Facts
 from fedstyle_secure.report.run.findings import NO_AUDIT
 

@@ -80,8 +80,18 @@ def search(
         ConfigError: It is a run of another system.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
-    cards, encoder = findable(folder, studios)
-    query = embedded(encoder, Path(picture), folder.config().gallery.size)
+    found = findable(folder, studios)
+    return _nearest(found, embedded(found[1], Path(picture), folder.config().gallery.size), top)
+
+
+def search_bytes(run: RunFolder, picture: bytes, top: int = 5, studios: Path | None = None) -> list[Match]:
+    """The same to the bytes of a picture file, which lie nowhere. Args and raises as `search`."""
+    found = findable(run, studios)
+    return _nearest(found, _embedding(found[1], picture, run.config().gallery.size), top)
+
+
+def _nearest(found: tuple[Cards, StyleEncoder], query: np.ndarray, top: int) -> list[Match]:
+    cards, encoder = found
     return rank_artists(query, cards.artists, encoder.place(cards.rows).numpy(), top)
 
 
@@ -114,10 +124,13 @@ def embedded(encoder: StyleEncoder, picture: Path, size: int) -> np.ndarray:
         GalleryError: The picture cannot be read.
     """
     try:
-        pixels = decode_picture(read_picture_bytes(picture), size)
+        return _embedding(encoder, read_picture_bytes(picture), size)
     except GalleryError as error:
         raise GalleryError(f"{picture}: {error}") from None
-    embedding: np.ndarray = encoder.embed_pictures(pixels[None])[0]
+
+
+def _embedding(encoder: StyleEncoder, picture: bytes, size: int) -> np.ndarray:
+    embedding: np.ndarray = encoder.embed_pictures(decode_picture(picture, size)[None])[0]
     return embedding
 
 
