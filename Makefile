@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Small steps on many threads are many times slower on busy cores than on one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo sweep test test-slow test-deploy test-browser lint format bench clean
+.PHONY: demo sweep test test-slow test-deploy test-browser docs lint format bench clean
 
 demo: $(VENV)/.installed ## train on the embedded gallery, attack the run, write its report
 	$(BIN)/fedstyle demo
@@ -25,6 +25,9 @@ test-deploy: $(VENV)/.installed-dev ## a federation of processes with TLS, hidde
 
 test-browser: $(VENV)/.installed-dev ## the report in a browser; needs Chromium (Debian: apt install chromium)
 	$(BIN)/python -m pytest -m browser tests/browser
+
+docs: $(VENV)/.installed-dev ## the documentation as a site in site/; nothing is fetched to build or to read it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -50,4 +53,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	touch $(VENV)/.installed $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
