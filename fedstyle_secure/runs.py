@@ -17,7 +17,16 @@ from urllib.parse import quote
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import RunError, pasted
-from fedstyle_secure.files import append, file_sha256, held, locked, read_json, sync_folder, write_json, write_text
+from fedstyle_secure.files import (
+    append,
+    file_sha256,
+    held,
+    locked,
+    read_json,
+    sync_folder,
+    write_json,
+    write_text,
+)
 
 _MARK = ".fedstyle-run"
 _FILES = (

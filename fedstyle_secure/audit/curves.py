@@ -32,6 +32,7 @@ class Curve:
         tpr: (k,), share of members named, in [0, 1], from 0 to 1.
         low: (k,), lower end of the TPR's interval at each threshold by itself (Clopper and Pearson 1934).
         high: (k,), upper end.
+        fpr_high: (k,), upper end of the FPR's interval, made alike.
     """
 
     members: int
@@ -41,21 +42,25 @@ class Curve:
     tpr: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    fpr_high: tuple[float, ...]
 
     @classmethod
     def of(cls, scores: AttackScores, confidence: float) -> Self:
         """The curve of scores, with intervals at a confidence in (0, 1)."""
+        from attacks.intervals import clopper_pearson
         from attacks.plots import roc_band
 
-        curve, band = scores.curve, roc_band(scores, confidence)
+        curve, band, others = scores.curve, roc_band(scores, confidence), len(scores.non_members)
+        accused = (round(rate * others) for rate in curve.fpr.tolist())
         return cls(
             members=len(scores.members),
-            non_members=len(scores.non_members),
+            non_members=others,
             thresholds=(None, *map(float, curve.thresholds[1:])),
             fpr=tuple(map(float, curve.fpr)),
             tpr=tuple(map(float, curve.tpr)),
             low=tuple(map(float, band.low)),
             high=tuple(map(float, band.high)),
+            fpr_high=tuple(clopper_pearson(number, others, confidence)[1] for number in accused),
         )
 
     @classmethod
@@ -69,8 +74,10 @@ class Curve:
             tpr=_shares(values["tpr"]),
             low=_shares(values["low"]),
             high=_shares(values["high"]),
+            fpr_high=_shares(values["fpr_high"]),
         )
-        lengths = {len(c) for c in (found.thresholds, found.fpr, found.tpr, found.low, found.high)}
+        columns = (found.thresholds, found.fpr, found.tpr, found.low, found.high, found.fpr_high)
+        lengths = {len(column) for column in columns}
         if len(lengths) != 1 or lengths == {0} or min(found.members, found.non_members) < 1:
             raise ValueError("its columns are not of one length, or stand on no scores")
         if list(found.fpr) != sorted(found.fpr) or list(found.tpr) != sorted(found.tpr):
@@ -89,13 +96,15 @@ class CurveFile:
     Attributes:
         confidence: Of each interval, in (0, 1).
         run: Of the run.
-        allowed: (k,), at each corner the largest TPR that the guarantee allows; None where none follows.
+        allowed: (k,), at each corner's FPR the largest TPR that the guarantee allows; None: none follows.
+        allowed_at_most: (k,), the same at the upper end of the FPR's interval; None with it.
         undefended: The positive control's.
     """
 
     confidence: float
     run: Curve
     allowed: tuple[float, ...] | None
+    allowed_at_most: tuple[float, ...] | None
     undefended: Curve
 
     def write(self, path: Path) -> None:
@@ -109,15 +118,17 @@ class CurveFile:
         try:
             if values["format"] != FORMAT:
                 raise ValueError(f"format {values['format']!r} is not known")
-            run, allowed = Curve.from_dict(values["run"]), values["allowed"]
+            limits = [values["allowed"], values["allowed_at_most"]]
+            allowed, at_most = (None if limit is None else _shares(limit) for limit in limits)
             found = cls(
                 confidence=float(values["confidence"]),
-                run=run,
-                allowed=None if allowed is None else _shares(allowed),
+                run=Curve.from_dict(values["run"]),
+                allowed=allowed,
+                allowed_at_most=at_most,
                 undefended=Curve.from_dict(values["undefended"]),
             )
-            if found.allowed is not None and len(found.allowed) != len(run.fpr):
-                raise ValueError("its limit is not as long as its curve")
+            if {limit and len(limit) for limit in (allowed, at_most)} not in ({None}, {len(found.run.fpr)}):
+                raise ValueError("its limits are not as long as its curve")
         except (KeyError, TypeError, ValueError) as error:
             raise AuditError(f"{path}: is no curve: {error}") from None
         return found

@@ -293,28 +293,32 @@ def _attack(scene: Scene, attack: str, item: Item) -> list[dict[str, Any]]:
     return [row.to_dict() for row in rows]
 
 
-def _draw_curve(
-    path: Path, known: Known, scores: Any, limit: Any, undefended: Any, confidence: float
-) -> str:
+def _draw_curve(path: Path, known: Known, scores: Any, limit: Any, undefended: Any, confidence: float) -> str:
     """Draw a curve, and keep the figures behind it beside it."""
-    import numpy as np
-
     from attacks.plots import Limits, roc_figure, write_figure
-    from attacks.tradeoff import dp_limit
 
     pair = None if limit is None else limit.pair()
     limits = None if pair is None else Limits(pair[0], pair[1], limit.curve)
     figure = roc_figure({known.card.name: scores}, limits, confidence=confidence)
     png, _ = write_figure(figure, path)
-    allowed = None
-    if limits is not None:
-        fpr = scores.curve.fpr
-        highest = dp_limit(fpr, limits.epsilon, limits.delta)
-        exact = highest if limits.exact is None else limits.exact(fpr)
-        allowed = tuple(map(float, np.minimum(highest, exact)))
     run, control = (Curve.of(some, confidence) for some in (scores, undefended))
-    CurveFile(confidence, run, allowed, control).write(path.with_name(curve_file(png.name)))
+    kept = CurveFile(confidence, run, _allowed(limits, run.fpr), _allowed(limits, run.fpr_high), control)
+    kept.write(path.with_name(curve_file(png.name)))
     return png.name
+
+
+def _allowed(limits: Any, fpr: Sequence[float]) -> tuple[float, ...] | None:
+    """The largest TPR that the guarantee allows at some FPRs; None where none follows."""
+    import numpy as np
+
+    from attacks.tradeoff import dp_limit
+
+    if limits is None:
+        return None
+    there = np.array(fpr)
+    highest = dp_limit(there, limits.epsilon, limits.delta)
+    exact = highest if limits.exact is None else limits.exact(there)
+    return tuple(map(float, np.minimum(highest, exact)))
 
 
 def _key(settings: AuditSettings, inputs: Mapping[str, str]) -> str:

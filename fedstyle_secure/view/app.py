@@ -1,4 +1,4 @@
-"""The application: an address to a page. Everything that is read comes from the shelf, and nothing is written."""
+"""The application: from an address to a page. What is read comes from the shelf, and nothing is written."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ class _Pages:
 
     def _findings(self, request: Request) -> Response:
         place = self._place(request)
-        asked = Filter(*(request.query_params.get(key, "") for key in ("view", "verdict", "attack")))
+        asked = Filter(
+            *(request.query_params.get(key, "") for key in ("view", "verdict", "attack", "target"))
+        )
         audited = self._audited(place)
         page = self._told(place, lambda: findings_page(audited, asked))
         return self._page("findings", place=place, page=page)
@@ -149,9 +151,7 @@ class _Pages:
     def _picture(self, request: Request) -> Response:
         place, name = self._place(request), request.path_params["name"]
         audited = self._audited(place)
-        path = self._told(
-            place, lambda: file_of(place.run, audited, name, self._withdrawn(place, audited))
-        )
+        path = self._told(place, lambda: file_of(place.run, audited, name, self._withdrawn(place, audited)))
         if path is None:
             raise MissingError("no picture of that name may be shown")
         media = MEDIA[path.suffix.lower()]
@@ -183,7 +183,9 @@ class _Pages:
         try:
             form = await _InMemory(request.headers, request.stream(), max_files=1, max_fields=8).parse()
         except (MultiPartException, KeyError, ValueError, OSError):
-            return await run_in_threadpool(self._search_page, request, problem="This is no form with a picture.")
+            return await run_in_threadpool(
+                self._search_page, request, problem="This is no form with a picture."
+            )
         try:
             given = form.get("picture")
             data = b"" if given is None or isinstance(given, str) else await given.read()
@@ -203,9 +205,7 @@ class _Pages:
             return self._search_page(request)
         try:
             with self._busy:
-                matches = read_safely(
-                    place.path, lambda: search_bytes(place.run, data, _TOP, studios)
-                )
+                matches = read_safely(place.path, lambda: search_bytes(place.run, data, _TOP, studios))
         except FedStyleError as error:
             return self._search_page(request, problem=str(error))
         return self._search_page(request, matches=matches)

@@ -27,6 +27,7 @@ class Renderer:
             "rate": lambda value: "-" if value is None else STYLES["rate"](value),
             "epsilon": lambda value: "no guarantee" if value is None else STYLES["epsilon"](value),
             "cost": lambda value: "-" if math.isinf(value) else STYLES["epsilon"](value),
+            "sentence": lambda text: text[:1].upper() + text[1:],
             "figure": _figure,
             "setting": _setting,
         }

@@ -14,7 +14,6 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from fedstyle_secure.errors import RunError
 from fedstyle_secure.runs import RunFolder
@@ -96,7 +95,7 @@ class Shelf:
 
     def run(self, key: str) -> Place:
         """The run that a browser means. Raises MissingError where there is none, RunError as `whole`."""
-        sweep, colon, cell = key.partition(":")
+        sweep, colon, _ = key.partition(":")
         known = self.cells(self.sweep(sweep)).values() if colon else self.listing().runs
         return self._found(key, {place.key: place for place in known}, "run")
 
@@ -110,9 +109,7 @@ class Shelf:
         if home.is_symlink() or not home.is_dir():
             return {}
         return {
-            f"cells/{name}": Place(
-                f"{sweep.key}:{_key(name)}", f"{sweep.name}, {_shown(name)}", path / "run"
-            )
+            f"cells/{name}": Place(f"{sweep.key}:{_key(name)}", f"{sweep.name}, {_shown(name)}", path / "run")
             for name, path in _folders(home)
             if path is not None and not (path / "run").is_symlink() and _marked(path / "run", ".fedstyle-run")
         }
@@ -177,7 +174,7 @@ def _folders(root: Path) -> list[tuple[str, Path | None]]:
     return [
         (name, None if link else root / name)
         for name, link, folder in found
-        if link or folder and not name.startswith(".")
+        if link or (folder and not name.startswith("."))
     ]
 
 

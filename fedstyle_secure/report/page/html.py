@@ -27,10 +27,14 @@ def to_html(document: Document) -> tuple[str, str]:
     Raises:
         AuditError: A picture cannot be read, or is of another kind; names it.
     """
-    page = environment("fedstyle_secure.report.page").get_template("report.html.j2").render(
-        document=document,
-        date_line=selfhash.date_line(document.date),
-        hash_line=selfhash.hash_line(selfhash.UNKNOWN),
+    page = (
+        environment("fedstyle_secure.report.page")
+        .get_template("report.html.j2")
+        .render(
+            document=document,
+            date_line=selfhash.date_line(document.date),
+            hash_line=selfhash.hash_line(selfhash.UNKNOWN),
+        )
     )
     return selfhash.signed(page)
 

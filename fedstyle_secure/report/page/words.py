@@ -38,6 +38,7 @@ MEANINGS: Mapping[Sign, str] = {
 ORDER: tuple[Sign, ...] = ("alarm", "leaks", "inconclusive", "not broken by this attack", "not run")
 """Verdicts, the worst first."""
 
+
 def worst(findings: Iterable[Finding]) -> Sign:
     """The worst verdict; `not run` where there is nothing."""
     found: set[Sign] = {"alarm" if finding.alarm else finding.verdict for finding in findings}

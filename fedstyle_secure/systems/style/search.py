@@ -86,8 +86,10 @@ def search(
 
 def search_bytes(run: RunFolder, picture: bytes, top: int = 5, studios: Path | None = None) -> list[Match]:
     """The same to the bytes of a picture file, which lie nowhere. Args and raises as `search`."""
+    # What is no picture is refused before the run is opened.
+    pixels = decode_picture(picture, run.config().gallery.size)
     found = findable(run, studios)
-    return _nearest(found, _embedding(found[1], picture, run.config().gallery.size), top)
+    return _nearest(found, found[1].embed_pictures(pixels[None])[0], top)
 
 
 def _nearest(found: tuple[Cards, StyleEncoder], query: np.ndarray, top: int) -> list[Match]:
@@ -124,13 +126,10 @@ def embedded(encoder: StyleEncoder, picture: Path, size: int) -> np.ndarray:
         GalleryError: The picture cannot be read.
     """
     try:
-        return _embedding(encoder, read_picture_bytes(picture), size)
+        pixels = decode_picture(read_picture_bytes(picture), size)
     except GalleryError as error:
         raise GalleryError(f"{picture}: {error}") from None
-
-
-def _embedding(encoder: StyleEncoder, picture: bytes, size: int) -> np.ndarray:
-    embedding: np.ndarray = encoder.embed_pictures(decode_picture(picture, size)[None])[0]
+    embedding: np.ndarray = encoder.embed_pictures(pixels[None])[0]
     return embedding
 
 

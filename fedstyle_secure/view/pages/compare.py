@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fedstyle_secure.audit.findings import Finding
@@ -30,10 +30,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Attacked:
-    """An attack in a view, in two runs.
+    """An attack in two runs, in the views in which it found the same.
 
     Attributes:
-        view: Its name.
+        views: Their names.
         attack: Its name.
         quantity: What was measured.
         findings: Each run's, or None.
@@ -41,7 +41,7 @@ class Attacked:
         places: Each finding's place in its run's list, or None.
     """
 
-    view: str
+    views: Sequence[str]
     attack: str
     quantity: str
     findings: tuple[Finding | None, Finding | None]
@@ -50,8 +50,8 @@ class Attacked:
 
     @property
     def differs(self) -> bool:
-        """Whether the verdicts are not the same."""
-        return self.signs[0] != self.signs[1]
+        """Whether both audits looked, and the verdicts are not the same."""
+        return None not in self.signs and self.signs[0] != self.signs[1]
 
 
 @dataclass(frozen=True)
@@ -110,25 +110,23 @@ def _stated(epsilon: dict[str, float | None] | None, unit: str) -> tuple[bool, f
 
 def _attacks(one: Audited | None, other: Audited | None) -> list[Attacked]:
     sides = [_over_all(one), _over_all(other)]
-    names = (one.views if one else {}) | (other.views if other else {})
-    found = []
+    names = {**(one.views if one else {}), **(other.views if other else {})}
+    found: dict[str, Attacked] = {}
     for key in dict.fromkeys([*sides[0], *sides[1]]):
         entries = [side.get(key) for side in sides]
-        findings = tuple(entry[1] if entry else None for entry in entries)
-        if all(finding is None or finding.value is None for finding in findings):
+        pair = (entries[0][1] if entries[0] else None, entries[1][1] if entries[1] else None)
+        if all(finding is None or finding.value is None for finding in pair):
             continue
         view, attack, quantity = key
-        found.append(
-            Attacked(
-                view=names.get(view, view),
-                attack=attack,
-                quantity=quantity,
-                findings=(findings[0], findings[1]),
-                signs=(_sign(findings[0]), _sign(findings[1])),
-                places=(entries[0] and entries[0][0], entries[1] and entries[1][0]),
-            )
+        # What several views hold is measured once, and stands in a row of each.
+        same = repr((attack, quantity, *(finding and (finding.value, finding.reason) for finding in pair)))
+        views = [*(found[same].views if same in found else ()), names.get(view, view)]
+        places = (entries[0] and entries[0][0], entries[1] and entries[1][0])
+        first = found.get(
+            same, Attacked((), attack, quantity, pair, (_sign(pair[0]), _sign(pair[1])), places)
         )
-    return sorted(found, key=lambda row: not row.differs)
+        found[same] = replace(first, views=views)
+    return sorted(found.values(), key=lambda row: not row.differs)
 
 
 def _over_all(audited: Audited | None) -> dict[tuple[str, str, str], tuple[int, Finding]]:

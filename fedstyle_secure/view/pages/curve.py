@@ -19,8 +19,8 @@ class Reading:
     Attributes:
         threshold: Named is who scores at least this; None: above every score.
         tpr, low, high: Share of members named, and its interval.
-        fpr: Share of non-members accused.
-        allowed: The largest share named that the guarantee allows there; None where none follows.
+        fpr, fpr_high: Share of non-members accused, and the upper end of its interval.
+        allowed: The largest share named that the guarantee allows at that end; None where none follows.
         undefended: Share of members that the same attack names where nothing is defended, accusing no more.
         x, y: Place in the drawing.
     """
@@ -30,6 +30,7 @@ class Reading:
     low: float
     high: float
     fpr: float
+    fpr_high: float
     allowed: float | None
     undefended: float
     x: float
@@ -100,7 +101,8 @@ def _reading(file: CurveFile, at: int) -> Reading:
         low=curve.low[at],
         high=curve.high[at],
         fpr=fpr,
-        allowed=None if file.allowed is None else file.allowed[at],
+        fpr_high=curve.fpr_high[at],
+        allowed=None if file.allowed_at_most is None else file.allowed_at_most[at],
         undefended=twin.tpr[twin.best_at(fpr)],
         x=X.at(fpr),
         y=Y.at(tpr),

@@ -25,11 +25,13 @@ class Filter:
         view: Key of a view.
         verdict: A verdict, or `alarm`.
         attack: Name of an attack.
+        target: `over all` artists together, or `single` ones.
     """
 
     view: str = ""
     verdict: str = ""
     attack: str = ""
+    target: str = ""
 
     def takes(self, finding: Finding) -> bool:
         """Whether a finding is asked for."""
@@ -37,6 +39,7 @@ class Filter:
             self.view in ("", finding.view)
             and self.verdict in ("", worst([finding]))
             and self.attack in ("", finding.attack)
+            and self.target in ("", "over all" if finding.target == "all" else "single")
         )
 
 
@@ -68,7 +71,7 @@ class FindingsPage:
         views: Names by key, for the filter.
         verdicts: For the filter, the worst first.
         attacks: Names, for the filter.
-        rows: The first `MOST_ROWS`.
+        rows: The worst verdicts first, and `MOST_ROWS` at most.
         found: How many the filter takes.
         of: How many there are.
     """
@@ -107,6 +110,7 @@ class FindingPage:
 def findings_page(audited: Audited, asked: Filter) -> FindingsPage:
     """The findings that a filter takes, and what else could be asked."""
     taken = [i for i, finding in enumerate(audited.findings) if asked.takes(finding)]
+    taken.sort(key=lambda i: ORDER.index(worst([audited.findings[i]])))
     there = {worst([finding]) for finding in audited.findings}
     return FindingsPage(
         asked=asked,

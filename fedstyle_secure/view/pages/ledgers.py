@@ -1,4 +1,4 @@
-"""What the artists of a run have given away, and what is left of their budgets: as `fedstyle ledger` has it."""
+"""What artists of a run have given away and what is left of their budgets, as `fedstyle ledger` has it."""
 
 from __future__ import annotations
 

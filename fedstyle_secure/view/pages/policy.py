@@ -45,7 +45,9 @@ def policy_page(run: Path, policy: Path, studios: Path | None) -> PolicyPage:
     from fedstyle_secure.policy.own import all_checks
 
     if studios is None:
-        problem = "the artists' studios do not lie in this folder; `fedstyle check` can be told where they are"
+        problem = (
+            "the artists' studios do not lie in this folder; `fedstyle check` can be told where they are"
+        )
         return PolicyPage(policy, (), problem)
     try:
         return PolicyPage(policy, all_checks(run, policy, studios=studios), "")

@@ -93,9 +93,7 @@ def _told(place: Place) -> RunRow:
     if not run.finished:
         return RunRow(place, run.state, run.config().run.system)
     summary = run.summary()
-    return RunRow(
-        place, run.state, summary["system"], judged(summary), epsilons(summary), worst_of(run)
-    )
+    return RunRow(place, run.state, summary["system"], judged(summary), epsilons(summary), worst_of(run))
 
 
 def judged(summary: Mapping[str, Any]) -> Judged | None:

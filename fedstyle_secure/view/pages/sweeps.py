@@ -142,7 +142,9 @@ def sweep_page(folder: Path, cells: Mapping[str, Place]) -> SweepPage:
         rows=rows,
         series=series,
         plots=[plot for plot in drawn if plot is not None],
-        failed={row["cell"]: row["error"] or row["state"] for row in table.rows if row["state"] != "finished"},
+        failed={
+            row["cell"]: row["error"] or row["state"] for row in table.rows if row["state"] != "finished"
+        },
     )
 
 
@@ -224,7 +226,9 @@ def _plot(
     x: draw.Axis,
     place: Callable[[Combination], float | None],
 ) -> Plot | None:
-    shown = [(i, row, where) for i, row in enumerate(rows) if row.utility and (where := place(row)) is not None]
+    shown = [
+        (i, row, where) for i, row in enumerate(rows) if row.utility and (where := place(row)) is not None
+    ]
     if not shown:
         return None
     starts = [value for mark in marks for value in mark.values(f"utility.{headline.start}")]
