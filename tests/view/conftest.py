@@ -94,7 +94,8 @@ def sweep(folder: Path) -> None:
                 }
                 | ({} if failed else {
                     "utility.artist_top1": 0.5 + 0.01 * epsilon + 0.1 * seed, "utility.baseline_top1": 0.5,
-                    "privacy.epsilon_artwork_max": epsilon - 0.001, "worst.membership_auc": 0.5 + 0.02 * epsilon,
+                    "privacy.epsilon_artwork_max": epsilon - 0.001,
+                    "worst.membership_auc": 0.5 + 0.02 * epsilon,
                     "worst.verdict": "not broken by this attack",
                 })
             )  # fmt: skip
@@ -234,3 +235,9 @@ def ask_all():
                 yield runner.run(one(app, asked))
 
     return all_of
+
+
+@pytest.fixture(scope="session")
+def asked_of():
+    """`Asked`, for tests."""
+    return Asked

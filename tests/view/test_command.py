@@ -1,4 +1,4 @@
-"""`fedstyle view` as a process: one line to open, a clean end, errors in a line, and nothing heavy at its start."""
+"""`fedstyle view` as a process: a line to open, a clean end, errors in a line, nothing heavy at its start."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_page_opens_at_the_printed_address_and_ends_when_asked(home, ended_b
 def test_nothing_heavy_is_loaded_before_it_is_asked_for():
     code = (
         "import sys, fedstyle_secure.cli, fedstyle_secure.view.serve\n"
-        "print([m for m in ('torch', 'matplotlib', 'scipy', 'pyarrow', 'flwr', 'opacus') if m in sys.modules])"
+        "print([m for m in ('torch', 'matplotlib', 'scipy', 'flwr', 'opacus') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"

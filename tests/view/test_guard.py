@@ -82,7 +82,8 @@ def test_tokens_and_cookies_are_compared_in_constant_time(stranger, keys, monkey
 @pytest.mark.parametrize(
     "host",
     ["", "127.0.0.1", "localhost", "127.0.0.1:80", "evil.example", "evil.example:8766", "0.0.0.0:8766",
-     "[::1]:8766", "127.0.0.1:8766.evil.example", "localhost:8766@evil.example", "127.0.0.1:8766, evil.example"],
+     "[::1]:8766", "127.0.0.1:8766.evil.example", "localhost:8766@evil.example",
+     "127.0.0.1:8766, evil.example"],
 )  # fmt: skip
 def test_other_names_are_not_answered(page, host):
     assert page.get("/", headers={"host": host}).status_code == 421
@@ -121,9 +122,7 @@ def test_another_site_embeds_nothing(page):
     assert page.get("/", headers={"sec-fetch-site": "none", "sec-fetch-mode": "navigate"}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "X"]
-)
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "X"])
 def test_the_page_is_for_reading(page, method):
     assert page.request(method, "/").status_code == 405
 

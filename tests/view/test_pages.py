@@ -93,7 +93,8 @@ def test_filters_take_what_they_say(page, findings):
         wanted = {
             i
             for i, f in enumerate(findings)
-            if asked.view in ("", f.view) and asked.attack in ("", f.attack) and asked.verdict in ("", f.verdict)
+            if asked.view in ("", f.view) and asked.attack in ("", f.attack)
+            and asked.verdict in ("", f.verdict)
             and asked.target in ("", "over all" if f.target == "all" else "single")
         }  # fmt: skip
         shown = {int(i) for i in re.findall(r'<th scope="row"><a href="/runs/run/findings/(\d+)"', text)}
@@ -148,13 +149,13 @@ def test_the_twin_is_read_where_it_accuses_no_more(home):
 
 def test_a_curve_that_is_none_is_refused(mine, opened, curved):
     path = mine / "run" / "audit" / "rounds.json"
-    whole_file = json.loads(path.read_text())
+    good = json.loads(path.read_text())
     for change in (
         {"format": 0}, {"run": {}}, {"confidence": "x"}, {"allowed": [0.5]}, {"allowed": None},
-        {"run": whole_file["run"] | {"fpr": [0, 2, 1, 1, 1]}}, {"run": whole_file["run"] | {"tpr": [1, 0, 1, 1, 1]}},
-        {"run": whole_file["run"] | {"members": 0}}, {"run": whole_file["run"] | {"low": [0.0]}},
+        {"run": good["run"] | {"fpr": [0, 2, 1, 1, 1]}}, {"run": good["run"] | {"tpr": [1, 0, 1, 1, 1]}},
+        {"run": good["run"] | {"members": 0}}, {"run": good["run"] | {"low": [0.0]}},
     ):  # fmt: skip
-        path.write_text(json.dumps(whole_file | change))
+        path.write_text(json.dumps(good | change))
         with pytest.raises(AuditError, match=r"rounds.json: is no curve"):
             CurveFile.read(path)
         assert opened(mine).get(f"/runs/run/findings/{curved}").status_code == 422

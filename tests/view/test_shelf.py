@@ -44,7 +44,8 @@ def test_every_run_has_a_key_of_its_own_that_no_browser_changes(home):
 
 @pytest.mark.parametrize(
     "key",
-    ["", ".", "..", "../outside", "..%2foutside", "/etc", "studios", "way-out", "sweep", "run/audit", "run\0", "RUN",
+    ["", ".", "..", "../outside", "..%2foutside", "/etc", "studios", "way-out", "sweep", "run/audit",
+     "run\0", "RUN",
      "sweep:", "sweep:..", "sweep:../../run", "run:x", ":", "~", "a\nb"],
 )  # fmt: skip
 def test_nothing_else_is_a_run(home, key):
