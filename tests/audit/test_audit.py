@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from fedstyle_secure.accounts import withdraw
 from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.catalogue import catalogue
+from fedstyle_secure.audit.curves import CurveFile, curve_file
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.runner import Audit, audit
 from fedstyle_secure.audit.scene import Scene
@@ -126,8 +128,20 @@ def test_an_undefended_run_leaks_and_the_audit_says_so_everywhere(plain):
     assert set(found.about["files"]) | {"audit.json"} == files
     assert one.pictures[0] in files
     assert all(f.curve in files for f in found.findings if f.curve)
+    curved = [f for f in found.findings if f.curve and f.metric == "membership AUC" and f.target == "all"]
+    assert curved
+    for f in curved:
+        file = CurveFile.read(found.folder / curve_file(f.curve))
+        assert [area(curve) for curve in (file.run, file.undefended)] == pytest.approx([f.value, f.control])
+        assert file.allowed is None, "nothing is guaranteed"
     with pytest.raises(RunError, match="--force"):
         audit(plain, SETTINGS)
+
+
+def area(curve):
+    """Below a curve."""
+    corners = list(zip(curve.fpr, curve.tpr, strict=True))
+    return sum((c - a) * (b + d) / 2 for (a, b), (c, d) in pairwise(corners))
 
 
 def test_the_same_seed_gives_the_same_findings(scene_of, guarded):
