@@ -17,7 +17,7 @@ from fedstyle_secure.names import nfc
 from fedstyle_secure.privacy.budget import budget_of
 from fedstyle_secure.privacy.gate import withdraw as write_withdrawal
 from fedstyle_secure.privacy.ledger import Entry, Ledger, entry_from_dict
-from fedstyle_secure.privacy.statement import Accountant, Line
+from fedstyle_secure.privacy.statement import Accountant, Line, unguarded
 from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.spreadsheet import guarded
@@ -33,7 +33,7 @@ class Account:
         unit: Unit of privacy of the figures in `lines`, the run's.
         delta: At which delta.
         lines: Releases over all runs, oldest first.
-        spent: Lifetime epsilon by unit; infinite: no guarantee.
+        spent: Lifetime epsilon by unit; infinite: no guarantee, and `why_none` says why.
         left: What is left of the run's budget, in its unit; infinite: there is none.
         withdrawn: When the artist withdrew, or "".
         live: Whether this is the artist's ledger as it is now, not the run's copy of it.
@@ -44,11 +44,20 @@ class Account:
     unit: Unit
     delta: float
     lines: tuple[Line, ...]
-    spent: dict[str, float]
+    spent: dict[Unit, float]
     left: float
     withdrawn: str
     live: bool
     lifetime: bool
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Releases over all runs, oldest first."""
+        return tuple(entry for line in self.lines for entry in line.entries)
+
+    def why_none(self, unit: Unit) -> str:
+        """Why there is no guarantee for a unit; "" where there is one."""
+        return unguarded(self.entries, unit)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; infinity is null."""
@@ -62,6 +71,7 @@ class Account:
             "withdrawn": self.withdrawn or None,
             "live": self.live,
             "lifetime": self.lifetime,
+            "no_guarantee": {unit: why for unit in self.spent if (why := self.why_none(unit))},
             "releases": [
                 entry.to_dict()
                 | {
@@ -128,7 +138,7 @@ def accounts_in(
     for name in _chosen(run, _names(run), artist):
         home = studio_home(root, config.gallery, name) if root is not None else None
         entries, withdrawn, live = _read(home, name, kept.get(name))
-        spent = {
+        spent: dict[Unit, float] = {
             "artwork": accountant.spent(entries, "artwork"),
             "artist": accountant.spent(entries, "artist"),
         }
@@ -138,6 +148,12 @@ def accounts_in(
             Account(name, budget.unit, budget.delta, lines, spent, left, withdrawn, live, not over_sites)
         )
     return found
+
+
+def released(run: RunFolder, artist: str) -> tuple[Entry, ...]:
+    """What an artist had released when a finished run ended, for other runs too; nothing of one whose ledger
+    could not be read then."""
+    return tuple(entry_from_dict(values) for values in _kept(run).get(artist) or ())
 
 
 def write_csv(path: Path, found: Iterable[Account]) -> None:

@@ -28,6 +28,7 @@ from fedstyle_secure.terminal import (
     OpenerKey,
     StudiosPath,
     everything_shown,
+    heartbeat,
     notices_on,
     print_json,
     say,
@@ -208,7 +209,10 @@ def demo(
     if (run.folder.audit_folder / "audit.json").exists():
         found = Audit.open(run.folder)
     else:
-        found = run_audit(run.folder, AuditSettings(show_pictures=True), force=False, quiet=as_json)
+        again = pasted("fedstyle", "demo", "--out", out)
+        found = run_audit(
+            run.folder, AuditSettings(show_pictures=True), force=False, quiet=as_json, again=again
+        )
     pages = report(run.folder.path)
     if not as_json:
         show_audit(found)
@@ -610,6 +614,9 @@ def runs(
 def ledger(
     run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
     artist: Annotated[str | None, typer.Option(help="Only this artist, a line a release.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="A table an artist too, not only the summary.")
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Write every release to this CSV file too.")] = None,
     studios: StudiosPath = None,
     as_json: AsJson = False,
@@ -627,6 +634,10 @@ def ledger(
         return
     if csv is not None:
         say(f"{sum(len(account.lines) for account in found)} releases written to {csv}")
+        return
+    if artist is None:
+        _show_accounts(found, run)
+    if artist is None and not every:
         return
     for account in found:
         _show_account(account)
@@ -918,13 +929,17 @@ def _train(config: Config, out: Path, engine: Engine, *, resume: bool, force: bo
         TextColumn("left"),
         TimeRemainingColumn(),
     )
+    pulse = heartbeat(console)
+    pulse.beat("learning from the public set")
     with notices_on(console), Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("learning from the public set", total=None)
 
         def on_round(line: dict[str, Any], rounds: int) -> None:
             headline = words.headline(line)
             note = "" if headline is None else f", {headline.key} {line[headline.key]:.2f}"
-            progress.update(task, description=f"rounds{note}", total=rounds, completed=line["round"] + 1)
+            done = line["round"] + 1
+            pulse.beat(f"round {done} of {rounds}{note}", last=done == rounds)
+            progress.update(task, description=f"rounds{note}", total=rounds, completed=done)
 
         try:
             run = train(config, out, engine, resume=resume, force=force, on_round=on_round)
@@ -979,17 +994,8 @@ def _show(run: Run, as_json: bool) -> None:
             "secure_sum.enabled is false: the platform sees every artist's share, which by itself has next "
             "to no noise. There is no figure for such a run."
         )
-    earlier = [
-        row["lifetime_epsilon_artwork"]
-        for row in privacy["per_artist"]
-        if row["lifetime_epsilon_artwork"] != row["epsilon_artwork"]
-    ]
-    if earlier:
-        worst = None if None in earlier else max(earlier)
-        say(
-            f"{len(earlier)} artists had released something before this run: over everything, epsilon per "
-            f"artwork is up to {_epsilon(worst)} (`fedstyle ledger {short(run.folder.path)}`)."
-        )
+    if note := _before(run):
+        say(note)
     start = found.get(headline.start) if headline is not None else None
     if headline is not None and start is not None and found[headline.key] > start:
         say(
@@ -1007,6 +1013,26 @@ def _show(run: Run, as_json: bool) -> None:
     if note := _canary_note(run.summary):
         say(note)
     say(f"The run lies in {short(run.folder.path)}")
+
+
+def _before(run: Run) -> str:
+    """What artists had released before a run, with what that leaves of its guarantee; "" where none had."""
+    privacy = run.summary["privacy"]
+    unit, rows = privacy["unit"], privacy["per_artist"]
+    earlier = [row for row in rows if row[f"lifetime_epsilon_{unit}"] != row[f"epsilon_{unit}"]]
+    if not earlier:
+        return ""
+    told = f"{len(earlier)} artists had released something before this run: over everything, "
+    values = [row[f"lifetime_epsilon_{unit}"] for row in earlier]
+    more = f" (`{pasted('fedstyle', 'ledger', short(run.folder.path))}`)."
+    if None not in values:
+        return told + f"epsilon per {unit} is up to {_epsilon(max(values))}" + more
+    from fedstyle_secure.accounts import released
+    from fedstyle_secure.privacy.statement import unguarded
+
+    bare = earlier[values.index(None)]["artist"]
+    why = unguarded(released(run.folder, bare), unit)
+    return told + f"there is no guarantee per {unit}, as of {bare} {why}" + more
 
 
 def _canary_note(told: dict[str, Any]) -> str:
@@ -1031,6 +1057,44 @@ def _unlisted(cards: Cards) -> Iterator[str]:
         yield "The artists' own ledgers are not here, so who has withdrawn since this run ended is not known."
 
 
+def _show_accounts(found: Sequence[Account], run: Path) -> None:
+    """A row an artist, and all of them together."""
+    budget = any(math.isfinite(account.left) for account in found)
+    head = ("artist", "releases", "epsilon per artwork", "per artist", *("left of budget",) * budget, "")
+    rows = [
+        (
+            account.artist,
+            str(len(account.entries)),
+            *(_epsilon(_known(value)) for value in account.spent.values()),
+            *(f"{account.left:.2f}",) * budget,
+            _state(account),
+        )
+        for account in found
+    ]
+    table(f"What the artists of {short(run)} have given away", head, rows)
+    worst = {unit: max(account.spent[unit] for account in found) for unit in found[0].spent}
+    over = "over everything" if all(account.lifetime for account in found) else "in this run"
+    say(
+        f"{len(found)} artists, {sum(len(account.entries) for account in found)} releases; {over} at most "
+        + ", ".join(f"{_epsilon(_known(value))} per {unit}" for unit, value in worst.items())
+        + f" at delta {found[0].delta:g}, add or remove one."
+    )
+    for unit in found[0].spent:
+        if whose := [account for account in found if account.why_none(unit)]:
+            say(
+                f"No guarantee per {unit} for {len(whose)} of them: of {whose[0].artist}, "
+                f"{whose[0].why_none(unit)}."
+            )
+    more = pasted("fedstyle", "ledger", short(run), "--artist", found[0].artist)
+    say(f"Release by release: `{more}`, or --all")
+
+
+def _state(account: Account) -> str:
+    if account.withdrawn:
+        return f"withdrew at {account.withdrawn}"
+    return "" if account.live else "as the run left it"
+
+
 def _show_account(account: Account) -> None:
     head = ("rounds", "release", "noise", "RDP", "PRV/PLD", "total")
     for run, group in itertools.groupby(account.lines, key=lambda line: line.entries[0].run):
@@ -1041,6 +1105,8 @@ def _show_account(account: Account) -> None:
     left = "no budget set" if math.isinf(account.left) else f"{account.left:.2f} left of its budget"
     whole = "lifetime epsilon" if account.lifetime else "epsilon of this run"
     say(f"{account.artist}: {whole} {spent}; {left}")
+    if why := account.why_none(account.unit):
+        say(f"{account.artist}: no guarantee per {account.unit}, as {why}")
     if account.withdrawn:
         say(f"{account.artist} withdrew at {account.withdrawn}")
     if not account.live:

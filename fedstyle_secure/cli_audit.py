@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -12,12 +13,12 @@ import typer
 from fedstyle_secure.errors import AuditError, ConfigError, PolicyError, pasted, resumable
 from fedstyle_secure.privacy.figures import rounded_up
 from fedstyle_secure.shipped import file_of
-from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, print_json, say, short, table
+from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, heartbeat, print_json, say, short, table
 from fedstyle_secure.visible import visible
 
 if TYPE_CHECKING:
     from fedstyle_secure.audit.findings import Finding
-    from fedstyle_secure.audit.runner import Audit
+    from fedstyle_secure.audit.runner import Audit, Estimate
     from fedstyle_secure.audit.settings import AuditSettings
     from fedstyle_secure.runs import RunFolder
 
@@ -48,6 +49,7 @@ def audit(
         Path | None,
         typer.Option(help="The folder of the artists' pictures.", show_default="where the run says"),
     ] = None,
+    studios: StudiosPath = None,
     force: Annotated[bool, typer.Option("--force", help="Audit again where an audit is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +58,15 @@ def audit(
     from fedstyle_secure.runs import RunFolder
 
     settings = AuditSettings.load(file_of(config, "audit")) if config else AuditSettings.from_preset(preset)
-    found = run_audit(RunFolder(run, gallery and gallery.resolve()), settings, force=force, quiet=as_json)
+    places = (("--gallery", gallery), ("--studios", studios))
+    how = ((config,) if config else ("--preset", preset), *(pair for pair in places if pair[1]))
+    found = run_audit(
+        RunFolder(run, gallery and gallery.resolve(), studios and studios.resolve()),
+        settings,
+        force=force,
+        quiet=as_json,
+        again=pasted("fedstyle", "audit", run, *itertools.chain.from_iterable(how)),
+    )
     if as_json:
         print_json([finding.to_dict() for finding in found.findings])
     else:
@@ -246,12 +256,15 @@ def sweep(
     grid = file_of(grid, "sweep")
     folder = out or Path("runs") / grid.stem
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, quiet=as_json), transient=True) as progress:
+    console = Console(stderr=True, quiet=as_json)
+    pulse = heartbeat(console)
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("cells", total=None)
 
         def on_cell(name: str, error: str, done: int, of: int, left: float) -> None:
             note = "cells" if math.isnan(left) else f"cells, about {left / 60:.0f} min left"
             progress.update(task, description=note, completed=done, total=of)
+            pulse.beat(f"{done} of {of} {note}", last=done == of)
             if error:
                 progress.console.print(visible(f"{name} failed: {error}"), markup=False)
 
@@ -281,8 +294,8 @@ def _epsilon(value: float | None) -> str:
     return "no guarantee" if value is None else f"epsilon {rounded_up(value)}"
 
 
-def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bool) -> Audit:
-    """Audit with a progress bar that says what time is left."""
+def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bool, again: str) -> Audit:
+    """Audit with a progress bar that says what time is left; `again` goes on where it is interrupted."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
@@ -292,19 +305,26 @@ def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bo
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[left]}"),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as progress:
+    console = Console(stderr=True, quiet=quiet)
+    pulse = heartbeat(console)
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("opening the run", total=None, left="")
+
+        def on_start(estimate: Estimate) -> None:
+            console.print(str(estimate), markup=False, highlight=False)
 
         def on_job(name: str, done: int, of: int, left: float) -> None:
             remaining = f"about {left:.0f} s left" if left else ""
             progress.update(task, description=name, completed=done, total=of, left=remaining)
+            after = f", {remaining}" if remaining else ""
+            pulse.beat(f"{done} of {of} attacks, {name} done{after}", last=done == of)
 
         try:
-            with resumable(run.audit_folder, "the same command goes on with what was done"):
-                return audit(run, settings, force=force, on_job=on_job)
+            with resumable(run.audit_folder, f"this goes on with what was done: `{again}`"):
+                return audit(run, settings, force=force, on_job=on_job, on_start=on_start)
         except KeyboardInterrupt:
             progress.stop()
-            print("fedstyle: interrupted; the same command goes on with what was done", file=sys.stderr)
+            print(f"fedstyle: interrupted; this goes on with what was done:\n  {again}", file=sys.stderr)
             raise SystemExit(130) from None
 
 

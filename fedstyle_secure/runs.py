@@ -73,10 +73,12 @@ class RunFolder:
     Attributes:
         path: The run's folder.
         gallery: The folder of its pictures, for a run that was moved without them; None: where the run says.
+        studios: The folder of its artists' ledgers, likewise.
     """
 
     path: Path
     gallery: Path | None = None
+    studios: Path | None = None
 
     @property
     def config_file(self) -> Path:

@@ -6,7 +6,8 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,6 +84,44 @@ def notices_on(console: Console) -> Iterator[None]:
 def say(text: str, *, err: bool = False) -> None:
     """One line for people. A line break within it is written out: a name must not forge a line."""
     typer.echo(visible(text), err=err)
+
+
+class Heartbeat:
+    """Lines for whoever reads a log, where a progress bar would not be seen: the first, the last, and of
+    those between them one each half a minute at most.
+
+    Example:
+        >>> now = iter([0.0, 5.0, 31.0, 32.0])
+        >>> beat = Heartbeat(print, clock=lambda: next(now)).beat
+        >>> for done in (1, 2, 3, 4):
+        ...     beat(f"{done} of 4", last=done == 4)
+        1 of 4
+        3 of 4
+        4 of 4
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        every: float = 30.0,
+    ) -> None:
+        """Args: tell: Writes a line. clock: Seconds. every: Seconds between lines."""
+        self._tell, self._clock, self._every = tell, clock, every
+        self._told: float | None = None
+
+    def beat(self, text: str, *, last: bool = False) -> None:
+        """Say it, unless something was said a moment ago."""
+        now = self._clock()
+        if last or self._told is None or now - self._told >= self._every:
+            self._told = now
+            self._tell(text)
+
+
+def heartbeat(console: Console) -> Heartbeat:
+    """For a console: silent where it is quiet, or shows a bar."""
+    silent = console.quiet or console.is_terminal
+    return Heartbeat((lambda text: None) if silent else (lambda text: say(text, err=True)))
 
 
 def print_json(value: Any) -> None:

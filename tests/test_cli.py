@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fedstyle_secure import cli
+from fedstyle_secure import cli, training
 from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.catalogue import catalogue
 from fedstyle_secure.config import Config
@@ -105,10 +106,51 @@ def test_train_search_and_list(capsys, monkeypatch, tiny_file, query, tmp_path):
     assert "epsilon_artwork_max" in out
 
 
+def test_an_interrupted_run_goes_on_by_the_line_that_is_printed(capsys, monkeypatch, tiny_file, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    whole = training._train_here
+
+    def stop(config, on_round):
+        def once(line, rounds):
+            raise KeyboardInterrupt
+
+        whole(config, once)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_train_here", stop)
+        begin = ("train", tiny_file, "-s", "run.seed=5", "--out", "runs/my run")
+        code, _, err = call(capsys, monkeypatch, *begin)
+    assert code == 130
+    (line,) = [line for line in err.splitlines() if line.startswith("  fedstyle")]
+    words = shlex.split(line)
+    assert words == ["fedstyle", "train", "--resume", "runs/my run"]
+    code, _, err = call(capsys, monkeypatch, *words[1:], "-s", "run.rounds=3")
+    assert (code, "was started with run.rounds = 2, not 3" in err) == (4, True)
+    code, _, err = call(capsys, monkeypatch, *words[1:], "--out", "elsewhere")
+    assert (code, "--out names another one" in err) == (2, True)
+    _, _, err = call(capsys, monkeypatch, "search", "runs/my run", "x.png")
+    assert (
+        f"`fedstyle train --resume '{tmp_path / 'runs' / 'my run'}'`" in err
+        or "--resume 'runs/my run'" in err
+    )
+    code, out, _ = call(capsys, monkeypatch, *words[1:], "--json")
+    assert (code, json.loads(out)["run"]) == (0, str(tmp_path / "runs" / "my run"))
+    assert RunFolder(tmp_path / "runs" / "my run").config().run.seed == 5
+
+
+def test_a_run_that_was_stopped_before_its_manifest_needs_its_settings(capsys, monkeypatch, tiny, tmp_path):
+    RunFolder(tmp_path / "run").begin(tiny, resume=False, force=False)
+    code, _, err = call(capsys, monkeypatch, "train", "--resume", tmp_path / "run")
+    assert (code, "name the configuration and the settings again" in err) == (4, True)
+
+
 def test_a_run_without_privacy_is_said_loudly(capsys, monkeypatch, tiny_file, tmp_path):
     arguments = ("train", tiny_file, "-s", "privacy.dp=off", "--out", tmp_path / "run")
     code, out, err = call(capsys, monkeypatch, *arguments)
     assert code == 0
+    # A log shows that something goes on; there is no terminal for a bar here.
+    assert "learning from the public set\n" in err
+    assert "round 2 of 2" in err
     assert "nothing bounds what they give away" in err
     assert "no guarantee" in next(line for line in out.splitlines() if "epsilon_artwork_max" in line)
 
@@ -256,6 +298,11 @@ def test_the_demo_finds_the_right_artist_more_often_than_not(capsys, monkeypatch
 def test_ledger_and_withdraw(capsys, monkeypatch, own, query):
     run = own.path
     code, out, _ = call(capsys, monkeypatch, "ledger", run)
+    assert (code, "update x2" in out) == (0, False)
+    assert "4 artists, 16 releases; over everything at most" in out
+    assert "No guarantee per artist for 4 of them: of " in out
+    assert "were made for the unit artwork." in out
+    code, out, _ = call(capsys, monkeypatch, "ledger", run, "--all")
     assert code == 0
     assert out.count("lifetime epsilon") == 4
     assert "update x2" in out
@@ -274,6 +321,7 @@ def test_ledger_and_withdraw(capsys, monkeypatch, own, query):
     assert (code, done["ledger"]) == (0, str(home / "ledger.jsonl"))
     code, out, _ = call(capsys, monkeypatch, "ledger", run, "--artist", "mosaic-1")
     assert f"mosaic-1 withdrew at {done['withdrawn']}" in out
+    assert f"withdrew at {done['withdrawn']}" in call(capsys, monkeypatch, "ledger", run)[1]
     code, out, err = call(capsys, monkeypatch, "search", run, query, "--json")
     assert (code, "mosaic-1" in out, len(json.loads(out))) == (0, False, 3)
     assert f"Withdrew, and is not listed: mosaic-1 (at {done['withdrawn']})." in err
@@ -309,8 +357,8 @@ def test_audit_report_and_check(capsys, monkeypatch, tiny, tmp_path):
     assert call(capsys, monkeypatch, "train", path, "--out", run, "--json")[0] == 0
     short = tmp_path / "audit.toml"
     short.write_text('preset = "tiny"\ntargets = 4\ncandidates = 8\nrounds = 1\nprocesses = 1\n')
-    code, out, _ = call(capsys, monkeypatch, "audit", run, short, "--json")
-    assert code == 0
+    code, out, err = call(capsys, monkeypatch, "audit", run, short, "--json")
+    assert (code, err) == (0, "")
     assert {row["view"] for row in json.loads(out)} >= {"network", "platform", "opener", "buyer"}
     code, _, err = call(capsys, monkeypatch, "audit", run, short)
     assert code == 4

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from fedstyle_secure.policy.checks import Check
-from fedstyle_secure.terminal import say, table
+from fedstyle_secure.terminal import Heartbeat, heartbeat, say, table
 
 HOSTILE = (
     "葛飾北斎",
@@ -65,3 +67,25 @@ def test_no_name_pushes_the_figures_off_the_screen(
     assert rows[-1] == ["葛飾北斎", "678", "90"]
     assert "".join(row[0] for row in rows[:-1]) == "x" * length
     assert (len(rows) == 2) == (length <= 60)
+
+
+def test_a_heartbeat_says_the_first_the_last_and_one_each_half_a_minute() -> None:
+    said: list[str] = []
+    now = [0.0]
+    pulse = Heartbeat(said.append, clock=lambda: now[0])
+    for second in (0.0, 1.0, 29.9, 30.0, 31.0, 61.0):
+        now[0] = second
+        pulse.beat(f"at {second}")
+    now[0] = 62.0
+    pulse.beat("the end", last=True)
+    assert said == ["at 0.0", "at 30.0", "at 61.0", "the end"]
+
+
+@pytest.mark.parametrize(
+    ("quiet", "terminal", "speaks"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_it_speaks_only_where_no_bar_is_seen_and_nobody_wants_silence(
+    capsys: pytest.CaptureFixture[str], quiet: bool, terminal: bool, speaks: bool
+) -> None:
+    heartbeat(Console(file=io.StringIO(), quiet=quiet, force_terminal=terminal)).beat("round 1 of 2")
+    assert capsys.readouterr().err == "round 1 of 2\n" * speaks

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -35,6 +36,9 @@ from fedstyle_secure.threads import one_thread, one_thread_for_good
 from fedstyle_secure.version import __version__
 
 _PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-accounting")
+
+_ROUNDS_AN_ATTACK = 2
+"""On the demo, a run of drawing and one of eight artists attacks took 2, 1.5 and 6.5 rounds each."""
 
 OnJob = Callable[[str, int, int, float], None]
 """Called with the attack that is done, jobs done, jobs in all, and seconds left as estimated."""
@@ -77,6 +81,7 @@ def audit(
     *,
     force: bool = False,
     on_job: OnJob | None = None,
+    on_start: Callable[[Estimate], None] | None = None,
 ) -> Audit:
     """Attack a finished run under every adversary view, and write `audit/` into its folder.
 
@@ -87,6 +92,7 @@ def audit(
         settings: Of the audit; the preset `quick` where none are given.
         force: Audit again where an audit is there.
         on_job: Told of progress.
+        on_start: Told, once the run has been checked, what is to be done.
 
     Raises:
         RunError: The run is not finished, or an audit is there.
@@ -98,13 +104,15 @@ def audit(
     there = (home / "audit.json").exists()
     if there and not force:
         raise RunError(f"{home}: holds an audit; `--force` makes it anew")
-    inputs = check_finished(folder).sums
+    inputs = check_finished(folder, studios=folder.studios).sums
     if there:
         shutil.rmtree(home)
     began, started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
     scene_facts = _Facts.of(folder, settings)
     jobs = list(_jobs(scene_facts))
     key = _key(settings, inputs)
+    if on_start is not None:
+        on_start(Estimate.of(folder, settings, len(jobs)))
     done = _run_jobs(folder, settings, jobs, home / "jobs", key, on_job)
     system = scene_facts.system
     findings = [row for view in scene_facts.views for row in _rows(system, view, done, settings.seed)]
@@ -135,6 +143,39 @@ def audit(
     }  # fmt: skip
     write_text(home / "audit.json", json.dumps(about, indent=1) + "\n")
     return Audit.open(folder)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an audit is about to do, and how long that may take.
+
+    Attributes:
+        attacks: To be run, each on one thing that views hold.
+        round_s: Seconds of a round of the run, the median of those after the first.
+        processes: At a time.
+    """
+
+    attacks: int
+    round_s: float
+    processes: int
+
+    @classmethod
+    def of(cls, run: RunFolder, settings: AuditSettings, attacks: int) -> Estimate:
+        """From a finished run's metrics."""
+        seconds = [line["seconds"] for line in run.metrics()]
+        return cls(attacks, statistics.median(seconds[1:] or seconds or [0.0]), _workers(settings, attacks))
+
+    @property
+    def seconds(self) -> float:
+        """Wall time, roughly."""
+        return self.attacks * _ROUNDS_AN_ATTACK * self.round_s / max(1, self.processes)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.attacks} attacks, {self.processes} at a time: about {self.seconds:.0f} s, if an attack "
+            f"takes as long as {_ROUNDS_AN_ATTACK} of this run's rounds ({self.round_s:.1f} s each). That is "
+            "a guess, for some settings several times off; it is replaced as attacks are done."
+        )
 
 
 @dataclass(frozen=True)
@@ -230,7 +271,7 @@ def _done(
     run: RunFolder, settings: AuditSettings, jobs: Sequence[_Job]
 ) -> Iterator[tuple[_Job, list[dict[str, Any]]]]:
     """Jobs as they are done, here or in processes of their own."""
-    workers = min(settings.processes or os.cpu_count() or 1, len(jobs))
+    workers = _workers(settings, len(jobs))
     if workers == 0:
         return
     if workers == 1:
@@ -252,6 +293,10 @@ def _done(
                     f"the process that ran {job.attack!r} was killed, perhaps for lack of memory; what was "
                     "done is kept, so run it again, with fewer processes"
                 ) from None
+
+
+def _workers(settings: AuditSettings, jobs: int) -> int:
+    return min(settings.processes or os.cpu_count() or 1, jobs)
 
 
 def _begin_worker() -> None:

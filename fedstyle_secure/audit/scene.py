@@ -155,7 +155,7 @@ class Scene:
     def withdrawn(self) -> tuple[str, ...]:
         """Who has withdrawn by now, as far as their own ledgers are here: nothing of theirs is shown, and so
         no sheet at all, as pictures are sought among everybody's."""
-        told = withdrawals(self.run, self.gallery.artists) or {}
+        told = withdrawals(self.run, self.gallery.artists, self.run.studios) or {}
         return tuple(artist for artist, at in told.items() if at)
 
     def rng(self, purpose: str) -> np.random.Generator:

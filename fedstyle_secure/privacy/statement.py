@@ -89,5 +89,32 @@ class Accountant:
         return self._known[key]
 
 
+def unguarded(entries: Sequence[Entry], unit: Unit) -> str:
+    """Why releases together give a unit no guarantee, as a sentence's end; "" where they give it one.
+
+    Args:
+        entries: A ledger's releases.
+        unit: Of privacy.
+
+    Example:
+        >>> unguarded([], "artist")
+        ''
+    """
+    bare = [entry for entry in entries if not _covers(entry, unit)]
+    if not bare:
+        return ""
+    other: Unit = "artist" if unit == "artwork" else "artwork"
+    meant = all(_covers(entry, other) for entry in bare)
+    why = f"were made for the unit {other}" if meant else "have no noise that covers it"
+    runs = ", ".join(dict.fromkeys(entry.run[:8] for entry in bare))
+    kinds = ", ".join(dict.fromkeys(entry.kind for entry in bare))
+    return f"{len(bare)} of {len(entries)} releases ({kinds}; of run {runs}) {why}"
+
+
+def _covers(entry: Entry, unit: Unit) -> bool:
+    cost = entry.cost(unit)
+    return cost is not None and not cost.noiseless
+
+
 def _alike(entry: Entry) -> tuple[Any, ...]:
     return (entry.run, entry.kind, entry.mechanism, repr(sorted(entry.parameters.items())))

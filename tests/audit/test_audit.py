@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 from itertools import pairwise
@@ -16,7 +17,7 @@ from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.catalogue import catalogue
 from fedstyle_secure.audit.curves import CurveFile, curve_file
 from fedstyle_secure.audit.limits import Limit
-from fedstyle_secure.audit.runner import Audit, audit
+from fedstyle_secure.audit.runner import Audit, Estimate, audit
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import views_of
@@ -245,6 +246,30 @@ def test_a_run_without_a_record_says_what_could_not_be_run(finished):
     known = {k.card.key: k for k in ATTACKS}
     with pytest.raises(AuditError, match=r"audit\.record"):
         known["update_rounds"].run(scene, known["update_rounds"].needs[0])
+
+
+def test_before_an_audit_it_is_said_how_much_is_to_be_done_and_from_what_that_is_guessed(finished):
+    rounds = [line["seconds"] for line in finished.metrics()]
+    told = Estimate.of(finished, AuditSettings(processes=2), 6)
+    assert told.round_s == statistics.median(rounds[1:])
+    assert told.seconds == pytest.approx(6 * 2 * told.round_s / 2)
+    assert str(told).startswith("6 attacks, 2 at a time: about ")
+    assert "of this run's rounds" in str(told)
+    # A process too many is none.
+    assert Estimate.of(finished, AuditSettings(processes=8), 3).processes == 3
+
+
+def test_studios_that_lie_elsewhere_are_named_and_others_refused(guarded, tmp_path):
+    shutil.copytree(guarded.path.parent, tmp_path / "runs")
+    (tmp_path / "runs" / "studios").rename(tmp_path / "disks")
+    run = tmp_path / "runs" / guarded.path.name
+    artist = Scene(guarded, SETTINGS).gallery.artists[0]
+    withdraw(RunFolder(run), artist, tmp_path / "disks")
+    assert Scene(RunFolder(run), SETTINGS).withdrawn == ()
+    assert Scene(RunFolder(run, studios=tmp_path / "disks"), SETTINGS).withdrawn == (artist,)
+    (tmp_path / "disks" / ".fedstyle-studios").write_text("0" * 32)
+    with pytest.raises(RunError, match="are not the studios"):
+        audit(RunFolder(run, studios=tmp_path / "disks"), SETTINGS, force=True)
 
 
 def test_an_unfinished_or_missing_run_is_refused(tmp_path):

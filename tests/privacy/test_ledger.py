@@ -1,6 +1,7 @@
 """The ledger file: append-only, and every change to it is found and named."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from fedstyle_secure.chains import Chain
 from fedstyle_secure.errors import PrivacyError
 from fedstyle_secure.privacy.events import SampledGaussian
 from fedstyle_secure.privacy.ledger import Entry, Ledger, Works, costs
+from fedstyle_secure.privacy.statement import unguarded
 
 
 def entry(number, run="run", sigma=2.0):
@@ -196,3 +198,20 @@ def test_a_ledger_of_before_there_were_policies_is_read(tmp_path):
     assert Ledger(path).entries == (entry(0),)
     Ledger(path).append([entry(1)])
     assert [e.policy for e in Ledger(path).entries] == ["", ""]
+
+
+def test_why_there_is_no_guarantee_names_kinds_runs_and_the_unit_they_were_made_for():
+    bare = replace(entry(2, run="0123456789abcdef"), artwork_cost=None, artist_cost=SampledGaussian(2.0))
+    noiseless = entry(3, sigma=0.0)
+    assert unguarded([entry(1)], "artwork") == ""
+    assert (
+        unguarded([entry(1)], "artist") == "1 of 1 releases (card; of run run) were made for the unit artwork"
+    )
+    assert unguarded([entry(1), bare], "artwork") == (
+        "1 of 2 releases (card; of run 01234567) were made for the unit artist"
+    )
+    # No noise is no guarantee, whatever it was meant for.
+    for unit in ("artwork", "artist"):
+        assert (
+            unguarded([noiseless], unit) == "1 of 1 releases (card; of run run) have no noise that covers it"
+        )

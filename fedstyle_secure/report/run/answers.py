@@ -50,14 +50,22 @@ def asked(facts: Facts) -> list[Block]:
         if facts.config.secure_sum.enabled
         else "and with nothing encrypted"
     )
-    private = " ".join(f"manifest.json#/gallery/artists/{i}/artist" for i, _ in facts.artists)
+    private, trained = (
+        " ".join(f"manifest.json#/gallery/artists/{i}/artist" for i, _ in some)
+        for some in (facts.artists, facts.trained)
+    )
     line = facts.say(
-        "A shared model was trained over {private:whole count} artists who keep their pictures, {how}, "
+        "A shared model was trained over {trained:whole count} artists who keep their pictures, {how}, "
         "{sealed}. ",
-        private=private,
+        trained=trained,
         how=how,
         sealed=sealed,
     )
+    if apart := [artist for one in facts.artists if one not in facts.trained for artist in one[1:]]:
+        line += facts.say(
+            "Of the gallery's artists these released nothing for it: {apart}. ",
+            apart=listed([facts.called(artist) for artist in apart]),
+        )
     if facts.audit is None:
         line += facts.say("Asked: what leaks? **No audit was run**, so nothing measured answers that yet.")
     else:

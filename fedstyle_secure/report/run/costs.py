@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fedstyle_secure.privacy.units import Unit
 from fedstyle_secure.report.page.pieces import Block, Bullets, Line, Para, Table
 from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.sources import escape
@@ -21,15 +22,15 @@ def spending(facts: Facts) -> list[Block]:
     )
     # Over sites an artist states what it released for this run, and its other runs stay its own.
     which = "as it states" if facts.over_sites else "all runs until this one ended"
-    lifetime = "" if facts.over_sites else "Per artwork, all runs until this one ended | "
+    unit: Unit = facts.config.privacy.unit
+    lifetime = "" if facts.over_sites else f"Per {unit}, all runs until this one ended | "
     head = facts.row(
         f"Artist | Releases, {which} | Epsilon per artwork | Epsilon per artist | {lifetime}Withdrawn"
     )
-    lifetime = "" if facts.over_sites else "{lifetime_epsilon_artwork:epsilon|no guarantee} | "
     rows = [
         facts.row(
             "{artist:text} | {releases} | {epsilon_artwork:epsilon|no guarantee} | "
-            "{epsilon_artist:epsilon|no guarantee} | " + lifetime + "{withdrawn}",
+            "{epsilon_artist:epsilon|no guarantee} | " + _lifetime(facts, row["artist"]) + "{withdrawn}",
             at=f"summary.json#/privacy/per_artist/{i}",
             releases=_releases(facts, row["artist"]),
             withdrawn=facts.withdrawn(i),
@@ -56,6 +57,17 @@ def spending(facts: Facts) -> list[Block]:
         )
         blocks.append(Para([told], "note"))
     return blocks
+
+
+def _lifetime(facts: Facts, artist: str) -> str:
+    """The cell of everything that an artist released, and why there is no guarantee for all of that."""
+    if facts.over_sites:
+        return ""
+    unit = facts.config.privacy.unit
+    other: Unit = "artwork" if unit == "artist" else "artist"
+    bare = [entry for entry in facts.ledger[artist] or () if not facts.covered(entry, unit)]
+    why = f"released for the unit {other}" if all(facts.covered(e, other) for e in bare) else "without noise"
+    return f"{{lifetime_epsilon_{unit}:epsilon|no guarantee{f': {why}' if bare else ''}}} | "
 
 
 def _releases(facts: Facts, artist: str) -> Line:

@@ -79,6 +79,17 @@ class Facts(Speaker):
         rows = self.manifest["gallery"]["artists"]
         return [(i, row["artist"]) for i, row in enumerate(rows) if not row["public"]]
 
+    @cached_property
+    def trained(self) -> list[tuple[int, str]]:
+        """Of `artists`, those who released anything for this run: who withdrew before it began did not. Of an
+        artist whose ledger cannot be read nobody can tell, and it counts."""
+        found = {
+            artist
+            for artist, entries in self.ledger.items()
+            if entries is None or any(entry["run"] == self.run.identity for entry in entries)
+        }
+        return [(i, artist) for i, artist in self.artists if artist in found]
+
     @property
     def over_sites(self) -> bool:
         """Whether artists were on machines of their own, so that their works were never counted."""
