@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedstyle_secure.cli_audit import app as audit_app
-from fedstyle_secure.cli_audit import run_audit, show_audit
+from fedstyle_secure.cli_audit import reach_of, run_audit, show_audit
 from fedstyle_secure.cli_policy import policy_app
 from fedstyle_secure.cli_sites import artist_app, doctor, node, opener_app, platform_app
 from fedstyle_secure.cli_view import view
@@ -846,10 +846,16 @@ def gallery_show(
     as_json: AsJson = False,
 ) -> None:
     """Write a contact sheet (a row an artist) and print counts and what was left out."""
+    from dataclasses import asdict
+
+    from fedstyle_secure.audit.reach import reach
+    from fedstyle_secure.audit.settings import AuditSettings
     from fedstyle_secure.config import Config
+    from fedstyle_secure.errors import ConfigError
     from fedstyle_secure.galleries.checks import survey
     from fedstyle_secure.galleries.opening import open_gallery
     from fedstyle_secure.galleries.sheet import contact_sheet
+    from fedstyle_secure.system import system_bound
 
     start = Config.load(file_of(config, "run")) if config else Config()
     loaded = start.override(settings or [])
@@ -858,8 +864,11 @@ def gallery_show(
     names = (*gallery.artists, *gallery.public_artists)
     out.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet([gallery.portfolio(name) for name in names], columns=columns).save(out, format="PNG")
+    system = system_bound(loaded)
+    works = [(a.train, a.test) for a in found.artists if not a.public]
+    could = reach(works, AuditSettings(), dear=system.dear)
     if as_json:
-        print_json(found.to_dict() | {"sheet": str(out)})
+        print_json(found.to_dict() | {"sheet": str(out), "audit": could and asdict(could)})
         return
     table(
         "Gallery",
@@ -867,11 +876,17 @@ def gallery_show(
         [(a.artist, "platform" if a.public else "artist", str(a.train), str(a.test)) for a in found.artists],
     )
     for item in found.skipped:
-        say(f"left out: {item.artist}: {item.name}: {item.reason}")
+        say(f"left out: {item.artist}: {item.name + ': ' if item.name else ''}{item.reason}")
     for one in found.refused:
         say(f"refused: {one.artist}: {one.name}: {one.reason}")
     for pair in found.shared:
         say(f"shared: {pair.name} of {pair.artist} is also {pair.also_name} of {pair.also_artist}")
+    for line in could.lines() if could else ():
+        say(line)
+    try:
+        system.require_learnable()
+    except ConfigError as error:
+        say(f"A run of {loaded.run.system} would be refused: {error}")
     say(f"Contact sheet: {out} (a dot marks pictures that are held out for testing)")
 
 
@@ -1012,6 +1027,11 @@ def _show(run: Run, as_json: bool) -> None:
             say(f"The updates' noise hides their signal: at most {max(kept):.0%} of an update was kept.")
     if note := _canary_note(run.summary):
         say(note)
+    if (could := reach_of(run.folder)) is not None:
+        say(
+            f"An audit of it would hold {could.members} works that trained against {could.non_members} held "
+            f"out: {could.membership}."
+        )
     say(f"The run lies in {short(run.folder.path)}")
 
 

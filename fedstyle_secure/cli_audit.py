@@ -18,8 +18,11 @@ from fedstyle_secure.visible import visible
 
 if TYPE_CHECKING:
     from fedstyle_secure.audit.findings import Finding
+    from fedstyle_secure.audit.reach import Reach
     from fedstyle_secure.audit.runner import Audit, Estimate
     from fedstyle_secure.audit.settings import AuditSettings
+    from fedstyle_secure.policy.checks import Check
+    from fedstyle_secure.policy.points import Point
     from fedstyle_secure.runs import RunFolder
 
 app = typer.Typer()
@@ -207,6 +210,9 @@ def check(
     policy: Annotated[Path, typer.Option(help="TOML file; the preset `policy` is one.", show_default=False)],
     junit: Annotated[Path | None, typer.Option(help="Write the checks as JUnit XML.")] = None,
     sarif: Annotated[Path | None, typer.Option(help="Write the checks as SARIF.")] = None,
+    each: Annotated[
+        bool, typer.Option("--each", help="Every view, figure and artist by itself, in the files too.")
+    ] = False,
     opener: OpenerKey = None,
     studios: StudiosPath = None,
     as_json: AsJson = False,
@@ -216,22 +222,28 @@ def check(
 
     from fedstyle_secure.policy.formats import to_junit, to_sarif
     from fedstyle_secure.policy.own import all_checks
+    from fedstyle_secure.policy.points import points
 
     policy = file_of(policy, "policy")
     done = all_checks(run, policy, opener, studios)
+    told: list[Check | Point] = [*done] if each else [*points(done)]
     if junit is not None:
-        junit.write_bytes(to_junit(done))
+        junit.write_bytes(to_junit(told))
     if sarif is not None:
-        sarif.write_text(json.dumps(to_sarif(done), indent=2), encoding="utf-8")
-    failed = [one for one in done if one.problem]
+        sarif.write_text(json.dumps(to_sarif(told), indent=2), encoding="utf-8")
+    failed = [one for one in told if one.problem]
     if as_json:
         print_json([{"line": c.line, "key": c.key, "subject": c.subject, "problem": c.problem} for c in done])
     else:
         for one in failed:
             say(str(one))
-        say(f"{len(done) - len(failed)} of {len(done)} checks met")
+        met = sum(not one.problem for one in done)
+        say(
+            f"{met} of {len(done)} checks met, in {len(points(done))} points (`--each` tells them one by one)"
+        )
     if failed:
-        raise PolicyError(f"{policy}: {len(failed)} of {len(done)} checks are not met")
+        bad = sum(bool(one.problem) for one in done)
+        raise PolicyError(f"{policy}: {bad} of {len(done)} checks are not met, in {len(failed)} lines")
 
 
 @app.command()
@@ -311,7 +323,9 @@ def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bo
         task = progress.add_task("opening the run", total=None, left="")
 
         def on_start(estimate: Estimate) -> None:
-            console.print(str(estimate), markup=False, highlight=False)
+            could = reach_of(run, settings)
+            for line in (str(estimate), *(could.lines() if could else ())):
+                console.print(visible(line), markup=False, highlight=False)
 
         def on_job(name: str, done: int, of: int, left: float) -> None:
             remaining = f"about {left:.0f} s left" if left else ""
@@ -326,6 +340,18 @@ def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bo
             progress.stop()
             print(f"fedstyle: interrupted; this goes on with what was done:\n  {again}", file=sys.stderr)
             raise SystemExit(130) from None
+
+
+def reach_of(run: RunFolder, settings: AuditSettings | None = None) -> Reach | None:
+    """What an audit of a finished run could tell; None where its artists' works were not counted."""
+    from fedstyle_secure.audit.reach import reach
+    from fedstyle_secure.audit.settings import AuditSettings
+    from fedstyle_secure.registry import system_named
+
+    rows = [row for row in run.manifest()["gallery"]["artists"] if not row["public"]]
+    works = [(row["train"], row["test"]) for row in rows]
+    dear = system_named(run.summary()["system"]).dear
+    return reach(works, settings or AuditSettings(), dear=dear)
 
 
 def show_audit(found: Audit) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -148,6 +148,9 @@ class Check:
         key: Which of its keys.
         subject: What was looked at.
         problem: Why it is not met, in a sentence; "" where it is.
+        about: What it is about, where several checks ask the same of it; "": the subject.
+        view: Adversary view that it is of those, or "".
+        case: Which it is of those: an artist, or a target with a figure.
     """
 
     policy: Path
@@ -155,6 +158,9 @@ class Check:
     key: str
     subject: str
     problem: str = ""
+    about: str = ""
+    view: str = ""
+    case: str = ""
 
     def __str__(self) -> str:
         return f"{self.policy}:{self.line}: {self.key}: {self.subject}: {self.problem or 'met'}"
@@ -343,14 +349,22 @@ class Gate:
             yield from self._consent()
         for i in self._facts.alarms:
             problem = "lies above what the guarantee allows: a bug in the defence or in the attack"
-            yield self._check("attacks", subject=self._name(i), problem=problem)
+            yield self._of_finding(i, "attacks", problem=problem)
 
     def _check(self, *keys: str, subject: str, problem: str = "") -> Check:
         return Check(self._policy, _line(self._lines, *keys), ".".join(keys), subject, problem)
 
-    def _name(self, i: int) -> str:
+    def _of_finding(self, i: int, *keys: str, problem: str = "", quantity: str = "") -> Check:
+        """A check of a finding, or of another figure of its attack and target."""
         finding = self._facts.findings[i]
-        return f"{finding.view}, {finding.attack}, {finding.target}, {finding.quantity}"
+        figure = quantity or finding.quantity
+        subject = f"{finding.view}, {finding.attack}, {finding.target}, {figure}"
+        check = self._check(*keys, subject=subject, problem=problem)
+        return replace(check, about=finding.attack, view=finding.view, case=f"{figure} [{finding.target}]")
+
+    def _of_artist(self, artist: str, *keys: str, problem: str = "") -> Check:
+        check = self._check(*keys, subject=f"artist {artist}", problem=problem)
+        return replace(check, about="artists", case=artist)
 
     def _evidence(self, asked: Evidence) -> Iterable[Check]:
         found = self._facts.own["checked"]
@@ -382,7 +396,7 @@ class Gate:
                 problem = "withdrew before the run ended, and the model keeps what it released"
             elif artist in own["withdrawal_unknown"]:
                 problem = "its own ledger is not here, so nobody can tell whether it has withdrawn"
-            yield self._check("consent", "allow_withdrawn", subject=f"artist {artist}", problem=problem)
+            yield self._of_artist(artist, "consent", "allow_withdrawn", problem=problem)
 
     def _epsilon(self, limits: EpsilonLimits) -> Iterable[Check]:
         privacy = self._facts.summary["privacy"]
@@ -401,7 +415,7 @@ class Gate:
                     problem = "there is no guarantee"
                 elif found > limit:
                     problem = f"{found:.6g} is above {limit:g}"
-                yield self._check("epsilon", key, subject=f"artist {row['artist']}", problem=problem)
+                yield self._of_artist(row["artist"], "epsilon", key, problem=problem)
             if not privacy["per_artist"]:
                 yield self._check("epsilon", key, subject="run", problem="it has no artists")
         delta = privacy["delta"]
@@ -464,8 +478,7 @@ class Gate:
                     problem = f"its {asked} was not run: {rate.reason}"
                 else:
                     problem = problem or _above(rate, rate.value, rate.high, limit.value)
-            subject = f"{finding.view}, {finding.attack}, all, {asked}"
-            yield self._check(*keys, subject=subject, problem=problem)
+            yield self._of_finding(i, *keys, problem=problem, quantity=asked)
         if not ran:
             yield self._check(*keys, subject="audit", problem="no membership attack was run")
 
@@ -476,7 +489,7 @@ class Gate:
             finding = self._facts.findings[i]
             value, high = _advantage_of(finding)
             problem = "has no baseline" if value is None else _above(finding, value, high, limit)
-            yield self._check(*keys, subject=self._name(i), problem=problem)
+            yield self._of_finding(i, *keys, problem=problem)
         if not found:
             yield self._check(*keys, subject="audit", problem=f"no finding has an {IDENTIFICATION}")
 
@@ -530,15 +543,13 @@ class Gate:
             else:
                 bad = finding.verdict in forbidden
             if forbidden:
-                yield self._check(
-                    *keys, subject=self._name(i), problem=f"is “{finding.verdict}”" if bad else ""
-                )
+                yield self._of_finding(i, *keys, problem=f"is “{finding.verdict}”" if bad else "")
             what = (finding.view, finding.attack, finding.quantity)
             told = finding.target != "all" and what in weak_for_all
             if not limits.allow_inconclusive and not told:
                 weak = f"is inconclusive: {finding.reason or 'no reason is given'}"
                 problem = weak if finding.verdict == "inconclusive" else ""
-                yield self._check("attacks", "allow_inconclusive", subject=self._name(i), problem=problem)
+                yield self._of_finding(i, "attacks", "allow_inconclusive", problem=problem)
 
 
 def _advantage_of(finding: Finding) -> tuple[float | None, float | None]:

@@ -8,13 +8,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 from fedstyle_secure.policy.checks import Check
+from fedstyle_secure.policy.points import Point
 from fedstyle_secure.version import __version__
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def to_junit(checks: Sequence[Check]) -> bytes:
-    """A test suite with a test case a check."""
+def to_junit(checks: Sequence[Check | Point]) -> bytes:
+    """A test suite with a test case a check, or a point."""
     failures = str(sum(bool(check.problem) for check in checks))
     counts = {"tests": str(len(checks)), "failures": failures, "errors": "0"}
     root = ElementTree.Element("testsuites", counts)
@@ -40,7 +41,7 @@ def to_junit(checks: Sequence[Check]) -> bytes:
     return text + b"\n"
 
 
-def to_sarif(checks: Sequence[Check]) -> dict[str, Any]:
+def to_sarif(checks: Sequence[Check | Point]) -> dict[str, Any]:
     """SARIF 2.1.0: a rule a key of the policy, a result a failure, at the policy's line."""
     rules = list(dict.fromkeys(check.key for check in checks))
     return {
@@ -64,7 +65,7 @@ def to_sarif(checks: Sequence[Check]) -> dict[str, Any]:
     }
 
 
-def _result(check: Check, rules: Sequence[str]) -> dict[str, Any]:
+def _result(check: Check | Point, rules: Sequence[str]) -> dict[str, Any]:
     return {
         "ruleId": check.key,
         "ruleIndex": rules.index(check.key),

@@ -268,7 +268,7 @@ def test_studios_that_lie_elsewhere_are_named_and_others_refused(guarded, tmp_pa
     assert Scene(RunFolder(run), SETTINGS).withdrawn == ()
     assert Scene(RunFolder(run, studios=tmp_path / "disks"), SETTINGS).withdrawn == (artist,)
     (tmp_path / "disks" / ".fedstyle-studios").write_text("0" * 32)
-    with pytest.raises(RunError, match="are not the studios"):
+    with pytest.raises(AuditError, match="are not the studios"):
         audit(RunFolder(run, studios=tmp_path / "disks"), SETTINGS, force=True)
 
 
