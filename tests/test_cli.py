@@ -150,7 +150,7 @@ def test_a_run_without_privacy_is_said_loudly(capsys, monkeypatch, tiny_file, tm
     assert code == 0
     # A log shows that something goes on; there is no terminal for a bar here.
     assert "learning from the public set\n" in err
-    assert "round 2 of 2" in err
+    assert "round 3 of 3" in err
     assert "nothing bounds what they give away" in err
     assert "no guarantee" in next(line for line in out.splitlines() if "epsilon_artwork_max" in line)
 
@@ -236,6 +236,23 @@ def test_gallery_show_writes_a_sheet_and_counts(capsys, monkeypatch, tiny_file, 
     with Image.open(sheet) as image:
         assert image.width > 400
         assert image.height > 7 * 32
+
+
+def test_gallery_show_says_what_an_audit_could_tell_and_what_a_run_would_refuse(
+    capsys, monkeypatch, tmp_path
+):
+    for artist in ("ann", "bo"):
+        (tmp_path / "art" / artist).mkdir(parents=True)
+        for i in range(4):
+            picture = Image.new("RGB", (40, 40), (60 * i, 90, 7 if artist == "ann" else 200))
+            picture.save(tmp_path / "art" / artist / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    folder = ("-s", "gallery.source=folder", "-s", "gallery.path=art", "-s", "gallery.min_pictures=2")
+    code, out, _ = call(capsys, monkeypatch, "gallery", "show", *folder)
+    assert code == 0
+    assert "A run of style would be refused: gallery.public names nobody" in out
+    assert "not even an AUC of 1 would show a leak" in out
+    assert "more held-out works" in out
 
 
 def test_settings_lists_all(capsys, monkeypatch):
