@@ -156,7 +156,10 @@ def report(
         ),
     ],
     formats: Annotated[
-        str, typer.Option("--format", help="Of html, pdf, json and csv, joined by commas.")
+        str,
+        typer.Option(
+            "--format", help="Of html, pdf, json and csv, joined by commas; of a run also sbom and crate."
+        ),
     ] = "html,pdf,json,csv",
     out: Annotated[Path | None, typer.Option(help="Folder.", show_default="report/ in that folder")] = None,
     date: Annotated[

@@ -6,15 +6,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError, RunError, pasted, resumable
+from fedstyle_secure.frames import frame
 from fedstyle_secure.idle import idle
 from fedstyle_secure.registry import load
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import has_released, studios_root
 from fedstyle_secure.system import system_bound
+
+if TYPE_CHECKING:
+    import pandas
 
 Engine = Literal["local", "ray"]
 OnRound = Callable[[dict[str, Any], int], None]
@@ -37,6 +41,20 @@ class Run:
         """Open a finished run. Raises RunError if there is none."""
         folder = RunFolder(Path(path))
         return cls(folder, folder.summary())
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a round, as in `metrics.jsonl`: numbers as numbers, and lists and groups as they are there.
+
+        Raises:
+            ConfigError: pandas is missing.
+        """
+        lines = self.folder.metrics()
+        kinds: dict[str, str] = {}
+        for line in lines:
+            for name, value in line.items():
+                number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+                kinds[name] = "number" if number and kinds.get(name, "number") == "number" else "other"
+        return frame(lines, kinds | {"round": "whole"})
 
 
 def train(

@@ -23,7 +23,7 @@ FLOORS = (
         "visible",
         "words",
     },
-    {"devices", "files", "names", "registry", "shipped", "terminal"},
+    {"devices", "files", "frames", "names", "registry", "shipped", "terminal"},
     {"consent"},
     {"config", "cache", "chains"},
     {"runs", "idle", "hashing", "starting"},

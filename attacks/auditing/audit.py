@@ -108,12 +108,12 @@ class Audit:
         held = [check.name for check in self.checks if check.holds]
         return (f"Holds: {', '.join(held)}. " if held else "") + _CAVEAT
 
-    def to_frame(self) -> pandas.DataFrame:
+    def to_pandas(self) -> pandas.DataFrame:
         """A row a figure, as a pandas frame. Raises AttackError where pandas is not installed."""
         try:
             import pandas
         except ImportError:
-            raise AttackError("to_frame needs pandas: pip install pandas; `rows` has the same") from None
+            raise AttackError("to_pandas needs pandas: pip install pandas; `rows` has the same") from None
         return pandas.DataFrame([asdict(row) for row in self.rows])
 
     def _repr_html_(self) -> str:

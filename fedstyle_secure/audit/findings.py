@@ -169,6 +169,19 @@ class Finding:
         """For JSON."""
         return asdict(self)
 
+    def to_row(self) -> dict[str, Any]:
+        """For tables: the same, and whether it is an alarm."""
+        return self.to_dict() | {"alarm": self.alarm}
+
+
+_NUMBERS = ("value", "low", "high", "confidence", "baseline", "bound", "seconds", "fpr", "control")
+_OTHERS = {"n": "whole", "seed": "whole", "alarm": "yes or no", "pictures": "other", "details": "other"}
+COLUMNS: Mapping[str, str] = {
+    name: "number" if name in _NUMBERS else _OTHERS.get(name, "text")
+    for name in (*(field.name for field in fields(Finding)), "alarm")
+}
+"""Of a table of findings: what each column's cells are, in words of `frames.frame`."""
+
 
 def not_run(template: Finding, reason: str) -> Finding:
     """The same row without a figure."""

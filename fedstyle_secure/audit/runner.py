@@ -17,23 +17,27 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attacks.errors import AttackError
 from fedstyle_secure.audit.catalogue import Known, catalogue
 from fedstyle_secure.audit.curves import Curve, CurveFile, curve_file
-from fedstyle_secure.audit.findings import FORMAT, Finding, read_about, read_findings, write_findings
+from fedstyle_secure.audit.findings import COLUMNS, FORMAT, Finding, read_about, read_findings, write_findings
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import Item, View, views_of
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import file_sha256, read_json, write_text
+from fedstyle_secure.frames import frame
 from fedstyle_secure.processes import leave_with_parent
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.system import AnySystem
 from fedstyle_secure.threads import one_thread, one_thread_for_good
 from fedstyle_secure.version import __version__
+
+if TYPE_CHECKING:
+    import pandas
 
 _PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-accounting")
 
@@ -62,6 +66,10 @@ class Audit:
     def alarms(self) -> tuple[Finding, ...]:
         """Rows above what the guarantee allows."""
         return tuple(finding for finding in self.findings if finding.alarm)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a finding, as in a report's `findings.csv`. Raises ConfigError where pandas is missing."""
+        return frame((finding.to_row() for finding in self.findings), COLUMNS)
 
     @classmethod
     def open(cls, run: RunFolder) -> Audit:

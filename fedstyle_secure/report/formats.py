@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from typing import Literal as Choice
 
-from fedstyle_secure.audit.findings import Finding
+from fedstyle_secure.audit.findings import COLUMNS, Finding
 from fedstyle_secure.audit.own import is_own_audit
 from fedstyle_secure.errors import ConfigError, RunError
 from fedstyle_secure.report.own.formats import own_makers
 from fedstyle_secure.report.page.html import to_html
-from fedstyle_secure.report.page.output import csv_text, json_text, write
+from fedstyle_secure.report.page.output import as_bytes, csv_text, json_text, write
 from fedstyle_secure.report.page.pdf import to_data, to_pdf
 from fedstyle_secure.report.page.pieces import Blank, Document, Para, plain
 from fedstyle_secure.report.run import answers, checklist, trust
+from fedstyle_secure.report.run.compliance import COMPLIANCE, CRATE, SBOM, crate, require_compliance, sbom
 from fedstyle_secure.report.run.document import document
 from fedstyle_secure.report.run.dpia import dpia, to_json, to_markdown
 from fedstyle_secure.report.run.facts import Facts, read_facts
@@ -31,7 +31,9 @@ Format = Choice["html", "pdf", "json", "csv"]
 
 FORMATS: tuple[Format, ...] = ("html", "pdf", "json", "csv")
 
-RUN_REPORT = ("report.html", "report.pdf", "report.json", "findings.csv", "dpia.md", "dpia.json")
+RUN_REPORT = (
+    "report.html", "report.pdf", "report.json", "findings.csv", "dpia.md", "dpia.json", SBOM, CRATE,
+)  # fmt: skip
 """Every file that a run's report may have."""
 
 Makers = Sequence[tuple[str, Callable[[], str | bytes]]]
@@ -51,8 +53,8 @@ def report(
     Args:
         path: The folder; what is in it is told by the mark that a run or a sweep leaves there, or the
             files of an audit by `attacks`.
-        formats: Which of `FORMATS`. Of a run `dpia.md` and `dpia.json`, its part of an impact assessment, are
-            always written; a sweep has none.
+        formats: Which of `FORMATS`; of a run also `sbom` and `crate`, with the extra `compliance`. Of a run
+            `dpia.md` and `dpia.json`, its part of an impact assessment, are always written; a sweep has none.
         out: Where to; None is `report` in the folder.
         date: The day that the report says it was made on, `YYYY-MM-DD`; None is today, UTC. Reports of
             one folder and one date are equal byte for byte.
@@ -65,37 +67,43 @@ def report(
     Raises:
         RunError: There is neither a finished run nor a sweep.
         AuditError: A file is missing, edited or of another run, or a sweep is not finished; names it.
-        ConfigError: A format or the date is none.
+        ConfigError: A format or the date is none, or the extra is missing.
     """
-    unknown = [name for name in formats if name not in FORMATS]
+    allowed = (*FORMATS, *(COMPLIANCE if RunFolder(Path(path)).begun else ()))
+    unknown = [name for name in formats if name not in allowed]
     if unknown or not formats:
-        raise ConfigError(f"format {unknown[0] if unknown else ''!r} is none of {', '.join(FORMATS)}")
+        raise ConfigError(f"format {unknown[0] if unknown else ''!r} is none of {', '.join(allowed)}")
+    if set(formats) & set(COMPLIANCE):
+        require_compliance()
     day, folder = _day(date), Path(path)
     if RunFolder(folder).begun:
-        makers = _of_run(read_facts(folder, opener, studios), formats, day)
+        made = _of_run(read_facts(folder, opener, studios), formats, day)
     elif (is_sweep(folder) or is_own_audit(folder)) and (opener or studios):
         raise ConfigError(
             f"{folder}: every run of a sweep has an opener and studios of its own, and an own audit has "
             "none; name none"
         )
     elif is_sweep(folder):
-        makers = _of_sweep(folder, formats, day)
+        made = _made(_of_sweep(folder, formats, day))
     elif is_own_audit(folder):
         own = own_makers(folder, day)
-        makers = [own[name] for name in FORMATS if name in formats]
+        made = _made([own[name] for name in FORMATS if name in formats])
     else:
         raise RunError(
             f"{folder}: no run here and no sweep; give the folder of a finished run, which `fedstyle runs` "
             "lists, of a sweep, which `fedstyle sweep` makes, or of an audit by `attacks`"
         )
     # Everything is made before anything is written: a failure leaves the last report as it was.
-    made = [(name, make()) for name, make in makers]
     target = folder / "report" if out is None else Path(out)
     target.mkdir(parents=True, exist_ok=True)
     return [write(target / name, content) for name, content in made]
 
 
-def _of_run(facts: Facts, formats: Sequence[str], day: str) -> Makers:
+def _made(makers: Makers) -> list[tuple[str, str | bytes]]:
+    return [(name, make()) for name, make in makers]
+
+
+def _of_run(facts: Facts, formats: Sequence[str], day: str) -> list[tuple[str, str | bytes]]:
     page = document(facts, day)
     html, digest = to_html(page)
     assessment = dpia(facts, day)
@@ -104,11 +112,13 @@ def _of_run(facts: Facts, formats: Sequence[str], day: str) -> Makers:
         "pdf": ("report.pdf", lambda: to_pdf(page, digest)),
         "json": ("report.json", lambda: json_text(_values(facts, page, digest))),
         "csv": ("findings.csv", lambda: _csv(facts.findings)),
+        "sbom": (SBOM, lambda: sbom(facts, day)),
     }
-    return [makers[name] for name in FORMATS if name in formats] + [
-        ("dpia.md", lambda: to_markdown(assessment)),
-        ("dpia.json", lambda: json_text(to_json(assessment, facts))),
-    ]
+    made = _made([makers[name] for name in makers if name in formats])
+    made += [("dpia.md", to_markdown(assessment)), ("dpia.json", json_text(to_json(assessment, facts)))]
+    if "crate" in formats:
+        made.append((CRATE, crate(facts, day, [(name, as_bytes(content)) for name, content in made])))
+    return made
 
 
 def _of_sweep(folder: Path, formats: Sequence[str], day: str) -> Makers:
@@ -168,12 +178,11 @@ def _values(facts: Facts, page: Document, digest: str) -> dict[str, Any]:
             for group, entries in checklist.entries(facts)
             for entry in entries
         ],
-        "findings": [finding.to_dict() | {"alarm": finding.alarm} for finding in facts.findings],
+        "findings": [finding.to_row() for finding in facts.findings],
         "page": [to_data(section) for section in page.sections],
     }
 
 
 def _csv(findings: Sequence[Finding]) -> str:
     """A row a finding."""
-    head = [field.name for field in fields(Finding)] + ["alarm"]
-    return csv_text(head, [finding.to_dict() | {"alarm": finding.alarm} for finding in findings])
+    return csv_text(list(COLUMNS), [finding.to_row() for finding in findings])

@@ -13,10 +13,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedstyle_secure.errors import AuditError, ConfigError, RunError, resumable
 from fedstyle_secure.files import file_sha256, locked, read_json, write_json, write_text
+from fedstyle_secure.frames import frame
 from fedstyle_secure.registry import words_named
 from fedstyle_secure.sweep.cells import CODE, CellFolder
 from fedstyle_secure.sweep.code import code_digest
@@ -27,6 +28,9 @@ from fedstyle_secure.sweep.table import Row, Table, tabulate
 from fedstyle_secure.sweep.tuning import tuning_cost
 from fedstyle_secure.sweep.workers import run_cells
 from fedstyle_secure.version import __version__
+
+if TYPE_CHECKING:
+    import pandas
 
 FORMAT = 2
 _MARK = ".fedstyle-sweep"
@@ -64,6 +68,10 @@ class Sweep:
     def failed(self) -> Mapping[str, str]:
         """Cells that failed, and why."""
         return {row["cell"]: row["error"] for row in self.table.rows if row["state"] != "finished"}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a cell, as in `results.csv`. Raises ConfigError where pandas is missing."""
+        return frame(self.table.rows, {column.name: column.kind for column in self.table.columns})
 
     @classmethod
     def open(cls, path: Path | str) -> Sweep:

@@ -41,7 +41,7 @@ def of_findings(findings: Iterable[Finding], keys: Mapping[str, str]) -> dict[st
         findings: Of an audit.
         keys: Keys of its attacks by their names.
     """
-    found = {}
+    found: dict[str, float] = {}
     for row in findings:
         if row.target != "all":
             continue

@@ -31,7 +31,7 @@ class TensorBoard:
             folder: New.
         """
         self._folder, self.place = folder, str(folder)
-        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder))
 
     def figures(self, step: int, values: Mapping[str, float]) -> None:
         """As scalars."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedstyle_secure.audit.findings import Finding
+from fedstyle_secure.audit.findings import COLUMNS
 from fedstyle_secure.report.own.document import own_document
 from fedstyle_secure.report.own.facts import OwnFacts, read_own_facts
 from fedstyle_secure.report.page.html import to_html
@@ -52,12 +51,11 @@ def _values(facts: OwnFacts, page: Document, digest: str) -> dict[str, Any]:
         "claim": facts.claim,
         "checks": facts.checks,
         "alarms": facts.alarms,
-        "findings": [finding.to_dict() | {"alarm": finding.alarm} for finding in facts.findings],
+        "findings": [finding.to_row() for finding in facts.findings],
         "page": [to_data(section) for section in page.sections],
     }
 
 
 def _csv(facts: OwnFacts) -> str:
     """A row a finding."""
-    head = [field.name for field in fields(Finding)] + ["alarm"]
-    return csv_text(head, [finding.to_dict() | {"alarm": finding.alarm} for finding in facts.findings])
+    return csv_text(list(COLUMNS), [finding.to_row() for finding in facts.findings])

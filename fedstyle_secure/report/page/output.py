@@ -38,7 +38,11 @@ def _cell(value: Any) -> Any:
 
 def write(path: Path, content: str | bytes) -> Path:
     """Write a file whole or not at all, and return its path."""
-    # JSON can hold lone surrogates, which UTF-8 cannot: they are written as JSON writes them.
-    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    write_bytes(path, data)
+    write_bytes(path, as_bytes(content))
     return path
+
+
+def as_bytes(content: str | bytes) -> bytes:
+    """What of a content lies in its file."""
+    # JSON can hold lone surrogates, which UTF-8 cannot: they are written as JSON writes them.
+    return content.encode(errors="backslashreplace") if isinstance(content, str) else content

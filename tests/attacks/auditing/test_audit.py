@@ -39,7 +39,7 @@ def test_it_prints_in_three_lines_and_shows_itself_as_a_table_without_letting_te
     found = audit()
     assert len(str(found).splitlines()) == 3
     assert repr(found) == str(found)
-    frame = found.to_frame()
+    frame = found.to_pandas()
     assert list(frame["attack"]) == ["mine <b>"] * 4
     assert frame["value"][0] == found.rows[0].value
     html = found._repr_html_()
