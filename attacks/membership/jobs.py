@@ -10,15 +10,10 @@ import hashlib
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from attacks.errors import AttackError
+from attacks.pool import in_processes
 from attacks.ranges import whole
 
 State = dict[str, Tensor]
@@ -171,25 +167,16 @@ def _in_processes(
     work: Callable[..., State], jobs: Sequence[Job], processes: int
 ) -> Generator[Job, None, None]:
     """Jobs as they finish. Those that run when the caller stops are finished and kept."""
-    waiting, running = iter(jobs), dict[Future[None], Job]()
-    pool = ProcessPoolExecutor(min(processes, len(jobs)), get_context("spawn"), _follow_parent)
-    try:
-        while True:
-            for job in islice(waiting, processes + 1 - len(running)):
-                running[pool.submit(_make, work, job.path, *job.arguments())] = job
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                job = running.pop(future)
-                future.result()
-                yield job
-    except BrokenProcessPool:
-        raise AttackError(
-            "a process that trained shadow models ended early: out of memory, killed, or in a script without "
-            'if __name__ == "__main__"; models that were done are kept'
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with closing(
+        in_processes(_make, lambda job: (work, job.path, *job.arguments()), jobs, processes, finish=True)
+    ) as ended:
+        for done in ended:
+            if done.killed:
+                raise AttackError(
+                    f"a process that trained shadow models ended early ({done.killed}): out of memory, "
+                    'killed, or in a script without if __name__ == "__main__"; models that were done are kept'
+                )
+            yield done.task
 
 
 def _make(work: Callable[..., State], path: Path, *arguments: Any) -> None:
@@ -216,15 +203,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _follow_parent() -> None:
-    """End with the process that started this one, also where that was killed."""
-
-    def end() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()

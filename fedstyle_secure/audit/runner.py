@@ -5,14 +5,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attacks.errors import AttackError
+from attacks.pool import in_processes
 from fedstyle_secure.audit.catalogue import Known, catalogue
 from fedstyle_secure.audit.curves import Curve, CurveFile, curve_file
 from fedstyle_secure.audit.findings import COLUMNS, FORMAT, Finding, read_about, read_findings, write_findings
@@ -30,7 +29,6 @@ from fedstyle_secure.audit.views import Item, View, views_of
 from fedstyle_secure.errors import AuditError, RunError
 from fedstyle_secure.files import file_sha256, read_json, write_text
 from fedstyle_secure.frames import frame
-from fedstyle_secure.processes import leave_with_parent
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.system import AnySystem
 from fedstyle_secure.threads import one_thread, one_thread_for_good
@@ -289,27 +287,26 @@ def _done(
                 yield job, _attack(scene, job.attack, job.item)
         return
     text = settings.model_dump_json()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
-        waiting = {pool.submit(_run_job, run, text, job.attack, job.item.value): job for job in jobs}
-        for future in as_completed(waiting):
-            job = waiting[future]
-            try:
-                yield job, future.result()
-            except BrokenProcessPool:
+    with closing(
+        in_processes(
+            _run_job,
+            lambda job: (run, text, job.attack, job.item.value),
+            jobs,
+            workers,
+            begin=one_thread_for_good,
+        )
+    ) as ended:
+        for done in ended:
+            if done.killed:
                 raise AuditError(
-                    f"the process that ran {job.attack!r} was killed, perhaps for lack of memory; what was "
-                    "done is kept, so run it again, with fewer processes"
-                ) from None
+                    f"the process that ran {done.task.attack!r} was ended {done.killed}, perhaps for lack of "
+                    "memory; what was done is kept, so run it again, with fewer processes"
+                )
+            yield done.task, done.value
 
 
 def _workers(settings: AuditSettings, jobs: int) -> int:
     return min(settings.processes or os.cpu_count() or 1, jobs)
-
-
-def _begin_worker() -> None:
-    leave_with_parent()
-    one_thread_for_good()
 
 
 @lru_cache(maxsize=1)

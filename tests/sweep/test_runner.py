@@ -1,8 +1,6 @@
 """Whole sweeps: a killed one goes on without repeating a cell, and ends as if it had not been killed."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -215,46 +213,6 @@ def test_an_edited_or_foreign_sweep_is_refused(tmp_path, grid_of):
     with pytest.raises(RunError, match="holds no sweep"):
         sweep(empty, tmp_path / "mine", force=True)
     assert (tmp_path / "mine" / "letter.txt").read_text() == "keep me"
-
-
-def test_nothing_outlives_a_sweep_that_is_killed(tmp_path):
-    """A worker ends with the process that started it, and takes along the one that its audit runs in."""
-    script = tmp_path / "worker.py"
-    script.write_text(
-        "import multiprocessing, sys, time\n"
-        "from fedstyle_secure.sweep import workers\n"
-        "def sleep(): time.sleep(600)\n"
-        "def run(*_):\n"
-        "    child = multiprocessing.get_context('spawn').Process(target=sleep)\n"
-        "    child.start()\n"
-        "    print(child.pid, flush=True)\n"
-        "    child.join()\n"
-        "def work(*task):\n"
-        "    workers._run = run\n"
-        "    workers._work(*task)\n"
-        "if __name__ == '__main__':\n"
-        "    spawn = multiprocessing.get_context('spawn')\n"
-        "    process = spawn.Process(target=work, args=(sys.argv[1], {}, ''))\n"
-        "    process.start()\n"
-        "    process.join()\n"
-    )
-    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    grandchild = int(parent.stdout.readline())
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    parent.stdout.close()
-    deadline = time.monotonic() + 30
-    while _alive(grandchild):
-        assert time.monotonic() < deadline
-
-
-def _alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # Ended but not yet waited for by whoever inherited it.
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_cells_of_another_version_or_grid_are_named_and_not_used(tmp_path, grid_of):
