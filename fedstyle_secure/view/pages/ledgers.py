@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fedstyle_secure.accounts import Account
 from fedstyle_secure.config import Config
+from fedstyle_secure.privacy.units import Unit
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def ledgers_page(config: Config, found: Sequence[Account]) -> LedgersPage:
 
 
 def _row(place: int, account: Account, budget: float | None) -> LedgerRow:
-    other = "artist" if account.unit == "artwork" else "artwork"
+    other: Unit = "artist" if account.unit == "artwork" else "artwork"
     spent = account.spent[account.unit]
     return LedgerRow(
         place=place,
