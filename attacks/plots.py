@@ -31,8 +31,11 @@ black, which is the limits'."""
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)))
 _MOST = len(_COLOURS) * len(_DASHES)
 _SHADE, _INK, _QUIET = "#E4E4E4", "#222222", "#6A6A6A"
-_WIDTH, _PANEL = 8.6, 3.4
+_WIDTH, _PANEL, _HISTOGRAM = 8.6, 3.4, 2.4
 """Inches."""
+
+_BARS, _OUTER = 24, 0.005
+"""Bars of a histogram, and the share of scores at either end that its outermost ones take in."""
 
 _DOTS_PER_INCH = 200
 _LONGEST_NAME = 60
@@ -144,6 +147,7 @@ def roc_figure(
     limits: Limits | None = None,
     title: str = "",
     confidence: float = 0.95,
+    undefended: AttackScores | None = None,
 ) -> Figure:
     """Draw curves with their bands, log-log and linear, and the limits where a guarantee is claimed.
 
@@ -156,6 +160,7 @@ def roc_figure(
         limits: What the guarantee allows; None where nothing is claimed.
         title: One line over both panels.
         confidence: Of the bands at each point, and of the check against the limit over all of them.
+        undefended: Scores of the same attack where nothing is defended, drawn beside, held against no limit.
 
     Returns:
         A figure for `write_figure`.
@@ -189,6 +194,8 @@ def roc_figure(
             _draw_limits(panel, limits, lowest)
             for number, (name, scores) in enumerate(attacks.items()):
                 _draw_attack(panel, name, scores, number, limits, lowest, confidence)
+            if undefended is not None:
+                _draw_undefended(panel, undefended, lowest)
         foot, head = 0.62 + _draw_legend(figure), 0.45 if title else 0.15
         height = foot + _PANEL + head
         figure.set_size_inches(_WIDTH, height)
@@ -200,6 +207,57 @@ def roc_figure(
                 title, x=0.075, y=1 - 0.12 / height, ha="left", va="top", color=_INK, fontsize=10.5
             )
     return figure
+
+
+def score_figure(scores: AttackScores, undefended: AttackScores | None = None) -> Figure:
+    """Draw how an attack's scores lie, members' over the others', as it was run and undefended.
+
+    Where the two heaps lie on each other the attack cannot tell who was in. The outermost bars take in the
+    half percent of scores at either end.
+
+    Args:
+        scores: As it was run.
+        undefended: Where nothing is defended, in a panel of its own.
+
+    Returns:
+        A figure for `write_figure`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = {"as it was run": scores}
+    if undefended is not None:
+        drawn["where nothing is defended"] = undefended
+    with _style():
+        figure = Figure(figsize=(_WIDTH, _HISTOGRAM))
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(1, len(drawn), squeeze=False)[0]
+        for panel, (name, found) in zip(panels, drawn.items(), strict=True):
+            _draw_scores(panel, found)
+            panel.set_title(name, loc="left", fontsize=9.0, color=_INK)
+            panel.set_xlabel("the attack's score: more to the right, surer that it was used")
+        panels[0].set_ylabel("share of works")
+        panels[0].legend(frameon=False, fontsize=8, labelcolor=_INK)
+        figure.subplots_adjust(left=0.075, right=0.975, bottom=0.21, top=0.88, wspace=0.2)
+    return figure
+
+
+def _draw_scores(panel: Axes, scores: AttackScores) -> None:
+    both = np.concatenate([scores.members, scores.non_members])
+    low, high = np.quantile(both, [_OUTER, 1 - _OUTER])
+    edges = np.linspace(low, high if high > low else low + 1.0, _BARS + 1)
+    for values, colour, dashes, name in (
+        (scores.members, _COLOURS[1], "solid", "used in training"),
+        (scores.non_members, _COLOURS[0], _DASHES[1], "held out"),
+    ):
+        counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+        share = counts / max(len(values), 1)
+        panel.stairs(share, edges, fill=True, color=colour, alpha=0.22)
+        panel.stairs(share, edges, color=colour, linewidth=1.3, linestyle=dashes, label=name)
+    panel.set_ylim(bottom=0.0)
+    panel.set_xticks([])
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
 
 
 def write_figure(figure: Figure, path: Path | str) -> tuple[Path, Path]:
@@ -284,6 +342,15 @@ def _draw_attack(
     low, high = (np.interp(fpr, band.fpr, side) for side in (band.low, band.high))
     panel.fill_between(fpr, low, high, color=colour, alpha=0.1, linewidth=0)
     panel.plot(*_corners(curve, lowest), color=colour, linewidth=1.4, linestyle=dashes, label=label)
+
+
+def _draw_undefended(panel: Axes, scores: AttackScores, lowest: float) -> None:
+    area = auc(scores.members, scores.non_members)
+    label = f"the same, undefended, AUC {area:.3f}"
+    dashes = (0, (4, 1.5, 1, 1.5))
+    panel.plot(
+        *_corners(scores.curve, lowest), color=_COLOURS[1], linewidth=1.4, linestyle=dashes, label=label
+    )
 
 
 def _corners(curve: RocCurve, lowest: float) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from fedstyle_secure.cli_policy import policy_app
 from fedstyle_secure.cli_sites import artist_app, doctor, node, opener_app, platform_app
 from fedstyle_secure.cli_view import view
 from fedstyle_secure.errors import FedStyleError, pasted
-from fedstyle_secure.privacy.figures import rounded_up
+from fedstyle_secure.privacy.figures import epsilon_told
 from fedstyle_secure.processes import exit_on_sigterm
 from fedstyle_secure.shipped import file_of
 from fedstyle_secure.terminal import (
@@ -229,8 +229,9 @@ def _demo_over_sites(out: Path, as_json: bool) -> None:
         print_json(run.summary)
         return
     privacy = run.summary["privacy"]
+    stated = epsilon_told(privacy["epsilon_artwork_max"])
     say(
-        f"{len(privacy['per_artist'])} artists state epsilon {privacy['epsilon_artwork_max']:.2f} at most; "
+        f"{len(privacy['per_artist'])} artists state epsilon {stated} at most; "
         f"{run.summary['secure_sum']['openings']} sums were opened, of all of them together."
     )
     say(f"Report: {short(pages[0].absolute())}")
@@ -602,8 +603,8 @@ def runs(
                 r["state"],
                 r["figure"] or "-",
                 _number(r["value"]),
-                _epsilon(r["epsilon_artwork_max"]) if r["state"] == "finished" else "-",
-                _epsilon(r["epsilon_artist_max"]) if r["state"] == "finished" else "-",
+                epsilon_told(r["epsilon_artwork_max"]) if r["state"] == "finished" else "-",
+                epsilon_told(r["epsilon_artist_max"]) if r["state"] == "finished" else "-",
             )
             for r in rows
         ],
@@ -985,12 +986,12 @@ def _show(run: Run, as_json: bool) -> None:
     rows += [
         (
             "privacy.epsilon_artwork_max",
-            _epsilon(privacy["epsilon_artwork_max"]),
+            epsilon_told(privacy["epsilon_artwork_max"]),
             f"per artwork, add or remove one, {delta}, all releases",
         ),
         (
             "privacy.epsilon_artist_max",
-            _epsilon(privacy["epsilon_artist_max"]),
+            epsilon_told(privacy["epsilon_artist_max"]),
             f"per artist, add or remove a portfolio, {delta}, all releases",
         ),
         ("time.wall_s", f"{time['wall_s']:.1f}", "seconds"),
@@ -1046,7 +1047,7 @@ def _before(run: Run) -> str:
     values = [row[f"lifetime_epsilon_{unit}"] for row in earlier]
     more = f" (`{pasted('fedstyle', 'ledger', short(run.folder.path))}`)."
     if None not in values:
-        return told + f"epsilon per {unit} is up to {_epsilon(max(values))}" + more
+        return told + f"epsilon per {unit} is up to {epsilon_told(max(values))}" + more
     from fedstyle_secure.accounts import released
     from fedstyle_secure.privacy.statement import unguarded
 
@@ -1085,7 +1086,7 @@ def _show_accounts(found: Sequence[Account], run: Path) -> None:
         (
             account.artist,
             str(len(account.entries)),
-            *(_epsilon(_known(value)) for value in account.spent.values()),
+            *(epsilon_told(value) for value in account.spent.values()),
             *(f"{account.left:.2f}",) * budget,
             _state(account),
         )
@@ -1096,7 +1097,7 @@ def _show_accounts(found: Sequence[Account], run: Path) -> None:
     over = "over everything" if all(account.lifetime for account in found) else "in this run"
     say(
         f"{len(found)} artists, {sum(len(account.entries) for account in found)} releases; {over} at most "
-        + ", ".join(f"{_epsilon(_known(value))} per {unit}" for unit, value in worst.items())
+        + ", ".join(f"{epsilon_told(value)} per {unit}" for unit, value in worst.items())
         + f" at delta {found[0].delta:g}, add or remove one."
     )
     for unit in found[0].spent:
@@ -1121,7 +1122,7 @@ def _show_account(account: Account) -> None:
         lines = list(group)
         began = lines[0].entries[0].at[:16].replace("T", " ")
         table(f"{account.artist}, run {run[:8]} of {began} UTC", head, [_ledger_row(line) for line in lines])
-    spent = ", ".join(f"{_epsilon(_known(value))} per {unit}" for unit, value in account.spent.items())
+    spent = ", ".join(f"{epsilon_told(value)} per {unit}" for unit, value in account.spent.items())
     left = "no budget set" if math.isinf(account.left) else f"{account.left:.2f} left of its budget"
     whole = "lifetime epsilon" if account.lifetime else "epsilon of this run"
     say(f"{account.artist}: {whole} {spent}; {left}")
@@ -1140,9 +1141,9 @@ def _ledger_row(line: Line) -> tuple[str, ...]:
         f"{first.round}" if first.round == last.round else f"{first.round}-{last.round}",
         first.kind if len(line.entries) == 1 else f"{first.kind} x{len(line.entries)}",
         _noise(first),
-        _short_epsilon(line.rdp),
-        _short_epsilon(line.grid),
-        _short_epsilon(line.total),
+        epsilon_told(line.rdp, "-"),
+        epsilon_told(line.grid, "-"),
+        epsilon_told(line.total, "-"),
     )
 
 
@@ -1156,14 +1157,6 @@ def _noise(entry: Entry) -> str:
 
 def _plain(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _short_epsilon(value: float) -> str:
-    return "-" if math.isinf(value) else rounded_up(value, 3)
 
 
 def _demo_search(run: Run, as_json: bool) -> None:
@@ -1200,7 +1193,3 @@ def _figure(value: float | int) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _epsilon(value: float | None) -> str:
-    return "no guarantee" if value is None else rounded_up(value)

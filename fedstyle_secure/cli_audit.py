@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedstyle_secure.errors import AuditError, ConfigError, PolicyError, pasted, resumable
-from fedstyle_secure.privacy.figures import rounded_up
+from fedstyle_secure.privacy.figures import epsilon_told
 from fedstyle_secure.shipped import file_of
 from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, heartbeat, print_json, say, short, table
 from fedstyle_secure.visible import visible
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from fedstyle_secure.audit.reach import Reach
     from fedstyle_secure.audit.runner import Audit, Estimate
     from fedstyle_secure.audit.settings import AuditSettings
-    from fedstyle_secure.policy.checks import Check
     from fedstyle_secure.policy.points import Point
+    from fedstyle_secure.report.held import Check
     from fedstyle_secure.runs import RunFolder
 
 app = typer.Typer()
 
 _SHORT = {
     "leaks": "leaks",
+    "by design": "by design",
     "not broken by this attack": "not broken",
     "inconclusive": "inconclusive",
     "not run": "not run",
@@ -165,14 +166,25 @@ def report(
     date: Annotated[
         str | None, typer.Option(help="Day that the report bears, YYYY-MM-DD.", show_default="today")
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="TOML file that the first page holds it against.", show_default="nobody set one"),
+    ] = None,
+    sweep: Annotated[
+        Path | None,
+        typer.Option(help="A sweep of the same settings: measured alternatives.", show_default="none"),
+    ] = None,
     opener: OpenerKey = None,
     studios: StudiosPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one page on a run, sweep or own audit that an auditor can check and sign, as HTML and PDF."""
+    from fedstyle_secure.policy.own import hold
     from fedstyle_secure.report.formats import report
 
-    written = report(path, tuple(name.strip() for name in formats.split(",")), out, date, opener, studios)
+    held = None if policy is None else hold(path, policy, opener, studios)
+    names = tuple(name.strip() for name in formats.split(","))
+    written = report(path, names, out, date, opener, studios, held, sweep)
     if as_json:
         print_json({"written": [str(path) for path in written]})
         return
@@ -306,7 +318,7 @@ def sweep(
 
 
 def _epsilon(value: float | None) -> str:
-    return "no guarantee" if value is None else f"epsilon {rounded_up(value)}"
+    return ("" if value is None else "epsilon ") + epsilon_told(value)
 
 
 def run_audit(run: RunFolder, settings: AuditSettings, *, force: bool, quiet: bool, again: str) -> Audit:
@@ -371,13 +383,14 @@ def show_audit(found: Audit) -> None:
     headlines = {view["key"]: _headlines(found, view["key"]) for view in found.about["views"]}
     rows = [(view["name"], *_counts(headlines[view["key"]])) for view in found.about["views"]]
     table("Attacks by what an adversary holds", ("view", *_SHORT.values()), rows)
-    leaks: dict[str, list[str]] = {}
+    told: dict[tuple[str, str], list[str]] = {}
     for view in found.about["views"]:
         for row in headlines[view["key"]]:
-            if row.verdict == "leaks":
-                leaks.setdefault(_said(row), []).append(view["name"].lower())
-    for said, names in sorted(leaks.items()):
-        say(f"Leaks {said}: {', '.join(names)}")
+            if row.verdict in ("leaks", "by design"):
+                word = "Leaks" if row.verdict == "leaks" else "By design"
+                told.setdefault((word, _said(row)), []).append(view["name"].lower())
+    for (word, said), names in sorted(told.items(), reverse=True):
+        say(f"{word} {said}: {', '.join(names)}")
     for line in (_hardest_hit(found), _proven(found), _unrecorded(found)):
         if line:
             say(line)
@@ -425,7 +438,7 @@ def _proven(found: Audit) -> str:
     if not rows:
         return ""
     top = max(rows, key=lambda row: row.value or 0.0)
-    allowed = "no guarantee" if top.bound is None else rounded_up(top.bound)
+    allowed = epsilon_told(top.bound)
     proved = math.floor(100 * (top.value or 0.0)) / 100
     return f"Planted records prove at least epsilon {proved:.2f}, where the ledger states {allowed}"
 

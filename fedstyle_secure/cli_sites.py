@@ -180,6 +180,7 @@ def platform_run(
 ) -> None:
     """Train over the enrolled nodes; the same command goes on with a run that was interrupted."""
     from fedstyle_secure.config import Config
+    from fedstyle_secure.privacy.figures import epsilon_told
     from fedstyle_secure.sites.homes import Home
     from fedstyle_secure.sites.hosted import run_over_sites
 
@@ -198,7 +199,7 @@ def platform_run(
         print_json(run.summary)
         return
     epsilon = run.summary["privacy"]["epsilon_artwork_max"]
-    said = "no guarantee for all" if epsilon is None else f"epsilon {epsilon:.3f} at most"
+    said = "no guarantee for all" if epsilon is None else f"epsilon {epsilon_told(epsilon)} at most"
     say(f"Done: {said}. The run lies in {short(folder)}.")
 
 

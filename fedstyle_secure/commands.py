@@ -7,8 +7,8 @@ from pathlib import Path
 from fedstyle_secure.accounts import Account, Withdrawn, accounts
 from fedstyle_secure.accounts import withdraw as write_withdrawal
 from fedstyle_secure.audit.integrity import Checked, check_finished
-from fedstyle_secure.policy.checks import Check
 from fedstyle_secure.policy.own import all_checks
+from fedstyle_secure.report.held import Check
 from fedstyle_secure.runs import RunFolder
 
 

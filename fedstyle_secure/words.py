@@ -50,6 +50,7 @@ class Words:
     """What reports call things, each in the singular.
 
     Attributes:
+        does: What a run makes, for whoever never heard of it: "a shared model that ...".
         model: What trains.
         kinds: A release of each kind, by the kind's name; the name itself where there is no better one.
         records: What artists train on, in the plural.
@@ -60,8 +61,11 @@ class Words:
         told: Settings that a report on many runs tells whatever they are.
         figures: Of utility.
         headlines: The first one that a run has is what it is judged by.
+        glossary: Words of the system that its reports use: key to name and meaning. A key of the house's own
+            glossary takes that word's place.
     """
 
+    does: str = "a shared model"
     model: str = "model"
     kinds: Mapping[str, str] = field(default_factory=dict)
     records: str = "artworks"
@@ -72,6 +76,7 @@ class Words:
     told: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     headlines: tuple[Headline, ...] = ()
+    glossary: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def of(self, kind: str) -> str:
         """A release of a kind."""

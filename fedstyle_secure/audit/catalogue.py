@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attacks.references import Cited
 from fedstyle_secure.audit import model, planted, updates
 from fedstyle_secure.audit.measures import AttackCard, Outcome
 from fedstyle_secure.audit.scene import Scene
@@ -27,6 +28,8 @@ class Known:
         run: Runs it on one of them; None where this project has no such attack, or nothing it could work on.
         absent: Why there is none, where `run` is None.
         recorded: Whether it reads messages that the run recorded (`audit.record`).
+        purpose: What is published for just what the attack does, in a sentence; "": nothing is. Success is
+            `by design` then, as long as those who published it agree (`findings.intended`).
     """
 
     card: AttackCard
@@ -34,6 +37,7 @@ class Known:
     run: Callable[[Scene, Item], Outcome] | None
     absent: str = ""
     recorded: bool = False
+    purpose: str = ""
 
     def item(self, view: View) -> Item | None:
         """What the attack would work on in a view; None where the view holds none of it."""
@@ -47,7 +51,8 @@ class Known:
 IMPRINT = AttackCard(
     "imprint", "Imprinted weights",
     "Sends weights that copy single pictures into the update (Robbing the Fed).",
-    "reconstruction", "L5", "artwork", "near copies", source="Fowl et al. 2022",
+    "reconstruction", "L5", "artwork", "near copies",
+    (Cited("fowl2022", "the imprinted layer", "section 4"),),
 )  # fmt: skip
 PARTICIPATION = AttackCard(
     "participation", "Participation of an artist",
@@ -57,7 +62,8 @@ PARTICIPATION = AttackCard(
 REGURGITATION = AttackCard(
     "regurgitation", "Regurgitation",
     "Asks the model for its training pictures.",
-    "regurgitation", "L5", "artwork", "near copies", source="Carlini et al. 2023",
+    "regurgitation", "L5", "artwork", "near copies",
+    (Cited("carlini2023", "what counts as a copy, and the largest distance over tiles", "section 5.1"),),
 )  # fmt: skip
 
 

@@ -12,7 +12,9 @@ from typing import Any, Final, Literal, Self, get_args
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.files import read_json, write_text
 
-Verdict = Literal["leaks", "not broken by this attack", "inconclusive", "not run"]
+Verdict = Literal["leaks", "by design", "not broken by this attack", "inconclusive", "not run"]
+"""What is said of an attack. `by design`: it succeeds at what something is published for, by artists who
+agreed to that and have not withdrawn; without their consent the same figure is a leak."""
 
 Level = Literal["L0", "L1", "L2", "L3", "L4", "L5"]
 
@@ -81,7 +83,7 @@ class Finding:
         n: How many trials the figure stands on.
         baseline: What one gets without looking: the larger of chance and the blind baseline; or None.
         bound: The most that the guarantee allows, on the metric's scale; None where there is no guarantee.
-        verdict: See `judge`.
+        verdict: See `judge` and `intended`.
         seconds: Wall time.
         seed: Of the attack.
         level: How much artwork this would leak.
@@ -205,6 +207,24 @@ def judge(leaks: bool, control_won: bool, able: bool) -> Verdict:
     if leaks:
         return "leaks"
     return "not broken by this attack" if control_won and able else "inconclusive"
+
+
+def intended(finding: Finding, purpose: str, withdrawn: Sequence[str]) -> Finding:
+    """A finding of an attack that does what something is published for.
+
+    Where it leaks, and no one whose publication it works on has withdrawn, it is `by design`; else it stays a
+    leak, and says whose consent is missing.
+
+    Args:
+        finding: Of such an attack.
+        purpose: What is published for what, in a sentence.
+        withdrawn: Those of the attacked artists who have withdrawn, as far as anybody here can tell.
+    """
+    if finding.verdict not in ("leaks", "by design") or finding.alarm:
+        return finding
+    gone = f"no longer agreed to by {', '.join(withdrawn)}" if withdrawn else ""
+    reason = "; ".join(dict.fromkeys(filter(None, (purpose, gone, finding.reason))))
+    return replace(finding, verdict="leaks" if withdrawn else "by design", reason=reason)
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from attacks.identification import advantage, identification_rate
 from attacks.intervals import clopper_pearson
 from attacks.membership.scores import MembershipScores
 from attacks.plots import AttackScores
+from attacks.references import REFERENCES, Cited
 from attacks.roc import auc, newcombe_interval, tpr_at_fpr
 from fedstyle_secure.audit.blind import Blind
 from fedstyle_secure.audit.findings import (
@@ -46,7 +47,7 @@ class AttackCard:
         level: How much artwork it would leak.
         unit: What it is after.
         metric: Its headline.
-        source: Papers that it is from; "" where it is of this project.
+        cites: The papers that it follows, and what of them; empty: it was made for this audit.
     """
 
     key: str
@@ -56,7 +57,13 @@ class AttackCard:
     level: Level
     unit: Literal["artwork", "artist"]
     metric: Metric
-    source: str = ""
+    cites: tuple[Cited, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """The papers in short; "" where there are none."""
+        papers = [REFERENCES[cited.key] for cited in self.cites]
+        return "; ".join(dict.fromkeys(f"{paper.authors} {paper.year}" for paper in papers))
 
     def scores(self, values: Sequence[np.ndarray]) -> MembershipScores:
         """Scores of several artists' pictures, each (n,), as those of one attack."""
@@ -91,18 +98,37 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
+class Scored:
+    """What a membership attack said of each record, for drawings and for the works that stand out.
+
+    Attributes:
+        scores: Of all that were asked about (n,), larger is likelier a member.
+        is_member: bool (n,), the truth.
+        artists: Whose, (n,); each artist's own training works come first, in the portfolio's order.
+        undefended: What the same attack says where nothing is defended.
+    """
+
+    scores: MembershipScores
+    is_member: np.ndarray
+    artists: np.ndarray
+    undefended: AttackScores
+
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """What an attack brought, before it is said under which views.
 
     Attributes:
         findings: Rows, their `view` still empty.
-        roc: Scores whose ROC is drawn, what limits it, and the positive control's scores; or None.
+        roc: Scores whose ROC is drawn, with what limits it, or None.
         panel: Pictures for a contact sheet, or None.
+        scored: Each record's score, beside that curve; or None.
     """
 
     findings: tuple[Finding, ...]
-    roc: tuple[AttackScores, Limit | None, AttackScores] | None = None
+    roc: tuple[AttackScores, Limit | None] | None = None
     panel: Panel | None = None
+    scored: Scored | None = None
 
 
 @dataclass(frozen=True)
@@ -300,9 +326,9 @@ def membership(
     everyone = row(members, others, how.confidence, "all")
     rates = [_low_rate(how, everyone, members, others, limit, won, blind, rate) for rate in fpr]
     each = _each(scores, is_member, artists, how, row)
-    allowed = None if blind.apart else limit
-    drawn = (AttackScores(members, others), allowed, AttackScores(*_split(*control)))
-    return Outcome((everyone, *rates, *each), drawn)
+    drawn = (AttackScores(members, others), None if blind.apart else limit)
+    scored = Scored(scores, is_member, artists, AttackScores(*_split(*control)))
+    return Outcome((everyone, *rates, *each), drawn, scored=scored)
 
 
 def _low_rate(

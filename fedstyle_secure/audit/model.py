@@ -11,6 +11,7 @@ from torch import nn
 
 from attacks.membership.federated import picture_gradients
 from attacks.observation import Observation
+from attacks.references import Cited
 from fedstyle_secure.audit.findings import MEMBERSHIP
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, membership
@@ -26,7 +27,7 @@ GRADIENT = AttackCard(
     "model_gradient", "Gradient length at the final model",
     "Asks whether the final model has less left to learn from pictures that trained.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
-    source="Nasr et al. 2019",
+    (Cited("nasr2019", "the length of a record's gradient at the final weights"),),
 )  # fmt: skip
 
 

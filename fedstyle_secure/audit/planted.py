@@ -6,6 +6,7 @@ import math
 import time
 
 from attacks.bounds import Bound
+from attacks.references import Cited
 from fedstyle_secure.audit.canaries import audit_canaries
 from fedstyle_secure.audit.findings import PROVEN, Finding, Verdict
 from fedstyle_secure.audit.measures import AttackCard, Outcome
@@ -16,7 +17,10 @@ CANARIES = AttackCard(
     "canaries", "Lower bound on epsilon from canaries",
     "Looks for records that an auditor planted by fair coins, and proves what is given away at least.",
     "membership inference", "L1", "artwork", PROVEN,
-    source="Steinke et al. 2023; Nasr et al. 2023",
+    (
+        Cited("steinke2023", "many canaries in one run, each by its own coin", "theorem 5.2"),
+        Cited("nasr2023", "canaries of the worst kind, and the bound for Gaussian noise"),
+    ),
 )  # fmt: skip
 
 

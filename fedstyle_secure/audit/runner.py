@@ -21,8 +21,18 @@ from attacks.errors import AttackError
 from attacks.pool import in_processes
 from fedstyle_secure.audit.catalogue import Known, catalogue
 from fedstyle_secure.audit.curves import Curve, CurveFile, curve_file
-from fedstyle_secure.audit.findings import COLUMNS, FORMAT, Finding, read_about, read_findings, write_findings
+from fedstyle_secure.audit.exposure import exposed_file, histogram_file, write_exposed
+from fedstyle_secure.audit.findings import (
+    COLUMNS,
+    FORMAT,
+    Finding,
+    intended,
+    read_about,
+    read_findings,
+    write_findings,
+)
 from fedstyle_secure.audit.integrity import check_finished
+from fedstyle_secure.audit.measures import Outcome
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.audit.views import Item, View, views_of
@@ -140,7 +150,8 @@ def audit(
         "attacks": [
             {
                 "key": k.card.key, "name": k.card.name, "explains": k.card.explains,
-                "category": k.card.category, "level": k.card.level,
+                "category": k.card.category, "level": k.card.level, "purpose": k.purpose,
+                "cites": [cited.to_dict() for cited in k.card.cites],
             }
             for k in catalogue(system)
         ],
@@ -265,6 +276,8 @@ def _clear(home: Path, found: Mapping[str, Sequence[Finding]]) -> None:
     """Take away what an interrupted audit left and no kept job names: no picture outlives its setting."""
     named = {name for rows in found.values() for row in rows for name in (*row.pictures, row.curve) if name}
     stems = {Path(name).stem for name in named}
+    curves = {row.curve for rows in found.values() for row in rows if row.curve}
+    stems |= {Path(name(curve)).stem for curve in curves for name in (exposed_file, histogram_file)}
     for path in home.iterdir():
         if path.is_file() and path.stem not in stems:
             path.unlink()
@@ -330,9 +343,14 @@ def _attack(scene: Scene, attack: str, item: Item) -> list[dict[str, Any]]:
         return [known.card.blank(scene.settings.seed, str(error)).to_dict()]
     home = scene.run.audit_folder
     rows = list(outcome.findings)
+    if known.purpose:
+        gone = [artist for artist in scene.artists if artist in scene.withdrawn]
+        rows = [intended(row, known.purpose, gone) for row in rows]
     if outcome.roc is not None:
-        curve = _draw_curve(home / f"roc_{attack}_{item}", known, *outcome.roc, scene.settings.confidence)
+        curve = _draw_curve(home / f"roc_{attack}_{item}", known, outcome, scene.settings.confidence)
         rows = [replace(row, curve=curve) for row in rows]
+        if outcome.scored is not None:
+            write_exposed(scene, curve, outcome.scored, outcome.roc[0])
     if outcome.panel is not None and scene.settings.show_pictures and not scene.withdrawn:
         from attacks.sheet import contact_sheet
 
@@ -343,13 +361,18 @@ def _attack(scene: Scene, attack: str, item: Item) -> list[dict[str, Any]]:
     return [row.to_dict() for row in rows]
 
 
-def _draw_curve(path: Path, known: Known, scores: Any, limit: Any, undefended: Any, confidence: float) -> str:
+def _draw_curve(path: Path, known: Known, outcome: Outcome, confidence: float) -> str:
     """Draw a curve, and keep the figures behind it beside it."""
     from attacks.plots import Limits, roc_figure, write_figure
 
+    assert outcome.roc is not None
+    assert outcome.scored is not None
+    limit: Any
+    scores, limit = outcome.roc
     pair = None if limit is None else limit.pair()
     limits = None if pair is None else Limits(pair[0], pair[1], limit.curve)
-    figure = roc_figure({known.card.name: scores}, limits, confidence=confidence)
+    undefended = outcome.scored.undefended
+    figure = roc_figure({known.card.name: scores}, limits, confidence=confidence, undefended=undefended)
     png, _ = write_figure(figure, path)
     run, control = (Curve.of(some, confidence) for some in (scores, undefended))
     kept = CurveFile(confidence, run, _allowed(limits, run.fpr), _allowed(limits, run.fpr_high), control)

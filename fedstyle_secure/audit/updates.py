@@ -22,6 +22,7 @@ from attacks.inversion.race import strong_inversion
 from attacks.membership.federated import combined_rounds
 from attacks.membership.tracing import traced
 from attacks.metrics import mean_square
+from attacks.references import Cited
 from attacks.results import Attack, Budget, Evidence, Truth
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, NO_RECORD
 from fedstyle_secure.audit.limits import Limit
@@ -62,25 +63,31 @@ ONE = AttackCard(
     "Works back from the update of a step whose batch happened to hold one picture to that picture. Such "
     "updates are made anew with the run's own weights, clip and noise, as a run draws few.",
     "reconstruction", "L4", "artwork", IDENTIFICATION,
-    source="Phong et al. 2017; Geiping et al. 2020",
+    (
+        Cited("phong2017", "a linear layer's input from the update of its weight and bias"),
+        Cited("geiping2020", "the same; by descent, gradients compared by their cosine", "prop. 3.1, eq. 4"),
+    ),
 )  # fmt: skip
 BATCH = AttackCard(
     "update_batch", "Row-space match of an update",
     "Looks for pictures whose features lie in the space that an update's rows span.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
-    source="Phong et al. 2017",
+    (Cited("geiping2020", "an update's rows lie in the span of what the layer saw", "prop. 3.1"),),
 )  # fmt: skip
+_ALIGNMENT = (
+    Cited("nasr2019", "an update that points where a record pushes shows that it trained"),
+    Cited("zari2021", "passively, from the updates of all rounds"),
+)
 ROUNDS = AttackCard(
     "update_rounds", "Gradient alignment over rounds",
     "Compares each round's update with the gradient that a candidate picture would have given.",
-    "membership inference", "L1", "artwork", MEMBERSHIP,
-    source="Nasr et al. 2019; Zari et al. 2021; Sankararaman et al. 2009",
+    "membership inference", "L1", "artwork", MEMBERSHIP, _ALIGNMENT,
 )  # fmt: skip
 MEAN = AttackCard(
-    "mean_rounds", "Gradient alignment with the encoder's changes",
-    "The same with nothing but the encoder before and after each round.",
-    "membership inference", "L1", "artwork", MEMBERSHIP,
-    source="Nasr et al. 2019; Sankararaman et al. 2009",
+    "mean_rounds", "Gradient alignment with the model's changes",
+    "Compares what each round changed of the model with the gradient that a candidate picture would have "
+    "given.",
+    "membership inference", "L1", "artwork", MEMBERSHIP, _ALIGNMENT,
 )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,8 @@ from fedstyle_secure.audit.catalogue import catalogues
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP, RATE, Finding, Verdict
 from fedstyle_secure.errors import AuditError, ConfigError
 from fedstyle_secure.hints import did_you_mean
+from fedstyle_secure.privacy.figures import epsilon_told
+from fedstyle_secure.report.held import Check
 from fedstyle_secure.report.run.facts import Facts, read_facts
 
 VIEWS = (
@@ -63,12 +65,18 @@ class MaxTpr(_Part):
 
 
 class AttackLimits(_Part):
-    """What attacks may find, and which must have been run: of every run, or by the run's system."""
+    """What attacks may find, and which must have been run: of every run, or by the run's system.
+
+    Limits hold whatever the verdict is. A verdict “by design” counts as “leaks” where that is forbidden,
+    unless `allow_by_design` says that what is published on purpose may do what it is published for; “by
+    design” itself can be forbidden, and then nothing allows it.
+    """
 
     max_tpr: MaxTpr | None = None
     max_identification_advantage: _Rate | None = None
     required: _Attacks | dict[str, _Attacks] = ()
     forbidden_verdicts: _Verdicts | dict[str, _Verdicts] = ()
+    allow_by_design: bool = False
     allow_inconclusive: bool = False
     min_confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     all_artists: bool = True
@@ -136,34 +144,6 @@ class Policy(_Part):
         limits = self.epsilon.model_dump(exclude={"delta"}).values() if self.epsilon else ()
         parts = (self.attacks, self.evidence, self.consent)
         return any(limit is not None for limit in limits) or any(part and part.asks for part in parts)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that a policy asks, and whether the run meets it.
-
-    Attributes:
-        policy: The policy's file.
-        line: Line in it, from 1.
-        key: Which of its keys.
-        subject: What was looked at.
-        problem: Why it is not met, in a sentence; "" where it is.
-        about: What it is about, where several checks ask the same of it; "": the subject.
-        view: Adversary view that it is of those, or "".
-        case: Which it is of those: an artist, or a target with a figure.
-    """
-
-    policy: Path
-    line: int
-    key: str
-    subject: str
-    problem: str = ""
-    about: str = ""
-    view: str = ""
-    case: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.policy}:{self.line}: {self.key}: {self.subject}: {self.problem or 'met'}"
 
 
 Failure = Check
@@ -414,7 +394,7 @@ class Gate:
                 if found is None:
                     problem = "there is no guarantee"
                 elif found > limit:
-                    problem = f"{found:.6g} is above {limit:g}"
+                    problem = f"{epsilon_told(found)} is above {limit:g}"
                 yield self._of_artist(row["artist"], "epsilon", key, problem=problem)
             if not privacy["per_artist"]:
                 yield self._check("epsilon", key, subject="run", problem="it has no artists")
@@ -538,18 +518,33 @@ class Gate:
         for i, finding in enumerate(self._facts.findings):
             keys: tuple[str, ...] = ("attacks", "forbidden_verdicts")
             if isinstance(forbidden, dict):
-                some = [key for key in (finding.view, "all") if finding.verdict in forbidden.get(key, ())]
+                some = [key for key in (finding.view, "all") if _bad(finding, forbidden.get(key, ()), limits)]
                 keys, bad = (*keys, *some[:1]), bool(some)
             else:
-                bad = finding.verdict in forbidden
+                bad = _bad(finding, forbidden, limits)
             if forbidden:
-                yield self._of_finding(i, *keys, problem=f"is “{finding.verdict}”" if bad else "")
+                problem = _forbidden(finding, limits) if bad else ""
+                yield self._of_finding(i, *keys, problem=problem)
             what = (finding.view, finding.attack, finding.quantity)
             told = finding.target != "all" and what in weak_for_all
             if not limits.allow_inconclusive and not told:
                 weak = f"is inconclusive: {finding.reason or 'no reason is given'}"
                 problem = weak if finding.verdict == "inconclusive" else ""
                 yield self._of_finding(i, "attacks", "allow_inconclusive", problem=problem)
+
+
+def _bad(finding: Finding, forbidden: Sequence[Verdict], limits: AttackLimits) -> bool:
+    """Whether a policy forbids a finding's verdict; what it does not allow by design is a leak."""
+    if finding.verdict in forbidden:
+        return True
+    return finding.verdict == "by design" and "leaks" in forbidden and not limits.allow_by_design
+
+
+def _forbidden(finding: Finding, limits: AttackLimits) -> str:
+    """Why a verdict is not met."""
+    if finding.verdict != "by design" or limits.allow_by_design:
+        return f"is “{finding.verdict}”"
+    return "is “by design”, which is “leaks” here; attacks.allow_by_design = true lets it pass"
 
 
 def _advantage_of(finding: Finding) -> tuple[float | None, float | None]:
@@ -563,8 +558,13 @@ def _advantage_of(finding: Finding) -> tuple[float | None, float | None]:
     return max(finding.value - finding.baseline, finding.details.get("advantage", 0.0)), high
 
 
+_SLACK = 1e-9
+"""What the difference of two rates adds to a figure in floating point."""
+
+
 def _above(finding: Finding, value: float, high: float | None, limit: float) -> str:
     """Why a figure is not shown to be within its limit; "" where it is."""
+    limit += _SLACK
     if value > limit:
         return f"{value:.4g} is above {limit:g}"
     if high is None:

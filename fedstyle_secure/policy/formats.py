@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from fedstyle_secure.policy.checks import Check
 from fedstyle_secure.policy.points import Point
+from fedstyle_secure.report.held import Check
 from fedstyle_secure.version import __version__
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

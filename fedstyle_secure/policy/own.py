@@ -11,7 +11,6 @@ from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.hints import did_you_mean
 from fedstyle_secure.policy.checks import (
     AttackLimits,
-    Check,
     EpsilonLimits,
     Evidence,
     Gate,
@@ -20,10 +19,21 @@ from fedstyle_secure.policy.checks import (
     key_lines,
     load_policy,
 )
+from fedstyle_secure.privacy.figures import epsilon_told
+from fedstyle_secure.report.held import Check, Held
 from fedstyle_secure.report.own.facts import OwnFacts, read_own_facts
 from fedstyle_secure.report.run.facts import Facts
 
 _NO_RUN = "this is an audit of somebody's own model, which has none"
+
+
+def hold(
+    path: Path | str, policy: Path | str, opener: str | None = None, studios: Path | None = None
+) -> Held:
+    """Hold a run, or an own audit, against a policy, for its report. Args and raises as `all_checks`."""
+    _, asked = load_policy(Path(policy))
+    pinned = asked.evidence.opener if asked.evidence else None
+    return Held(Path(policy), all_checks(path, policy, opener, studios), pinned)
 
 
 def all_checks(
@@ -93,7 +103,7 @@ class _OwnGate(Gate):
             if key == "artwork":
                 problem = "nothing is claimed" if epsilon is None else ""
                 if epsilon is not None and epsilon > limit:
-                    problem = f"{epsilon:.6g} is claimed, above {limit:g}"
+                    problem = f"{epsilon_told(epsilon)} is claimed, above {limit:g}"
             yield self._check("epsilon", key, subject="claim", problem=problem)
         delta = None if claim is None else claim["delta"]
         if delta is not None:

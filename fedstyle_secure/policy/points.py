@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedstyle_secure.policy.checks import Check
+from fedstyle_secure.report.held import Check
 
 _MOST = 12
 """Most artists that are named in a line."""

@@ -11,12 +11,15 @@ from typing import Literal as Choice
 from fedstyle_secure.audit.findings import COLUMNS, Finding
 from fedstyle_secure.audit.own import is_own_audit
 from fedstyle_secure.errors import ConfigError, RunError
+from fedstyle_secure.report.held import Held
 from fedstyle_secure.report.own.formats import own_makers
 from fedstyle_secure.report.page.html import to_html
 from fedstyle_secure.report.page.output import as_bytes, csv_text, json_text, write
 from fedstyle_secure.report.page.pdf import to_data, to_pdf
 from fedstyle_secure.report.page.pieces import Blank, Document, Para, plain
-from fedstyle_secure.report.run import answers, checklist, trust
+from fedstyle_secure.report.page.policy import policy_sign, the_policy
+from fedstyle_secure.report.run import answers, checklist, first_page, trust
+from fedstyle_secure.report.run.alternatives import alternatives
 from fedstyle_secure.report.run.compliance import COMPLIANCE, CRATE, SBOM, crate, require_compliance, sbom
 from fedstyle_secure.report.run.document import document
 from fedstyle_secure.report.run.dpia import dpia, to_json, to_markdown
@@ -47,6 +50,8 @@ def report(
     date: str | None = None,
     opener: str | None = None,
     studios: Path | None = None,
+    held: Held | None = None,
+    sweep: Path | str | None = None,
 ) -> list[Path]:
     """Check the folder of a finished run, a sweep or an own audit, and write its report.
 
@@ -60,6 +65,9 @@ def report(
             one folder and one date are equal byte for byte.
         opener: Of a run: the opener's public key; None: the studios', or else the one that the run states.
         studios: Of a run: where the artists' own ledgers lie; None: where the run says.
+        held: Of a run or own audit: what a policy asked of it (`policy.own.hold`); None: nobody set one.
+        sweep: Of a run: the folder of a sweep of the same system and configuration, whose other settings the
+            first page names as measured alternatives.
 
     Returns:
         The files that were written.
@@ -77,7 +85,17 @@ def report(
         require_compliance()
     day, folder = _day(date), Path(path)
     if RunFolder(folder).begun:
-        made = _of_run(read_facts(folder, opener, studios), formats, day)
+        facts = read_facts(folder, opener or (held.opener if held else None), studios)
+        facts = facts.with_more(policy=None if held is None else held.to_dict())
+        if sweep is not None:
+            facts = facts.with_more(alternatives=alternatives(facts, read_sweep(sweep)))
+        made = _of_run(facts, formats, day)
+    elif sweep is not None:
+        raise ConfigError(
+            f"{folder}: is no run, and only a run's report names alternatives; leave the sweep out"
+        )
+    elif is_sweep(folder) and held is not None:
+        raise ConfigError(f"{folder}: a policy is for one run or one own audit; a sweep is many")
     elif (is_sweep(folder) or is_own_audit(folder)) and (opener or studios):
         raise ConfigError(
             f"{folder}: every run of a sweep has an opener and studios of its own, and an own audit has "
@@ -86,7 +104,7 @@ def report(
     elif is_sweep(folder):
         made = _made(_of_sweep(folder, formats, day))
     elif is_own_audit(folder):
-        own = own_makers(folder, day)
+        own = own_makers(folder, day, held)
         made = _made([own[name] for name in FORMATS if name in formats])
     else:
         raise RunError(
@@ -151,6 +169,7 @@ def _values(facts: Facts, page: Document, digest: str) -> dict[str, Any]:
         "date": page.date,
         "self_hash": digest,
         **facts.own,
+        "answer": _answer(facts),
         "answers": [
             {
                 "question": key,
@@ -180,6 +199,17 @@ def _values(facts: Facts, page: Document, digest: str) -> dict[str, Any]:
         ],
         "findings": [finding.to_row() for finding in facts.findings],
         "page": [to_data(section) for section in page.sections],
+    }
+
+
+def _answer(facts: Facts) -> dict[str, str]:
+    """Page one's answer."""
+    sign, line = first_page.the_answer(facts)
+    return {
+        "verdict": sign,
+        "words": plain(line),
+        "policy": policy_sign(facts),
+        "policy_words": plain(the_policy(facts, any(f.verdict == "leaks" for f in facts.findings))),
     }
 
 

@@ -31,7 +31,9 @@ _ALWAYS = (
     "run.seed", "secure_sum.enabled", "secure_sum.updates", "privacy.dp", "privacy.unit",
     "privacy.target_epsilon", "privacy.delta",
 )  # fmt: skip
-_WORST_FIRST: Sequence[Verdict] = ("leaks", "inconclusive", "not broken by this attack", "not run")
+_WORST_FIRST: Sequence[Verdict] = (
+    "leaks", "inconclusive", "by design", "not broken by this attack", "not run",
+)  # fmt: skip
 
 FAIRNESS: Mapping[str, tuple[Kind, str, str]] = {
     "smallest": (

@@ -76,6 +76,64 @@ def test_no_cell_runs_into_its_neighbour(browser, page, device):
     assert out == []
 
 
+WHOLE_WORDS = """
+[...document.querySelectorAll('thead th')].flatMap(th => {
+  const broken = [], walk = document.createTreeWalker(th, NodeFilter.SHOW_TEXT);
+  for (let node; node = walk.nextNode();)
+    for (const word of node.data.matchAll(/[^\\s-]+/g)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+      if (lines.size > 1) broken.push([th.closest('table').id, word[0]]);
+    }
+  return broken;
+})
+"""
+
+
+def test_no_column_header_breaks_inside_a_word(browser, page):
+    show(browser, page, 1280, "light")
+    assert browser.evaluate("document.querySelectorAll('thead th').length") > 20
+    assert browser.evaluate(WHOLE_WORDS) == []
+
+
+CONTRAST = """
+[...document.querySelectorAll('.badge, .badge span')].map(e => {
+  const light = text => {
+    const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map(
+      c => (c /= 255) <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  let behind = e;
+  while (getComputedStyle(behind).backgroundColor == 'rgba(0, 0, 0, 0)') behind = behind.parentElement;
+  const [a, b] = [getComputedStyle(e).color, getComputedStyle(behind).backgroundColor].map(light);
+  return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.textContent];
+}).filter(([ratio]) => ratio < 4.5)
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_verdict_can_be_read_against_what_lies_behind_it(browser, page, theme):
+    """WCAG 2.2, 1.4.3, as the browser paints it."""
+    show(browser, page, 1280, theme)
+    assert browser.evaluate("document.querySelectorAll('.badge').length") > 5
+    assert browser.evaluate(CONTRAST) == []
+
+
+@pytest.mark.parametrize("device", WIDTHS)
+def test_the_figure_of_page_one_is_seen_whole(browser, page, kind, device):
+    if kind == "sweep":
+        pytest.skip("a sweep's first page has a table of points in its place")
+    show(browser, page, WIDTHS[device], "light")
+    drawn = browser.evaluate(
+        "[...document.querySelectorAll('#table-figure .range')].map(e => [e.getBoundingClientRect().left, "
+        "e.getBoundingClientRect().right])"
+    )
+    assert len(drawn) >= 3
+    assert all(0 <= left < right <= WIDTHS[device] for left, right in drawn)
+
+
 def test_the_keyboard_reaches_the_answer_first_and_the_focus_is_seen(browser, page):
     show(browser, page, 1280, "light")
     for kind in ("keyDown", "keyUp"):

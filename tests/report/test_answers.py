@@ -32,8 +32,8 @@ def test_a_leak_is_told_with_its_figure_and_its_views(run, audited):
     )
     assert verdict == "leaks"
     assert "0.812 (between 0.700 and 0.900)" in words
-    assert "It leaks to: Platform and opener and Buyer" in words
-    assert "Not broken in the view of: Platform" in words
+    assert "It leaks to: “Platform and opener” and “Buyer”" in words
+    assert "Not broken in the view of: “Platform”" in words
 
 
 def test_a_finding_above_its_bound_goes_before_everything(run, audited):

@@ -5,7 +5,8 @@ from collections import Counter
 from fedstyle_secure.audit.findings import not_run
 from fedstyle_secure.report.page.pieces import Badge, Figure, Para, Range, Table, plain
 from fedstyle_secure.report.run.facts import read_facts
-from fedstyle_secure.report.run.findings import alarms, every_row, matrix, per_artist, scale
+from fedstyle_secure.report.run.findings import alarms, matrix, measured, per_artist, scale
+from fedstyle_secure.report.run.findings import not_run as left_out
 from fedstyle_secure.report.run.trust import coverage, model
 
 
@@ -38,51 +39,72 @@ def test_the_matrix_holds_the_worst_verdict_of_every_attack_and_view(run, audite
     )
     table = matrix(read_facts(run.path))[0]
     assert isinstance(table, Table)
+    assert [plain(cell) for cell in table.head] == [
+        "Attack", "Network", "Platform", "Platform and opener, Platform and artists, Malicious platform",
+        "Opener", "Buyer",
+    ]  # fmt: skip
     assert cells(table)["Gradient alignment"] == [
-        "not run", "not broken by this attack", *["not in this audit"] * 3, "alarm", "leaks",
+        "not run", "not broken by this attack", "not in this audit", "alarm", "leaks",
     ]  # fmt: skip
     assert cells(table)["Nearest card"] == [
-        "not in this audit", "inconclusive", *["not in this audit"] * 3, "not in this audit", "leaks",
+        "not in this audit", "inconclusive", "not in this audit", "not in this audit", "leaks",
     ]  # fmt: skip
 
 
 def test_every_finding_over_all_artists_is_in_exactly_one_row_with_its_views(run):
     facts = read_facts(run.path)
-    tables = [block for block in every_row(facts) if isinstance(block, Table)]
-    assert [table.key for table in tables] == ["measured", "not-run"]
+    (table,) = measured(facts)
     names = {view["key"]: view["name"] for _, view in facts.views}
     said = Counter()
-    for table, column in zip(tables, (7, 2), strict=True):
-        for row in table.rows:
-            views = {p.text for p in row[column] if isinstance(p, Figure)}
-            if plain(row[column]).startswith("all but"):
-                views = set(names.values()) - views
-            assert views
-            for view in views:
-                said[plain(row[0]).partition(";")[0], view] += 1
-    over_all = [f for f in facts.findings if f.target == "all"]
+    for row in table.rows:
+        views = {p.text for p in row[7] if isinstance(p, Figure)}
+        if plain(row[7]).startswith("all but"):
+            views = set(names.values()) - views
+        assert views
+        for view in views:
+            said[plain(row[0]).partition(";")[0], view] += 1
+    over_all = [f for f in facts.findings if f.target == "all" and f.value is not None]
     assert said == Counter((finding.attack, names[finding.view]) for finding in over_all)
 
 
 def test_what_was_not_run_for_one_artist_is_told_too(run, audited):
     artist = read_facts(run.path).artists[0][1]
     audited(run, lambda rows, make: [make(), not_run(make(target=artist), "too few pictures")])
-    tables = [block for block in every_row(read_facts(run.path)) if isinstance(block, Table)]
-    assert [table.key for table in tables] == ["measured", "not-run"]
-    assert "too few pictures" in plain(tables[1].rows[0][3])
+    (table,) = left_out(read_facts(run.path))
+    assert [plain(cell) for cell in table.rows[0]] == [
+        "too few pictures", f"Gradient alignment, membership AUC, {artist}", "1", "“Platform”",
+    ]  # fmt: skip
+
+
+def test_what_was_not_run_is_told_once_for_each_reason(run, audited):
+    other = lambda make: not_run(make(attack="Other", metric="TPR at an FPR", fpr=0.01), "sealed")  # noqa: E731
+    audited(
+        run,
+        lambda rows, make: [
+            not_run(make(), "sealed"), not_run(make(view="buyer"), "sealed"), other(make),
+            not_run(make(view="opener"), "no key"),
+        ],
+    )  # fmt: skip
+    (table,) = left_out(read_facts(run.path))
+    told = [[plain(cell) for cell in row] for row in table.rows]
+    assert told[0] == [
+        "sealed", "Gradient alignment, membership AUC; Other, TPR at an FPR of 0.01", "3",
+        "“Platform” and “Buyer”",
+    ]  # fmt: skip
+    assert told[1][0] == "no key"
 
 
 def test_findings_that_differ_in_anything_but_the_view_do_not_share_a_row(run, audited):
     audited(run, lambda rows, make: [make(), make(view="buyer"), make(view="network", n=121), make(seed=1)])
-    (table,) = every_row(read_facts(run.path))
-    assert [plain(row[7]) for row in table.rows] == ["Platform and Buyer", "Network", "Platform"]
+    (table,) = measured(read_facts(run.path))
+    assert [plain(row[7]) for row in table.rows] == ["“Platform” and “Buyer”", "“Network”", "“Platform”"]
 
 
 def test_many_views_are_told_by_those_that_are_missing(run, audited):
     keys = ("network", "platform", "platform_opener", "platform_artists", "malicious_platform", "buyer")
     audited(run, lambda rows, make: [make(view=key) for key in keys] + [make(view="opener", attack="Other")])
-    (table,) = every_row(read_facts(run.path))
-    assert plain(table.rows[0][7]) == "all but Opener"
+    (table,) = measured(read_facts(run.path))
+    assert plain(table.rows[0][7]) == "all but “Opener”"
 
 
 def test_an_artist_is_shown_with_its_worst_finding(run, audited):

@@ -41,7 +41,9 @@ def test_another_day_changes_one_line_of_each_file(run, tmp_path):
         else:
             lines, others = first[name].decode().splitlines(), second[name].decode().splitlines()
         changed = [(a, b) for a, b in zip(lines, others, strict=True) if a != b]
-        assert len(changed) == (name != "findings.csv"), name
+        # On paper the day stands on the first page, and at the foot of every page.
+        many = 1 + len(pdf_texts(first[name])) if name == "report.pdf" else int(name != "findings.csv")
+        assert len(changed) == many, name
         assert all(re.sub("2026-11-21", "2027-01-02", a) == b for a, b in changed)
     made = pypdfium2.PdfDocument(first["report.pdf"]).get_metadata_dict()["CreationDate"]
     assert made.startswith("D:20261121000000"), "not the clock's time, which would differ from build to build"
@@ -149,14 +151,16 @@ def test_the_paper_has_the_pages_words_numbered_pages_and_the_pages_hash(run):
     data = (run.path / "report" / "report.pdf").read_bytes()
     texts = pdf_texts(data)
     squeezed = re.sub(r"[\s\u200b\ufffe\u00ad]+", "", "".join(texts))
-    for words in ("What was asked, and the answer", "Linking a style card", "no finding of anonymity"):
+    for words in ("What to do next", "Linking a style card", "no finding of anonymity"):
         assert re.sub(r"\s+", "", words) in squeezed
     assert verify_page(run.path / "report" / "report.html") in squeezed
     for number, text in enumerate(texts, start=1):
-        assert f"{number} / {len(texts)}" in text
+        assert f"page {number} of {len(texts)}" in text
+        assert "Made on 2026-11-21" in text
+        assert verify_page(run.path / "report" / "report.html") in text
         assert number == 1 or text.startswith(f"Privacy audit report {run.path.name}")
     headings = re.findall(
-        r"<h[234][^>]*>(?:<span[^>]*>\d+</span> )?([^<]+)</h", (run.path / "report/report.html").read_text()
+        r"<h[2345][^>]*>(?:<span[^>]*>\d+</span> )?([^<]+)</h", (run.path / "report/report.html").read_text()
     )
     places = [squeezed.find(re.sub(r"\s+", "", heading.replace("&#39;", "'"))) for heading in headings]
     assert -1 not in places, headings[places.index(-1)]

@@ -13,6 +13,7 @@ import pytest
 
 from fedstyle_secure.report.formats import report
 from fedstyle_secure.report.page import html
+from fedstyle_secure.report.page.words import SHORT, SIGNS
 from fedstyle_secure.report.run.document import document
 from fedstyle_secure.report.run.facts import read_facts
 
@@ -78,6 +79,7 @@ def sources(run):
         found["transcript.jsonl"] = lines("transcript.jsonl")
     if (run.path / "audit").exists():
         found |= {"findings.json": load("audit/findings.json"), "audit.json": load("audit/audit.json")}
+        found |= {path.name: json.loads(path.read_text()) for path in (run.path / "audit").glob("exposed_*")}
     return found
 
 
@@ -101,6 +103,7 @@ def combined(values, rule):
     if rule == "median":
         return median(values)
     rules = {"count": len, "sum": sum, "min": min, "max": max, "value": lambda v: v[0]}
+    rules |= {"day": lambda v: max(v)[:10], "distinct": lambda v: len(set(v))}
     return rules[rule](values)
 
 
@@ -179,8 +182,13 @@ def test_the_order_is_that_of_the_issue(run):
     page = Page(page_of(run))
     keys = [attrs["id"] for tag, attrs in page.tags if tag == "h2"]
     assert keys == [
-        "answer", "matrix", "findings", "artists", "panels", "curves", "fairness", "ledger",
-        "trust", "coverage", "checklist", "limits", "provenance", "glossary",
+        "answer", "questions", "matrix", "findings", "exposed", "fairness", "ledger", "trust", "limits",
+        "annex",
+    ]  # fmt: skip
+    chapters = [attrs["id"] for tag, attrs in page.tags if tag == "h3"]
+    assert chapters == [
+        "not-run", "method", "bibliography", "curves", "panels", "artists", "releases", "coverage",
+        "checklist", "provenance", "glossary",
     ]  # fmt: skip
 
 
@@ -267,10 +275,11 @@ def test_every_colour_of_text_can_be_read_in_both_themes():
     assert len(blocks) == 3
     for block in blocks:
         colours = dict(re.findall(r"--([\w-]+): (#\w+)", block))
-        pairs = [(name, "paper") for name in ("ink", "soft", "bad", "warn", "calm")]
+        pairs = [(name, "paper") for name in ("ink", "soft", "bad", "warn", "calm", "meant")]
         for front, back in [
             *pairs,
             ("paper", "bad"),
+            ("paper", "calm"),
             ("bad", "bad-wash"),
             ("soft", "wash"),
             ("ink", "field"),
@@ -285,6 +294,7 @@ def test_verdicts_are_words_and_signs_never_colour_alone(run):
     assert len(badges) == text.count('class="badge')
     assert {words for _, words in badges} >= {"leaks", "not broken", "inconclusive", "not run"}
     assert len({sign for sign, _ in badges}) == len({words for _, words in badges})
+    assert len(set(SIGNS.values())) == len(SIGNS) == len(set(SHORT.values()))
 
 
 def test_prose_of_the_document_holds_no_digits(run):

@@ -84,7 +84,7 @@ def test_a_policy_judges_figures_checks_and_the_claim(folder, tmp_path):
     )
     found = failed(folder, asked)
     assert found["attacks", "rows"] == "wrong in conv.weight (0.9)"
-    assert found["epsilon.artwork", "claim"] == "8 is claimed, above 4"
+    assert found["epsilon.artwork", "claim"] == "8.00 is claimed, above 4"
     assert "the audit knows no such attack" in found["attacks.required", "LiRA"]
     leaking = [subject for key, subject in found if key == "attacks.forbidden_verdicts"]
     assert leaking

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attacks.references import METHODS
 from fedstyle_secure.audit.findings import PROVEN
 from fedstyle_secure.report.own.facts import OwnFacts
+from fedstyle_secure.report.page.figure import attack_figure
+from fedstyle_secure.report.page.papers import paper_line
 from fedstyle_secure.report.page.pieces import (
+    Answers,
     Badge,
     Block,
+    Break,
     Bullets,
     Definitions,
     Document,
     Line,
     Para,
     Picture,
+    Piece,
     Range,
     Ref,
     Section,
     Sign,
     Table,
 )
+from fedstyle_secure.report.page.policy import line_by_line, policy_sign, the_policy
 from fedstyle_secure.report.page.say import listed
 from fedstyle_secure.report.page.words import GLOSSARY, MEANINGS, ORDER
 from fedstyle_secure.report.run.closing import EVIDENCE, cited, hashes
@@ -50,15 +57,19 @@ def own_document(facts: OwnFacts, date: str) -> Document:
         facts: A checked own audit.
         date: ISO 8601.
     """
+    by_line = Section("policy", "The policy, line by line", line_by_line(facts), annex=True)
+    policy = [by_line] if facts.own["policy"] else []
     sections = [
-        Section("answer", "What was found", _answer(facts)),
+        Section("answer", "At a glance", _first_page(facts)),
         Section("checks", "What must hold", _checks(facts)),
         Section("findings", "Every finding", _findings(facts)),
-        Section("method", "How each figure was made", _methods(facts), 3),
-        Section("curves", "Curves", _curves(facts)),
         Section("limits", "Limits", [Bullets([*([text] for text in _LIMITS), [EVIDENCE]])]),
-        Section("provenance", "Hashes and numbers", _provenance(facts)),
-        Section("glossary", "Words", [_glossary()]),
+        *policy,
+        Section("method", "How each figure was made", _methods(facts), annex=True),
+        Section("bibliography", "Where the attacks come from", _papers(facts), annex=True),
+        Section("curves", "Curves", _curves(facts), annex=True),
+        Section("provenance", "Hashes and numbers", _provenance(facts), annex=True),
+        Section("glossary", "Words", [_glossary()], annex=True),
     ]  # fmt: skip
     subject = _SUBJECTS.get(str(facts.own_audit.about["subject"]), "an audit")
     called = Ref(facts.own_audit.folder.resolve().name, "name")
@@ -74,27 +85,104 @@ def _sign(facts: OwnFacts, i: int) -> Sign:
     return "alarm" if facts.findings[i].alarm else facts.findings[i].verdict
 
 
-def _answer(facts: OwnFacts) -> list[Block]:
+def _first_page(facts: OwnFacts) -> list[Block]:
+    """What was looked at, the answer, the policy, what to do next, what is claimed, and one figure."""
     ran = [i for i, finding in enumerate(facts.findings) if finding.value is not None]
     broken = [i for i, check in enumerate(facts.checks) if check["holds"] is False]
     blocks: list[Block] = []
     for i in broken:
         line = facts.say("**Does not hold:** {name:text}: {says:text}.", at=f"audit.json#/checks/{i}")
         blocks.append(Para(line, "alarm"))
+    subject = _SUBJECTS.get(str(facts.own_audit.about["subject"]), "an audit")
+    attacked = " ".join(f"findings.json#/{i}/attack" for i in ran)
+    blocks.append(
+        Para(
+            facts.say(
+                "Looked at: {subject}, with {attacked:whole distinct} attacks that know "
+                "which records were used and which were not.",
+                subject=subject,
+                attacked=attacked,
+            )
+            if ran
+            else facts.say("Looked at: {subject}. **No attack was run.**", subject=subject),
+            "lead",
+        )
+    )
+    sign, answer = _answer(facts, ran)
+    leaks = sign in ("leaks", "alarm")
+    rows: list[tuple[str, Badge | None, Line]] = [
+        ("The answer", Badge(sign), answer),
+        ("The policy", Badge(policy_sign(facts)), the_policy(facts, leaks)),
+        ("What to do next", None, _next(facts, sign, bool(broken))),
+        ("What is claimed", None, _claimed(facts, ran)),
+    ]
+    blocks.append(Answers(rows))
+    best: dict[str, int] = {}
+    for i in sorted((i for i in ran if facts.findings[i].metric != PROVEN), key=lambda i: _weight(facts, i)):
+        if facts.findings[i].fpr is None:
+            best.setdefault(facts.findings[i].attack, i)
+    return [*blocks, *attack_figure(facts, facts.findings, list(best.values()), {})]
+
+
+def _answer(facts: OwnFacts, ran: Sequence[int]) -> tuple[Sign, Line]:
+    """The worst verdict, and the figure that has it."""
     if not ran:
-        return [*blocks, Para(["No attack was run."], "lead")]
+        return "not run", ["Not known: no attack was run."]
     worst = min(ran, key=lambda i: _weight(facts, i))
-    blocks.append(Para(_led(facts, worst), "lead"))
+    sign = _sign(facts, worst)
+    said = {
+        "alarm": "A measurement lies above what is claimed. ",
+        "leaks": "**Something leaks:** the attack tells more than guessing. ",
+        "inconclusive": "**Not known:** no attack could have shown a leak here. ",
+    }.get(sign, "**Nothing was found to leak** by these attacks. ")
+    return sign, [*facts.say(said), *_led(facts, worst)]
+
+
+def _next(facts: OwnFacts, sign: Sign, broken: bool) -> Line:
+    if broken:
+        return ["Mend first what does not hold: no figure counts until then."]
+    if sign == "alarm":
+        return ["Find out which is wrong, the claim or the audit."]
+    if sign == "leaks":
+        return [
+            "Decide whether what leaks is acceptable. If not: train with more noise or fewer steps, and "
+            "audit again; only a measurement says by how much it helps."
+        ]
+    if sign == "inconclusive":
+        return ["Audit with more records, or with reference models: as it is nobody can tell."]
+    return ["Nothing has to be done for what was attacked; audit again when the model changes."]
+
+
+def _claimed(facts: OwnFacts, ran: Sequence[int]) -> Line:
+    """What is claimed, and what planted records prove against it."""
     claim = facts.claim
+    line: list[Piece] = facts.say("Nothing: no bound stands behind any figure.")
+    if claim is not None and claim["epsilon"] is not None:
+        line = facts.say(
+            "[epsilon](epsilon) {audit.json#/claim/epsilon:epsilon}: whoever looks becomes surer about a "
+            "single record by a factor of at most e to the power of epsilon."
+        )
     proven = [i for i in ran if facts.findings[i].metric == PROVEN]
     if proven:
-        text = "Planted records prove at least epsilon {value:short}" + (
-            ", where {audit.json#/claim/epsilon:epsilon} is claimed."
-            if claim is not None and claim["epsilon"] is not None
-            else "; nothing is claimed."
+        line += facts.say(
+            " Planted records prove at least epsilon {value:short}.", at=f"findings.json#/{proven[0]}"
         )
-        blocks.append(Para(facts.say(text, at=f"findings.json#/{proven[0]}")))
-    return blocks
+    return line
+
+
+def _papers(facts: OwnFacts) -> list[Block]:
+    """The paper of each attack that ran, and what of it."""
+    ran = dict.fromkeys(f.attack for f in facts.findings if f.value is not None)
+    rows: list[list[Line]] = []
+    for attack in ran:
+        i = next(i for i, f in enumerate(facts.findings) if f.attack == attack)
+        papers = [paper_line(cited.to_dict()) for cited in METHODS.get(attack, ())]
+        told = listed(papers, Break()) or ["no paper: made for this audit, or by whoever ran it"]
+        rows.append([[facts.sources.text(f"findings.json#/{i}/attack")], told])
+    if not rows:
+        return [Para(["No attack ran."], "note")]
+    caption: Line = ["The papers that the attacks follow, with the place in them, where there is one."]
+    return [Table("papers", caption, [["Attack"], ["Paper, and what of it"]], rows, wide=frozenset({1}))]
 
 
 def _weight(facts: OwnFacts, i: int) -> tuple[int, bool, float]:
@@ -174,7 +262,7 @@ def _findings(facts: OwnFacts) -> list[Block]:
         blocks.append(
             Table("not-run", told, facts.row("Attack | Metric | Why not"), rows, wide=frozenset({2}))
         )
-    meanings = Definitions([("", [Badge(sign)], [MEANINGS[sign]]) for sign in ORDER])
+    meanings = Definitions([("", [Badge(sign)], [MEANINGS[sign]]) for sign in ORDER if sign != "by design"])
     return [*blocks, meanings] if blocks else [Para(["This audit has no findings."], "note")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,11 @@ class OwnFacts(Speaker):
         claim: Mapping[str, Any] | None = self.own_audit.about["claim"]
         return claim
 
+    def with_more(self, **more: Any) -> OwnFacts:
+        """The same with more to say that is in neither file; it becomes part of `report.json`."""
+        own = {**self.own, **more}
+        return replace(self, own=own, files={**self.files, "report.json": own})
+
     @property
     def audit(self) -> Mapping[str, Any]:
         """As a run's `audit.json` names views and attacks."""
@@ -66,6 +71,7 @@ def read_own_facts(folder: Path | str) -> OwnFacts:
     own = {
         "made_with": {name: metadata.version(name) for name in _TOOLS},
         "hashes": dict(read.hashes),
+        "policy": None,
     }
     files = {
         "audit.json": read.about,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstyle_secure.audit.findings import COLUMNS
+from fedstyle_secure.report.held import Held
 from fedstyle_secure.report.own.document import own_document
 from fedstyle_secure.report.own.facts import OwnFacts, read_own_facts
 from fedstyle_secure.report.page.html import to_html
@@ -16,13 +17,20 @@ from fedstyle_secure.report.page.pdf import to_data, to_pdf
 from fedstyle_secure.report.page.pieces import Document
 
 
-def own_makers(folder: Path, day: str) -> Mapping[str, tuple[str, Callable[[], str | bytes]]]:
+def own_makers(
+    folder: Path, day: str, held: Held | None = None
+) -> Mapping[str, tuple[str, Callable[[], str | bytes]]]:
     """By format, the file's name and what makes its content.
+
+    Args:
+        folder: Of the audit.
+        day: ISO 8601.
+        held: What a policy asked of it; None: nobody set one.
 
     Raises:
         AuditError: A file of the folder is missing or edited; names it.
     """
-    facts = read_own_facts(folder)
+    facts = read_own_facts(folder).with_more(policy=None if held is None else held.to_dict())
     page = own_document(facts, day)
     html, digest = to_html(page)
     return {

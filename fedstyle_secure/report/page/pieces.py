@@ -14,8 +14,8 @@ from typing import Literal, Self
 from fedstyle_secure.audit.findings import Finding, Verdict
 from fedstyle_secure.visible import visible
 
-Sign = Verdict | Literal["alarm"]
-"""A verdict, or that a finding lies above its bound."""
+Sign = Verdict | Literal["alarm", "met", "not met", "no policy"]
+"""A verdict, that a finding lies above its bound, or what came of a policy."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,13 @@ class Muted:
 
 
 @dataclass(frozen=True)
+class Code:
+    """A command, or a part of one."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Blank:
     """A field that only a person can fill, left visibly empty. `label` says what belongs there."""
 
@@ -95,6 +102,8 @@ class Range:
         baseline: What one gets without looking, or None.
         bound: The most that the guarantee allows, or None.
         bad: Whether it leaks.
+        undefended: The same attack's figure where nothing is defended, or None.
+        large: Whether it is drawn large, as the figure of a page.
     """
 
     low: float
@@ -103,6 +112,8 @@ class Range:
     baseline: float | None
     bound: float | None
     bad: bool
+    undefended: float | None = None
+    large: bool = False
 
     @classmethod
     def of(cls, finding: Finding) -> Self | None:
@@ -115,11 +126,18 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A mark of a `Range`, drawn by itself before the words that say what it stands for."""
+
+    of: Literal["undefended", "measured", "bound", "baseline"]
+
+
+@dataclass(frozen=True)
 class Break:
     """A new line within a cell."""
 
 
-Piece = str | Figure | Ref | Term | Strong | Muted | Blank | Badge | Range | Break
+Piece = str | Figure | Ref | Term | Strong | Muted | Code | Blank | Badge | Range | Mark | Break
 Line = Sequence[Piece]
 
 
@@ -212,12 +230,14 @@ Block = Para | Bullets | Answers | Definitions | Table | Picture | Entry
 
 @dataclass(frozen=True)
 class Section:
-    """A section with its heading; `level` 2 is a chapter, 3 a part of one."""
+    """A section with its heading; `level` 2 is a chapter, 3 a part of one. Those of the annex follow all
+    others, a level deeper, below a heading of their own."""
 
     key: str
     title: str
     blocks: Sequence[Block]
     level: Literal[2, 3] = 2
+    annex: bool = False
 
 
 @dataclass(frozen=True)
@@ -260,6 +280,6 @@ def plain(line: Line) -> str:
             texts.append(piece.verdict)
         elif isinstance(piece, Break):
             texts.append("; ")
-        elif not isinstance(piece, Range):
+        elif not isinstance(piece, Range | Mark):
             texts.append(piece if isinstance(piece, str) else piece.text)
     return visible("".join(texts)).replace("\N{NO-BREAK SPACE}", " ")

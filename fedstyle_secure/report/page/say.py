@@ -7,6 +7,7 @@
     {whom}                            a piece or a line given as `whom`, as it is
     [blind](baseline)                 a word of the glossary
     **No audit was run**              words that carry the line
+    `fedstyle audit RUN`              a command
     < of {fpr}>                       left out where a figure in it is null or "", or what was given empty
 
 What has a format, or was not given, is a figure. A line break is a `Break`. Texts that come out of files are
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from fedstyle_secure.report.page.pieces import Break, Line, Piece, Strong, Term
+from fedstyle_secure.report.page.pieces import Break, Code, Line, Piece, Strong, Term
 from fedstyle_secure.report.page.sources import RULES, STYLES, Sources
 from fedstyle_secure.report.page.words import GLOSSARY, SWEEP_WORDS
 
@@ -30,7 +31,7 @@ Given = Piece | Line
 _OPTIONAL = re.compile("<([^<>]*)>")
 _NOTATION = re.compile(
     r"\{(?P<name>[^{}:|]+)(?P<how>:[^{}|]*)?(?P<none>\|[^{}]*)?\}"
-    r"|\[(?P<words>[^][{}]+)\]\((?P<term>[a-z]+)\)|\*\*(?P<strong>[^*]+)\*\*|(?P<line>\n)"
+    r"|\[(?P<words>[^][{}]+)\]\((?P<term>[a-z]+)\)|\*\*(?P<strong>[^*]+)\*\*|`(?P<code>[^`]+)`|(?P<line>\n)"
 )
 
 
@@ -108,7 +109,7 @@ def _part(sources: Sources, text: str, at: str, given: Mapping[str, Given]) -> t
             source, (style, rule) = _source(name, at, given), _format(name, how)
             missing = none is None and sources.value(source, rule) in (None, "")
             known &= not missing
-            if style == "text" and not missing:
+            if style == "text" and rule == "value" and not missing:
                 line.append(sources.text(source))
             else:
                 line.append(sources.figure(source, style, rule, none="none" if none is None else none[1:]))
@@ -122,6 +123,8 @@ def _plain(text: str) -> list[Piece]:
 
 
 def _marked(found: re.Match[str]) -> Piece:
+    if found["code"] is not None:
+        return Code(found["code"])
     if found["term"] is None:
         return Break() if found["strong"] is None else Strong(found["strong"])
     if found["term"] not in {**GLOSSARY, **SWEEP_WORDS}:

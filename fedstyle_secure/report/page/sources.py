@@ -24,6 +24,7 @@ RULES: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "ratio": lambda values: values[0] / values[1],
     "difference": lambda values: values[0] - values[1],
     "distinct": lambda values: len(set(values)),
+    "day": lambda values: max(values)[:10],
     "mean": fmean,
     "mean difference": lambda values: fmean(_differences(values)),
     "min difference": lambda values: min(_differences(values)),

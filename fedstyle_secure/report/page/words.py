@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from fedstyle_secure.audit.findings import Category, Finding, Level
+from fedstyle_secure.audit.findings import Category, Finding, Level, Metric
 from fedstyle_secure.report.page.pieces import Sign
 
 SIGNS: Mapping[Sign, str] = {
     "alarm": "▲",
     "leaks": "●",
     "inconclusive": "?",
+    "by design": "◆",
     "not broken by this attack": "○",
     "not run": "-",
+    "met": "✓",
+    "not met": "✗",
+    "no policy": "·",
 }
 """A sign beside the word, so that no verdict rests on colour."""
 
@@ -20,22 +24,35 @@ SHORT: Mapping[Sign, str] = {
     "alarm": "above its bound",
     "leaks": "leaks",
     "inconclusive": "inconclusive",
+    "by design": "by design",
     "not broken by this attack": "not broken",
     "not run": "not run",
+    "met": "met",
+    "not met": "not met",
+    "no policy": "nobody set one",
 }
-"""Verdicts as they fit a narrow column."""
+"""Verdicts as they fit a narrow column; of a policy, what came of it."""
 
 MEANINGS: Mapping[Sign, str] = {
     "alarm": "the measurement lies above what the guarantee allows: a bug in the defence or in the attack.",
     "leaks": "the whole interval lies above what one gets without looking.",
     "inconclusive": "the attack failed even where nothing is defended, or there were too few trials: "
     "it says nothing about the defence.",
+    "by design": "it succeeds at what something is published for, by artists who agreed to that and have not "
+    "withdrawn. Without their consent it would be a leak.",
     "not broken by this attack": "this attack, with this budget, found no more than one gets without "
     "looking. Another attack may.",
-    "not run": "nobody looked, or the pictures were too few to tell. The reason is given.",
+    "not run": "nobody looked, or there was too little to tell. The reason is given.",
 }
 
-ORDER: tuple[Sign, ...] = ("alarm", "leaks", "inconclusive", "not broken by this attack", "not run")
+ORDER: tuple[Sign, ...] = (
+    "alarm",
+    "leaks",
+    "inconclusive",
+    "by design",
+    "not broken by this attack",
+    "not run",
+)
 """Verdicts, the worst first."""
 
 
@@ -46,13 +63,27 @@ def worst(findings: Iterable[Finding]) -> Sign:
 
 
 CATEGORIES: Mapping[Category, str] = {
-    "membership inference": "Learning that a picture or an artist was used.",
+    "membership inference": "Learning that a work or an artist was used.",
     "attribute inference": "Learning a property that was not given, such as the main style.",
-    "exfiltration": "Getting personal data out that was to stay inside, such as who stands behind a card.",
+    "exfiltration": "Getting personal data out that was to stay inside, such as who is behind a publication.",
     "regurgitation": "The model itself giving back what it was trained on, without an attacker's effort.",
     "model inversion": "Working from the finished model back to its training data.",
-    "reconstruction": "Rebuilding a picture from what was sent during training.",
+    "reconstruction": "Rebuilding a work from what was sent during training.",
 }
+
+METRIC_WORDS: Mapping[Metric, str] = {
+    "membership AUC": "of one that was used and one that was not, how often the attack names the used one "
+    "(one half is guessing)",
+    "participation AUC": "of an artist who took part and one who did not, how often the attack names the one "
+    "who did (one half is guessing)",
+    "identification rate": "how often the attack picks the right one among all candidates",
+    "near copies": "the share of what the model gives back that is nearly a copy of a work it was trained on",
+    "style named rightly": "how often the attack names the right style",
+    "main style named rightly": "how often the attack names an artist's main style",
+    "artist named rightly": "how often the attack names the right artist",
+    "letters named rightly": "the share of the letters that it names that are there",
+}
+"""What a figure in the unit interval counts, for whoever reads it for the first time."""
 
 LEVEL_WORDS: Mapping[Level, str] = {
     "L0": "whether the artist took part",
@@ -62,6 +93,17 @@ LEVEL_WORDS: Mapping[Level, str] = {
     "L4": "a recognisable artwork",
     "L5": "a near copy of an artwork",
 }
+
+CONSEQUENCES: Mapping[Level, str] = {
+    "L0": "somebody who knows an artist's works can tell, better than by guessing, that it took part.",
+    "L1": "somebody who already holds a work can tell, better than by guessing, that it was used; the work "
+    "itself does not come out by this.",
+    "L2": "an artist can be recognised where no name stands.",
+    "L3": "a property of an artist's works becomes known.",
+    "L4": "a work can be recognised in what was sent or published.",
+    "L5": "a near copy of a work can be had.",
+}
+"""What follows for somebody whose works were used, where an attack of a level leaks."""
 
 GLOSSARY: Mapping[str, tuple[str, str]] = {
     "adjacency": (
@@ -82,11 +124,6 @@ GLOSSARY: Mapping[str, tuple[str, str]] = {
         "bound",
         "The most that any attack can reach if the guarantee holds. A measurement above it is a bug.",
     ),
-    "card": (
-        "style card",
-        "The noised mean of one artist's embeddings, published under the artist's name so that buyers find "
-        "it.",
-    ),
     "interval": (
         "confidence interval",
         "The range that holds the true figure with the stated confidence, given how few trials there were.",
@@ -94,17 +131,13 @@ GLOSSARY: Mapping[str, tuple[str, str]] = {
     "control": (
         "positive control",
         "The same attack where nothing stands in its way: releases made anew without clip, noise and "
-        "encryption, or a model that was made to know its pictures by heart. Where it fails there, its "
+        "encryption, or a model that was made to know its records by heart. Where it fails there, its "
         "failure elsewhere proves nothing.",
     ),
     "delta": (
         "delta",
         "A small probability with which the guarantee of epsilon may fail. It has to be far below one over "
         "the number of artworks.",
-    ),
-    "embedding": (
-        "embedding",
-        "A list of numbers that the encoder makes of a picture; near means alike in style.",
     ),
     "epsilon": (
         "epsilon",
@@ -113,9 +146,8 @@ GLOSSARY: Mapping[str, tuple[str, str]] = {
     ),
     "gradient": (
         "gradient",
-        "The direction in which a picture would change the model. It can hold the picture itself.",
+        "The direction in which a record would change the model. It can hold the record itself.",
     ),
-    "prototype": ("prototype", "The mean embedding of a style, summed over several artists."),
     "tpr": (
         "TPR at an FPR",
         "The share of members that an attack names (true-positive rate) while it accuses no more than the "

@@ -75,18 +75,10 @@ def asked(facts: Facts) -> list[Block]:
             "({audit.json#/attacks/*/name:whole count} attacks in {audit.json#/views/*/name:whole count} "
             "adversary views, on {audit.json#/artists/*:whole count} of {private:whole count} artists, "
             "preset {audit.json#/preset:text}).",
-            held=_held(facts),
+            held=facts.held,
             private=private,
         )
     return [Para(line, "lead")]
-
-
-def _held(facts: Facts) -> str:
-    assert facts.audit is not None
-    lacking = facts.audit["settings"]["without"]
-    if not lacking:
-        return "really holds"
-    return f"would hold if the run lacked what it does not lack ({', '.join(lacking).replace('_', ' ')})"
 
 
 def five_lines(facts: Facts) -> Answers:
@@ -124,6 +116,13 @@ def answer(facts: Facts, levels: Sequence[Level]) -> tuple[Sign, Line]:
             measured=_measured(facts, of["alarm"][0]),
         )
     kept = of["not broken by this attack"]
+    if verdict == "by design":
+        meant = facts.say(
+            "Meant to: {measured}.< Not broken: {kept}.>",
+            measured=_measured(facts, of["by design"][0]),
+            kept=_attacks(facts, kept),
+        )
+        return verdict, meant
     if verdict == "leaks":
         line = _leaks(facts, of["leaks"], of["inconclusive"], kept)
         return verdict, [*line, *_hardest_hit(facts, chosen)]
@@ -135,13 +134,13 @@ def answer(facts: Facts, levels: Sequence[Level]) -> tuple[Sign, Line]:
             attacks=_attacks(facts, of["inconclusive"]),
             tried=tried,
         )
-    closest = _measured(facts, max(chosen, key=lambda i: _margin(facts.findings[i])))
+    closest = _measured(facts, max(chosen, key=lambda i: margin(facts.findings[i])))
     return verdict, [*tried, " Closest: ", *closest, ".", *_hardest_hit(facts, chosen)]
 
 
 def _leaks(facts: Facts, leaking: Sequence[int], weak: Sequence[int], kept: Sequence[int]) -> Line:
     """What leaks most and to whom, in which other views nobody can tell, and which keep it."""
-    top = max(leaking, key=lambda i: _margin(facts.findings[i]))
+    top = max(leaking, key=lambda i: margin(facts.findings[i]))
     unknown = _only(facts, weak, leaking)
     return facts.say(
         "Yes: {measured}. It leaks to: {whom}.< Not known in the view of: {unknown}.>"
@@ -190,7 +189,7 @@ def _measured(facts: Facts, i: int) -> Line:
     )
 
 
-def _margin(finding: Finding) -> float:
+def margin(finding: Finding) -> float:
     """How far a finding lies above its baseline; for choosing which one is told."""
     if finding.value is None:
         return -float("inf")
@@ -206,10 +205,15 @@ def _view(facts: Facts, i: int) -> Piece:
     return facts.sources.text(f"audit.json#/views/{i}/name")
 
 
+def _quoted(facts: Facts, i: int) -> Line:
+    """A view's name between marks, as names have an “and” in them themselves."""
+    return ["“", _view(facts, i), "”"]
+
+
 def view_names(facts: Facts, chosen: Sequence[int]) -> Line:
     """The names of the views of some findings, in the audit's order."""
     keys = {facts.findings[i].view for i in chosen}
-    return listed([_view(facts, i) for i, view in facts.views if view["key"] in keys], last=" and ")
+    return listed([_quoted(facts, i) for i, view in facts.views if view["key"] in keys], last=" and ")
 
 
 def view_span(facts: Facts, chosen: Sequence[int]) -> Line:
@@ -219,7 +223,7 @@ def view_span(facts: Facts, chosen: Sequence[int]) -> Line:
     if not others:
         return ["every view"]
     if 2 * len(others) < len(keys):
-        return ["all but ", *listed([_view(facts, i) for i in others], last=" and ")]
+        return ["all but ", *listed([_quoted(facts, i) for i in others], last=" and ")]
     return view_names(facts, chosen)
 
 

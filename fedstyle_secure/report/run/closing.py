@@ -115,6 +115,7 @@ def _checked(facts: Facts) -> Line:
     )
 
 
-def glossary() -> list[Block]:
-    """The words of the field."""
-    return [Definitions([(key, [name], [meaning]) for key, (name, meaning) in GLOSSARY.items()])]
+def glossary(facts: Facts) -> list[Block]:
+    """The words of the field, and those of the run's system."""
+    words = sorted({**GLOSSARY, **facts.words.glossary}.items(), key=lambda item: item[1][0].lower())
+    return [Definitions([(key, [name], [meaning]) for key, (name, meaning) in words])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +15,15 @@ from fedstyle_secure.report.run.facts import Facts
 _PARAMETERS = ("noise_multiplier", "parameter", "clip_norm", "sampling_rate", "local_steps")
 
 
-def spending(facts: Facts) -> list[Block]:
-    """Epsilon of every artist, for both units."""
+SHOWN = 8
+"""Artists whose costs the body of a report shows."""
+
+
+def spending(facts: Facts, most: int | None = None) -> list[Block]:
+    """Epsilon of every artist, for both units; or of so many, those who spent most first."""
     caption = facts.say(
         "What each artist spent at [delta](delta) {summary.json#/privacy/delta}, composed over all releases: "
-        "[epsilon](epsilon) for both [units of privacy](unit), rounded up."
+        "[epsilon](epsilon) for both [units of privacy](unit), rounded up"
     )
     # Over sites an artist states what it released for this run, and its other runs stay its own.
     which = "as it states" if facts.over_sites else "all runs until this one ended"
@@ -27,18 +32,28 @@ def spending(facts: Facts) -> list[Block]:
     head = facts.row(
         f"Artist | Releases, {which} | Epsilon per artwork | Epsilon per artist | {lifetime}Withdrawn"
     )
+    everybody = facts.summary["privacy"]["per_artist"]
+    shown = list(range(len(everybody)))
+    if most is not None and len(shown) > most:
+        shown = sorted(shown, key=lambda i: -_spent(everybody[i]))[:most]
+        caption += ["; those who spent most. All artists are in the annex."]
+    else:
+        caption += ["."]
     rows = [
         facts.row(
             "{artist:text} | {releases} | {epsilon_artwork:epsilon|no guarantee} | "
-            "{epsilon_artist:epsilon|no guarantee} | " + _lifetime(facts, row["artist"]) + "{withdrawn}",
+            "{epsilon_artist:epsilon|no guarantee} | "
+            + _lifetime(facts, everybody[i]["artist"])
+            + "{withdrawn}",
             at=f"summary.json#/privacy/per_artist/{i}",
-            releases=_releases(facts, row["artist"]),
+            releases=_releases(facts, everybody[i]["artist"]),
             withdrawn=facts.withdrawn(i),
         )
-        for i, row in enumerate(facts.summary["privacy"]["per_artist"])
+        for i in shown
     ]
+    key = "spending" if most is None else "spent-most"
     blocks: list[Block] = [
-        Table("spending", caption, head, rows, frozenset(range(1, len(head) - 1))),
+        Table(key, caption, head, rows, frozenset(range(1, len(head) - 1))),
         *_since(facts),
     ]
     if facts.summary["privacy"]["epsilon_artist_max"] is None:
@@ -68,6 +83,21 @@ def _lifetime(facts: Facts, artist: str) -> str:
     bare = [entry for entry in facts.ledger[artist] or () if not facts.covered(entry, unit)]
     why = f"released for the unit {other}" if all(facts.covered(e, other) for e in bare) else "without noise"
     return f"{{lifetime_epsilon_{unit}:epsilon|no guarantee{f': {why}' if bare else ''}}} | "
+
+
+def many(facts: Facts) -> bool:
+    """Whether there are more artists than the body of a report shows."""
+    return len(facts.summary["privacy"]["per_artist"]) > SHOWN
+
+
+def every_artist(facts: Facts) -> list[Block]:
+    """What every artist spent, without what is said of all."""
+    return spending(facts)[:1]
+
+
+def _spent(row: Mapping[str, Any]) -> float:
+    found = row["epsilon_artwork"]
+    return math.inf if found is None else float(found)
 
 
 def _releases(facts: Facts, artist: str) -> Line:

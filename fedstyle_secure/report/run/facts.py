@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from fedstyle_secure.audit.findings import Finding, read_about, read_findings
+from fedstyle_secure.audit.findings import Finding, intended, read_about, read_findings
 from fedstyle_secure.audit.integrity import Checked, check_audit, check_finished
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError
@@ -62,6 +62,11 @@ class Facts(Speaker):
     findings: tuple[Finding, ...]
     own: Mapping[str, Any]
     files: Mapping[str, Any]
+
+    @property
+    def exposed(self) -> Mapping[str, Any]:
+        """By file: the works that stand out to an attack; {} for audits that kept none."""
+        return {name: found for name, found in self.files.items() if name.startswith("exposed_")}
 
     @property
     def name(self) -> str:
@@ -150,6 +155,31 @@ class Facts(Speaker):
             return "no"
         return "before the run ended" if row["withdrawn"] else "not known"
 
+    @property
+    def last_release(self) -> str:
+        """Pointer to when the last release of the run left; "" where no ledger can be read."""
+        last = [
+            (entry["at"], self.ledger_pointer(artist, i, "at"))
+            for artist, entries in self.ledger.items()
+            for i, entry in enumerate(entries or ())
+            if entry["run"] == self.run.identity
+        ]
+        return max(last)[1] if last else ""
+
+    @property
+    def held(self) -> str:
+        """What an audit gave its adversaries, in words: what they really hold, or more."""
+        assert self.audit is not None
+        lacking = self.audit["settings"]["without"]
+        if not lacking:
+            return "really holds"
+        return f"would hold if the run lacked what it does not lack ({', '.join(lacking).replace('_', ' ')})"
+
+    def with_more(self, **more: Any) -> Facts:
+        """The same with more to say that is in no file of the run; it becomes part of `report.json`."""
+        own = {**self.own, **more}
+        return replace(self, own=own, files={**self.files, "report.json": own})
+
     def ledger_pointer(self, artist: str, *rest: str | int) -> str:
         """Where an artist's releases are."""
         return "/".join([f"ledger.json#/{escape(artist)}", *(escape(part) for part in rest)])
@@ -180,7 +210,8 @@ def read_facts(run: Path | str, opener: str | None = None, studios: Path | None 
     lines = transcript.read_text(encoding="utf-8").splitlines() if transcript.is_file() else []
     manifests = read_transcript(transcript).manifests if lines else ()
     own = _own(folder, audit, checked, ledger) | {"scheme": _scheme(manifests)}
-    own |= _withdrawals(folder, ledger, studios)
+    own |= _withdrawals(folder, ledger, studios) | {"policy": None, "alternatives": None}
+    findings = _consented(audit, findings, [*own["withdrawn"], *_gone(summary)])
     files = {
         "config.toml": config.model_dump(mode="json"),
         "manifest.json": manifest,
@@ -192,6 +223,10 @@ def read_facts(run: Path | str, opener: str | None = None, studios: Path | None 
         "audit.json": audit,
         "report.json": own,
     }
+    if audit is not None:
+        home = folder.path / "audit"
+        kept = [name for name in audit["files"] if name.startswith("exposed_")]
+        files |= {name: read_json(home / name, dict, AuditError) for name in kept}
     return Facts(folder, config, manifest, summary, ledger, metrics, audit, findings, own, files)
 
 
@@ -215,6 +250,24 @@ def _audit(folder: RunFolder, checked: Checked) -> tuple[Mapping[str, Any] | Non
                     f"{path.parent / name}: finding {i} names it, and audit.json has no hash of it"
                 )
     return audit, findings
+
+
+def _gone(summary: Mapping[str, Any]) -> list[str]:
+    """Who had withdrawn when the run ended."""
+    return [row["artist"] for row in summary["privacy"]["per_artist"] if row["withdrawn"]]
+
+
+def _consented(
+    audit: Mapping[str, Any] | None, findings: Sequence[Finding], withdrawn: Sequence[str]
+) -> tuple[Finding, ...]:
+    """Findings as they are to be told today: what was `by design` leaks once an artist has withdrawn."""
+    if audit is None:
+        return tuple(findings)
+    purposes = {attack["name"]: attack.get("purpose", "") for attack in audit["attacks"]}
+    gone = [artist for artist in dict.fromkeys(withdrawn) if artist in audit["artists"]]
+    return tuple(
+        intended(f, purposes[f.attack], gone) if gone and purposes.get(f.attack) else f for f in findings
+    )
 
 
 def _own(

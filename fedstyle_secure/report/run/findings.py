@@ -8,6 +8,8 @@ from fedstyle_secure.audit.findings import Finding
 from fedstyle_secure.report.page.pieces import (
     Badge,
     Block,
+    Break,
+    Code,
     Definitions,
     Line,
     Muted,
@@ -23,7 +25,9 @@ from fedstyle_secure.report.page.words import LEVEL_WORDS, MEANINGS, ORDER, wors
 from fedstyle_secure.report.run.answers import each_once, view_name, view_span, weighty
 from fedstyle_secure.report.run.facts import Facts
 
-NO_AUDIT = Para(["No audit was run on this run: there are no findings. `fedstyle audit` makes them."], "note")
+NO_AUDIT = Para(
+    ["No audit was run on this run: there are no findings. ", Code("fedstyle audit"), " makes them."], "note"
+)
 
 
 def legend() -> Definitions:
@@ -42,21 +46,41 @@ def matrix(facts: Facts) -> list[Block]:
     """The worst verdict of every attack under every view, with its figure and interval."""
     if facts.audit is None:
         return [NO_AUDIT]
-    views = ([facts.sources.text(f"audit.json#/views/{i}/name")] for i, _ in facts.views)
-    head: list[Line] = [["Attack"], *views]
+    told = attacks(facts)
+    groups = _alike_views(facts)
+    head: list[Line] = [["Attack"], *(view_names_of(facts, views) for views in groups)]
     rows: list[list[Line]] = []
-    for name, places in attacks(facts):
+    for name, places in told:
         cells = [
-            _cell(facts, [i for i in places if facts.findings[i].view == view["key"]])
-            for _, view in facts.views
+            _cell(facts, [i for i in places if facts.findings[i].view == facts.views[views[0]][1]["key"]])
+            for views in groups
         ]
         rows.append([_attack_name(facts, name), *cells])
     caption = facts.say(
         "A cell shows the worst verdict over all targets and metrics, the figure that has it, over all "
         "artists where there is such a one, and its [confidence interval](interval) below it. Of single "
-        "artists those count that fare worse than all together and leak: see the table of artists."
+        "artists those count that fare worse than all together and leak: see the table of artists. "
+        "Onlookers for whom everything is the same share a column; who each is stands in “Who holds what”."
     )
     return [Table("matrix", caption, head, rows), legend()]
+
+
+def _alike_views(facts: Facts) -> list[list[int]]:
+    """Places of views in which every attack found the same, and failed for the same reason, told together."""
+    groups: dict[str, list[int]] = {}
+    for i, view in facts.views:
+        told = [
+            f.to_dict() | {"view": "", "seconds": 0.0, "reason": f.reason if f.value is not None else ""}
+            for f in facts.findings
+            if f.view == view["key"]
+        ]
+        groups.setdefault(repr(told), []).append(i)
+    return list(groups.values())
+
+
+def view_names_of(facts: Facts, places: Sequence[int]) -> Line:
+    """The names of some views, in one cell."""
+    return listed((facts.sources.text(f"audit.json#/views/{i}/name") for i in places), ", ")
 
 
 def _attack_name(facts: Facts, name: str) -> Line:
@@ -85,40 +109,68 @@ def interval(facts: Facts, i: int) -> Line:
     return facts.say(text, at=f"findings.json#/{i}")
 
 
-def every_row(facts: Facts) -> list[Block]:
-    """Every finding: what was measured, and what was not run. Views that see the same share a row."""
+def measured(facts: Facts) -> list[Block]:
+    """What was measured over all artists, the worst first. Views that see the same share a row."""
     if facts.audit is None:
         return [NO_AUDIT]
-    groups = _alike(facts)
-    ran = [places for places in groups if _over_all(facts.findings[places[0]])]
-    rest = [places for places in groups if facts.findings[places[0]].value is None]
-    blocks: list[Block] = []
-    if ran:
-        head = facts.row(
-            "Attack, target, metric | Verdict | Figure, on a scale from none to all | "
-            "[Without looking](baseline) | [Guarantee allows](bound) | [Undefended](control) | Trials | "
-            "In the view of | What it stands on"
+    ran = [places for places in _alike(facts) if _over_all(facts.findings[places[0]])]
+    if not ran:
+        return [Para(["Nothing was measured over all artists; the annex says why of each attack."], "note")]
+    head = facts.row(
+        "Attack, target, metric | Verdict | Figure, on a scale from none to all | "
+        "[Without looking](baseline) | [Guarantee allows](bound) | [Undefended](control) | Trials | "
+        "In the view of | What it stands on"
+    )
+    caption: Line = [
+        "What was measured over all artists. Views that hold the same get the same figure, and share a row. "
+        "Figures of single artists have a table of their own. On the scale the dot is the figure, the line "
+        "its interval, the hollow tick what one gets without looking, the solid tick the most that the "
+        "guarantee allows.",
+    ]
+    rows = [_row(facts, places) for places in ran]
+    return [Table("measured", caption, head, rows, frozenset({3, 4, 5, 6}), frozenset({8}))]
+
+
+def not_run(facts: Facts) -> list[Block]:
+    """What was not run, by the reason why not."""
+    if facts.audit is None:
+        return [NO_AUDIT]
+    reasons: dict[str, list[int]] = {}
+    for _, places in attacks(facts):
+        for i in places:
+            if facts.findings[i].value is None:
+                reasons.setdefault(facts.findings[i].reason, []).append(i)
+    if not reasons:
+        return [Para(["Everything that this audit knows was run in every view."], "note")]
+    rows = [
+        facts.row(
+            "{reason} | {what} | {rows:whole count} | {views}",
+            at=f"findings.json#/{places[0]}",
+            what=listed(_whats(facts, places), Break()),
+            rows=" ".join(f"findings.json#/{i}/verdict" for i in places),
+            views=view_span(facts, places),
         )
-        caption: Line = [
-            "What was measured over all artists. Views that hold the same get the same figure, and share a "
-            "row. Figures of single artists have a table of their own."
-        ]
-        rows = [_row(facts, places) for places in ran]
-        numeric, wide = frozenset({3, 4, 5, 6}), frozenset({8})
-        blocks.append(Table("measured", caption, head, rows, numeric, wide))
-    if rest:
-        rows = [
-            facts.row(
-                "{attack} | {metric}< of {fpr}> | {views} | {reason}",
-                at=f"findings.json#/{places[0]}",
-                views=view_span(facts, places),
-            )
-            for places in rest
-        ]
-        names = facts.row("Attack | Metric | In the view of | Why not")
-        told: Line = ["What was not run, for whom, and why."]
-        blocks.append(Table("not-run", told, names, rows, wide=frozenset({2, 3})))
-    return blocks or [Para(["This audit has no findings."], "note")]
+        for places in sorted(reasons.values(), key=lambda places: -len(places))
+    ]
+    head = facts.row("Why not | Which attack and metric | Rows | In the view of")
+    told: Line = ["What was not run, told once for each reason."]
+    return [Table("not-run", told, head, rows, frozenset({2}), frozenset({0, 1, 3}))]
+
+
+def _whats(facts: Facts, places: Sequence[int]) -> list[Line]:
+    """Attacks with their metrics, and artists where it is of single ones, each once."""
+    first: dict[tuple[str, str, str], int] = {}
+    for i in places:
+        f = facts.findings[i]
+        first.setdefault((f.attack, f.quantity, f.target), i)
+    return [
+        facts.say(
+            "{attack}, {metric}< of {fpr}><, {whom}>",
+            at=f"findings.json#/{i}",
+            whom=[] if facts.findings[i].target == "all" else target(facts, i),
+        )
+        for i in first.values()
+    ]
 
 
 def _over_all(finding: Finding) -> bool:
@@ -192,37 +244,47 @@ def _how(facts: Facts, name: str, places: Sequence[int]) -> Line:
     )
 
 
-def per_artist(facts: Facts) -> list[Block]:
-    """The worst case of every artist, one scale below the other."""
+def per_artist(facts: Facts, most: int | None = None) -> list[Block]:
+    """The worst case of every artist, the most exposed first, one scale below the other.
+
+    Args:
+        facts: A checked run.
+        most: Show so many; None: all, and who was not attacked.
+    """
     if facts.audit is None:
         return [NO_AUDIT]
-    rows: list[list[Line]] = []
+    worst_of: list[tuple[Piece, int]] = []
     skipped: list[Piece] = []
     without: list[Piece] = []
     for place, name in facts.artists:
         called = facts.sources.text(f"manifest.json#/gallery/artists/{place}/artist")
         own = [i for i, f in enumerate(facts.findings) if f.target == name and f.value is not None]
         if own:
-            i = min(own, key=lambda i: _how_bad(facts.findings[i]))
-            rows.append(_worst_case(facts, called, i))
+            worst_of.append((called, min(own, key=lambda i: _how_bad(facts.findings[i]))))
         else:
             (without if name in facts.audit["artists"] else skipped).append(called)
+    worst_of.sort(key=lambda found: _how_bad(facts.findings[found[1]]))
+    shown = worst_of if most is None else worst_of[:most]
     head = facts.row(
         "Artist | Verdict | From none to all | Figure | [Without looking](baseline) | Attack, view, metric"
     )
-    caption: Line = [
-        "The worst finding of each artist alone; its interval allows for having looked at all of them. "
-        "Every figure of every artist is in findings.csv. The dot is the figure, the line its interval, "
-        "the hollow tick what one gets without looking, the solid tick the most that the guarantee "
-        "allows."
+    caption: list[Piece] = [
+        "The worst finding of each artist alone, the most exposed first; its interval allows for having "
+        "looked at all of them. "
     ]
-    blocks: list[Block] = (
-        [Table("artists", caption, head, rows, frozenset({4}), frozenset({5}))] if rows else []
-    )
+    if len(shown) < len(worst_of):
+        caption.append("All artists are in the annex, and every figure of each is in findings.csv.")
+    else:
+        caption.append("Every figure of every artist is in findings.csv.")
+    key = "artists" if most is None else "most-exposed"
+    rows = [_worst_case(facts, called, i) for called, i in shown]
+    blocks: list[Block] = [Table(key, caption, head, rows, frozenset({4}), frozenset({5}))] if rows else []
     alone = facts.say(
         "<No finding of their own have: {artists}. What was measured over all artists is all there is.>",
         artists=listed(without),
     )
+    if most is not None:
+        return blocks or [Para(["No finding is of a single artist."], "note")]
     left = facts.say(
         "<This audit did not attack: {artists}. Its setting for the number of artists may be raised; a "
         "setting of nought attacks all.>",
@@ -285,37 +347,47 @@ def panels(facts: Facts) -> list[Block]:
 
 
 def curves(facts: Facts) -> list[Block]:
-    """ROC curves with the limit that the guarantee sets."""
+    """ROC curves with the limit that the guarantee sets, those with a limit first, told once how to read."""
     if facts.audit is None:
         return [NO_AUDIT]
-    blocks: list[Block] = []
-    for name in dict.fromkeys(finding.curve for finding in facts.findings if finding.curve):
-        places = [i for i, finding in enumerate(facts.findings) if finding.curve == name]
+    names = dict.fromkeys(finding.curve for finding in facts.findings if finding.curve)
+    if not names:
+        return [Para(["This audit drew no curves."], "note")]
+    read = (
+        "Each curve shows the share of members that are found, at each share of non-members that are "
+        "accused: on the diagonal the attack guesses, in the upper left corner it is always right. The "
+        "dashed curve is the same attack with nothing defended. Where a limit is drawn, it is the most that "
+        "the guarantee allows; a member and a non-member differ in two records, one taken out and one put "
+        "in, so epsilon counts twice in it, and is larger than the ledger's."
+    )
+    blocks: list[Block] = [Para([read])]
+    first = {name: next(i for i, f in enumerate(facts.findings) if f.curve == name) for name in names}
+    order = sorted(names, key=lambda name: (facts.findings[first[name]].bound is None, first[name]))
+    for name in order:
+        i = first[name]
+        places = [j for j, finding in enumerate(facts.findings) if finding.curve == name]
+        limit = "" if facts.findings[i].bound is not None else _no_limit(facts)
         caption = facts.say(
-            "{attack}, {whom}, in the view of {views}: share of members that are found, at each share of "
-            "non-members that are accused. {limit}",
-            at=f"findings.json#/{places[0]}",
-            whom=target(facts, places[0]),
+            "{attack}, {whom}, in the view of {views}.{limit}",
+            at=f"findings.json#/{i}",
+            whom=target(facts, i),
             views=view_span(facts, places),
-            limit=_limit_drawn(facts, facts.findings[places[0]]),
+            limit=limit,
         )
-        alt = "ROC curve; its figures are in the tables."
-        blocks.append(Picture(facts.run.path / "audit" / name, alt, caption))
-    return blocks or [Para(["This audit drew no curves."], "note")]
+        alt = f"ROC curve of “{facts.findings[i].attack}”; its figures are in the tables."
+        blocks.append(Picture(facts.run.path / "audit" / name, _spelt(alt), caption))
+    return blocks
 
 
-def _limit_drawn(facts: Facts, finding: Finding) -> str:
-    if finding.bound is None and facts.dp:
-        return "No limit is drawn, as none follows: what the finding stands on says why."
-    if finding.bound is None:
-        return "No limit is drawn, as there is no guarantee."
-    limit = "The limit drawn is the most that the guarantee allows."
-    if finding.details.get("hops", 1) > 1:
-        limit += (
-            " A member and a non-member differ in two records, one taken out and one put in, so that epsilon "
-            "counts twice in it, and is larger than the ledger's."
-        )
-    return limit
+def _spelt(text: str) -> str:
+    """A text without digits, as those of alternatives cite nothing."""
+    return "".join("_" if c.isdigit() else c for c in text)
+
+
+def _no_limit(facts: Facts) -> str:
+    if facts.dp:
+        return " No limit is drawn, as none follows: what the finding stands on says why."
+    return " No limit is drawn, as there is no guarantee."
 
 
 def alarms(facts: Facts) -> list[Block]:

@@ -17,18 +17,23 @@ def model(facts: Facts) -> list[Block]:
     """The adversary views: who each is, what it holds and what it lacks, derived from the settings."""
     if facts.audit is None:
         return [NO_AUDIT, *_shared(facts)]
+    alike: dict[str, list[int]] = {}
+    for i, view in facts.views:
+        alike.setdefault(repr((view["holds"], view["lacks"])), []).append(i)
     rows = [
         facts.row(
-            "{name:text} | {who:text} | {held} | {lacking}",
-            at=(at := f"audit.json#/views/{i}"),
-            held=_sentences(facts, f"{at}/holds", view["holds"]),
-            lacking=_sentences(facts, f"{at}/lacks", view["lacks"]),
+            "{names} | {whos} | {held} | {lacking}",
+            names=listed((facts.sources.text(f"audit.json#/views/{i}/name") for i in places), Break()),
+            whos=listed((facts.sources.text(f"audit.json#/views/{i}/who") for i in places), Break()),
+            held=_sentences(facts, f"audit.json#/views/{places[0]}/holds", view["holds"]),
+            lacking=_sentences(facts, f"audit.json#/views/{places[0]}/lacks", view["lacks"]),
         )
-        for i, view in facts.views
+        for places in alike.values()
+        for view in [facts.views[places[0]][1]]
     ]
     caption: Line = [
-        "Who holds what under this run's settings. Derived from the configuration; what an audit assumes "
-        "to be missing is named beside its preset."
+        "Who holds what under this run's settings; those who hold the same share a row. Derived from the "
+        "configuration; what an audit assumes to be missing is named beside its preset."
     ]
     head = facts.row("View | Who | Holds | Does not hold")
     return [Table("trust", caption, head, rows, wide=frozenset({1, 2, 3})), *_shared(facts)]

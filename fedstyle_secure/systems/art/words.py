@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedstyle_secure.words import Figure, Headline, Words
 
 WORDS = Words(
+    does="a shared model that draws pictures",
     model="diffusion model",
     kinds={"update": "model update"},
     purpose="no release of private AI art bears a name",
@@ -36,4 +37,16 @@ WORDS = Words(
     headlines=(
         Headline("explained", "baseline_explained", "predicted of held-out works under noise (share)"),
     ),
+    glossary={
+        "adapter": (
+            "personal adapter",
+            "A small part that an artist trains alone and keeps; with it the model draws as the artist "
+            "does.",
+        ),
+        "backbone": ("backbone", "The public part of the model, trained before any artist took part."),
+        "diffusion": (
+            "diffusion model",
+            "The shared model: it learns to take noise off pictures, and so draws new ones out of noise.",
+        ),
+    },
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedstyle_secure.words import Figure, Headline, Words
 
 WORDS = Words(
+    does="a shared model that finds artists by the style of a picture",
     model="encoder",
     kinds={
         "update": "model update",
@@ -69,4 +70,17 @@ WORDS = Words(
             "style_top1", "style_baseline_top1", "test pictures with own style ranked first (share)"
         ),
     ),
+    glossary={
+        "card": (
+            "style card",
+            "The noised mean of one artist's embeddings, published under the artist's name so that buyers "
+            "find it.",
+        ),
+        "embedding": (
+            "embedding",
+            "A list of numbers that the encoder makes of a picture; near means alike in style.",
+        ),
+        "encoder": ("encoder", "The shared model: it turns a picture into an embedding."),
+        "prototype": ("prototype", "The mean embedding of a style, summed over several artists."),
+    },
 )  # fmt: skip

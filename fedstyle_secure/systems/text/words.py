@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedstyle_secure.words import Figure, Headline, Words
 
 WORDS = Words(
+    does="a shared model that reads lettering",
     model="recogniser",
     kinds={"update": "model update"},
     records="words",
@@ -63,4 +64,12 @@ WORDS = Words(
     headlines=(
         Headline("word_accuracy", "baseline_word_accuracy", "test crops read without an error (share)"),
     ),
+    glossary={
+        "crop": ("crop", "A small picture of one word, cut out of a work; what artists train on."),
+        "recogniser": ("recogniser", "The shared model: it turns a crop into letters."),
+        "hashed": (
+            "hashed weights",
+            "Many weights of the recogniser share one number, so that fewer numbers are sent.",
+        ),
+    },
 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fedstyle_secure.errors import FedStyleError
 
 if TYPE_CHECKING:
-    from fedstyle_secure.policy.checks import Check
+    from fedstyle_secure.report.held import Check
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def test_its_product_is_attacked_and_what_is_not_run_says_why(audited):
     assert all(row.reason for row in rows.values() if row.verdict == "not run")
     seen = {finding.attack: finding for finding in found.findings if finding.view == "platform"}
     assert "encrypted sum" in seen[named.NAMED.name].reason
-    assert seen["Gradient alignment with the encoder's changes"].verdict != "not run"
+    assert seen["Gradient alignment with the model's changes"].verdict != "not run"
     assert "diffusion model" in json.dumps(found.about["views"])
 
 

@@ -194,7 +194,7 @@ def test_its_updates_and_its_product_are_attacked(audited):
     _, found = audited
     assert not found.alarms
     ran = {f.attack for f in found.findings if f.verdict != "not run"}
-    assert {"Gradient alignment with the encoder's changes", "Gradient length at the final model"} <= ran
+    assert {"Gradient alignment with the model's changes", "Gradient length at the final model"} <= ran
     assert not [f for f in found.findings if "card" in f.attack or "rototype" in f.attack]
     told = json.dumps(found.about["views"])
     assert "palette sum" in told

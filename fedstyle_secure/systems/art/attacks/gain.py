@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.diffusion.membership import error_scores
+from attacks.references import Cited
 from fedstyle_secure.audit.findings import MEMBERSHIP
 from fedstyle_secure.audit.measures import AttackCard, Outcome
 from fedstyle_secure.audit.model import on_product, standardised
@@ -21,7 +22,7 @@ GAIN = AttackCard(
     "Asks whether the final model takes noise off a work better than the public backbone, by more than it "
     "does for works that did not train.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
-    source="Watson et al. 2022",
+    (Cited("watson2022", "held against a reference of the same difficulty, here the public backbone"),),
 )  # fmt: skip
 
 _BATCH = 64

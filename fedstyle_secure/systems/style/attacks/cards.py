@@ -12,6 +12,7 @@ import torch
 
 from attacks.inversion.prototypes import linkage_scores
 from attacks.membership.encoder import prototype_tracing
+from attacks.references import Cited
 from fedstyle_secure.audit.findings import MEMBERSHIP
 from fedstyle_secure.audit.limits import NO_GUARANTEE, Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, guessing, membership
@@ -35,11 +36,14 @@ from fedstyle_secure.systems.style.encoder import StyleEncoder
 from fedstyle_secure.systems.style.prototypes import COUNT_SCALE, PictureRows, refresh
 from fedstyle_secure.systems.style.system import CARD, PROTOTYPES
 
+_TRACING = (
+    Cited("sankararaman2009", "the test of one record against a released mean"),
+    Cited("dwork2015", "the same for a mean with noise; whitened by public pictures here"),
+)
 CARD_MEMBERSHIP = AttackCard(
     "card_membership", "Tracing a style card",
     "Asks of a picture whether it is one of those that an artist's published style card is the mean of.",
-    "membership inference", "L1", "artwork", MEMBERSHIP,
-    source="Sankararaman et al. 2009; Dwork et al. 2015",
+    "membership inference", "L1", "artwork", MEMBERSHIP, _TRACING,
 )  # fmt: skip
 CARD_LINKAGE = AttackCard(
     "card_linkage", "Linking a style card to its artist",
@@ -49,8 +53,7 @@ CARD_LINKAGE = AttackCard(
 SUM_MEMBERSHIP = AttackCard(
     "sum_membership", "Tracing a prototype sum",
     "Asks of a picture whether it is one of those that a prototype sum was made of.",
-    "membership inference", "L1", "artwork", MEMBERSHIP,
-    source="Sankararaman et al. 2009; Dwork et al. 2015",
+    "membership inference", "L1", "artwork", MEMBERSHIP, _TRACING,
 )  # fmt: skip
 SUM_STYLES = AttackCard(
     "sum_styles", "Main style of an artist from a prototype sum",
@@ -125,9 +128,8 @@ def card_linkage(scene: Scene) -> Outcome:
     hits = np.array([right(a, side.published(a), side.noise) for a in carded])
     control = np.array([right(a, side.exact(a), 0.0) for a in carded])
     how = Setting(
-        CARD_LINKAGE, settings.seed, settings.confidence, time.perf_counter() - started, "closed form",
-        "a card is published under its artist's name, to be found by",
-    )  # fmt: skip
+        CARD_LINKAGE, settings.seed, settings.confidence, time.perf_counter() - started, "closed form"
+    )
     # The guarantee is an artwork's: it says nothing of what gives an artist away.
     return Outcome((guessing(how, hits, 1 / len(carded), None, control),))
 

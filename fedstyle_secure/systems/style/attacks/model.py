@@ -15,6 +15,7 @@ from attacks.membership.encoder import prototype_similarity
 from attacks.membership.federated import combined_rounds
 from attacks.metrics import mean_square
 from attacks.observation import Observation
+from attacks.references import Cited
 from attacks.results import Budget
 from fedstyle_secure.audit.findings import IDENTIFICATION, MEMBERSHIP
 from fedstyle_secure.audit.limits import Limit
@@ -35,6 +36,7 @@ INVERSION = AttackCard(
     "model_inversion", "Inversion of a style card",
     "Looks for a picture whose embedding is an artist's card, by descent through the encoder.",
     "model inversion", "L4", "artwork", IDENTIFICATION,
+    (Cited("geiping2020", "descent with total variation, towards a card in place of a gradient"),),
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import torch
 
 from attacks.intervals import clopper_pearson
 from attacks.inversion.analytic import AnalyticInversion
+from attacks.references import Cited
 from attacks.results import Budget
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, guessing
@@ -27,7 +28,7 @@ STYLE = AttackCard(
     "Guesses which shared style the one picture of a batch belongs to, from updates made anew as for the "
     "inversion.",
     "attribute inference", "L3", "artwork", "style named rightly",
-    source="Phong et al. 2017; Geiping et al. 2020",
+    (Cited("phong2017", "a linear layer's input from the update of its weight and bias"),),
 )  # fmt: skip
 
 

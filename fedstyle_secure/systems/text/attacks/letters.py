@@ -17,6 +17,7 @@ from attacks.inversion.letters import (
     letters_shown,
     set_scores,
 )
+from attacks.references import Cited
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, guessing
 from fedstyle_secure.audit.replay import require_one_remade
@@ -40,7 +41,10 @@ LETTERS = AttackCard(
     "Reads the letters of the one word of a batch off the last layer's bias, whose gradient is below zero at "
     "no others.",
     "attribute inference", "L3", "artwork", "letters named rightly",
-    source="Dang et al. 2021; Graves et al. 2006",
+    (
+        Cited("graves2006", "the gradient of a CTC loss by the logits", "eq. 16"),
+        Cited("dang2021", "labels read off the signs of the last layer's gradient"),
+    ),
 )  # fmt: skip
 
 _NAMED = 0.5

@@ -13,6 +13,7 @@ from attacks.bounds import Terms
 from attacks.exposure import exposure as bits_of_ranks
 from attacks.exposure import exposure_epsilon, sampled_exposure
 from attacks.membership.threshold import loss_score
+from attacks.references import Cited
 from fedstyle_secure.audit.findings import MEMBERSHIP, PROVEN, Finding, judge
 from fedstyle_secure.audit.measures import AttackCard, Outcome
 from fedstyle_secure.audit.model import both, memorised, on_product, product_targets, standardised
@@ -27,7 +28,10 @@ GAIN = AttackCard(
     "Asks whether the final recogniser reads a crop with its word more surely than the public one, by more "
     "than it does for crops that did not train.",
     "membership inference", "L1", "artwork", MEMBERSHIP,
-    source="Yeom et al. 2018; Watson et al. 2022",
+    (
+        Cited("yeom2018", "a loss that is low shows that a record trained"),
+        Cited("watson2022", "held against a reference of the same difficulty, here the public recogniser"),
+    ),
 )  # fmt: skip
 
 EXPOSURE = AttackCard(
@@ -35,7 +39,10 @@ EXPOSURE = AttackCard(
     "Ranks each crop that an auditor planted among those whose coin kept them out (Carlini et al. 2019), and "
     "proves from the coins what is given away at least.",
     "regurgitation", "L1", "artwork", PROVEN,
-    source="Carlini et al. 2019",
+    (
+        Cited("carlini2019", "exposure by sampling", "section 4.4"),
+        Cited("steinke2023", "what the coins prove", "theorem 5.2"),
+    ),
 )  # fmt: skip
 
 _BATCH = 64
