@@ -821,7 +821,8 @@ def settings(
 
     rows = (Config if system is None else Config.of_system(system)).describe()
     if start:
-        rows = [row | {"help": f"{row['help']} {START[row['key']]}"} for row in rows if row["key"] in START]
+        known = {row["key"]: row for row in rows}
+        rows = [known[k] | {"help": f"{known[k]['help']} {said}"} for k, said in START.items() if k in known]
     rows = chosen(rows, prefix)
     if as_json:
         print_json(rows)

@@ -17,18 +17,18 @@ from fedstyle_secure.shipped import file_of, presets
 START: Mapping[str, str] = {
     "gallery.path": 'With gallery.source = "folder": one folder in it an artist.',
     "gallery.public": "More of them make a better start; their pictures are used without any protection.",
-    "privacy.target_epsilon": "Smaller hides more of each picture, and the run learns less.",
+    "privacy.target_epsilon": "What that costs: `fedstyle sweep tradeoff`.",
     "privacy.unit": '"artist" also hides that somebody took part at all; it takes many artists.',
     "privacy.budget_epsilon": "Once it is spent, nothing of an artist leaves any more, in any run.",
     "cards.consent": "Who has a card can be found in a search; the others still help to train.",
-    "audit.record": "What attacks on messages need; it is as sensitive as the messages are.",
-    "audit.canaries": "Planted records, by which an audit can prove a lower bound on epsilon.",
+    "audit.record": "Attacks on messages need it.",
+    "audit.canaries": "An audit proves a lower bound on epsilon by them.",
 }
 """Settings that most people need, each with what it does to a run."""
 
 OFFERED: Mapping[str, str] = {
     "dp_he": "style search on the embedded gallery, with differential privacy and encrypted sums",
-    "folder": "the same on a folder of pictures of your own",
+    "folder": "style search on a folder of your own pictures, protected by noise and encryption",
     "plain": "style search without any protection, to compare with",
     "text_dp": "text recognition at epsilon 8",
     "art_dp": "private AI art at epsilon 8",
@@ -130,12 +130,13 @@ def with_start(text: str, config: Config) -> str:
         config: What it says.
     """
     flat, written = config.to_flat(), _written(text)
+    told = {row["key"]: row["help"] for row in type(config).describe()}
     missing: dict[str, list[str]] = {}
     for key, effect in START.items():
         section, _, name = key.partition(".")
         if key in flat and key not in written:
             value = json.dumps(flat[key], ensure_ascii=False)
-            missing.setdefault(section, []).append(f"# {effect}\n# {name} = {value}\n")
+            missing.setdefault(section, []).append(f"# {told[key]}\n# {effect}\n# {name} = {value}\n")
     blocks = re.split(r"(?m)^(?=\[)", text)
     for number, block in enumerate(blocks):
         header = re.match(r"\[([\w.]+)\]", block)

@@ -34,6 +34,9 @@ VIEWS = (
 )
 """Adversary views that a policy may name."""
 
+_MOST = 12
+"""Most names that a line lists."""
+
 _Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Verdicts = Annotated[tuple[Verdict, ...], Strict(False)]
 """TOML has lists only."""
@@ -282,6 +285,12 @@ def _refuse_unknown(path: Path, lines: Mapping[tuple[str, ...], int], values: Ma
                         raise ConfigError(f"{path}:{where}: unknown key '{section}.{key}.{name}'{near}")
 
 
+def some(names: Sequence[str]) -> str:
+    """Names for a line: the first few, and how many there are beside them."""
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more
+
+
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
     """On which line of a TOML text each table and key begins; an inline table is on its key's line."""
     lines: dict[tuple[str, ...], int] = {}
@@ -431,7 +440,7 @@ class Gate:
         problem = f"has intervals of confidence {low:g}" if low < limits.min_confidence else ""
         yield self._check("attacks", "min_confidence", subject="audit", problem=problem)
         left = [name for _, name in self._facts.artists if name not in audit["artists"]]
-        problem = f"did not attack {', '.join(left)}" if left and limits.all_artists else ""
+        problem = f"did not attack {some(left)}" if left and limits.all_artists else ""
         yield self._check("attacks", "all_artists", subject="audit", problem=problem)
 
     def _tpr(self, limit: MaxTpr) -> Iterable[Check]:

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedstyle_secure.policy.checks import some
 from fedstyle_secure.report.held import Check
-
-_MOST = 12
-"""Most artists that are named in a line."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def points(checks: Iterable[Check]) -> list[Point]:
     alike: dict[tuple[int, str, str], list[Check]] = {}
     for check in checks:
         alike.setdefault((check.line, check.key, check.about or check.subject), []).append(check)
-    return [Point(tuple(some)) for some in alike.values()]
+    return [Point(tuple(same)) for same in alike.values()]
 
 
 def _where(checks: Sequence[Check]) -> str:
@@ -70,12 +68,7 @@ def _where(checks: Sequence[Check]) -> str:
         if check.case:
             views.setdefault(check.case, []).append(check.view)
     cases: dict[str, list[str]] = {}
-    for case, some in views.items():
-        cases.setdefault(", ".join(filter(None, some)), []).append(case)
-    told = [f"{some}: {_some(those)}" if some else _some(those) for some, those in cases.items()]
+    for case, whose in views.items():
+        cases.setdefault(", ".join(filter(None, whose)), []).append(case)
+    told = [f"{whose}: {some(those)}" if whose else some(those) for whose, those in cases.items()]
     return f" ({'; '.join(told)})" if told else ""
-
-
-def _some(cases: Sequence[str]) -> str:
-    more = f" and {len(cases) - _MOST} more" if len(cases) > _MOST else ""
-    return ", ".join(cases[:_MOST]) + more

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.files import sources_digest
+from fedstyle_secure.shipped import presets
 from fedstyle_secure.sweep import grid as grids
 from fedstyle_secure.sweep.grid import Cell, Grid
 from fedstyle_secure.sweep.runner import sweep
@@ -105,6 +106,7 @@ def test_a_bad_axis_is_refused_by_name(grid_of, grid, expected):
         ({"audit": {"target": 4}}, r"unknown setting 'sweep\.audit\.target'; did you mean 'targets'"),
         ({"audit": {"targets": 1}}, r"sweep\.audit\.targets = 1 is not allowed"),
         ({"audit": {"processes": 2}}, r"sweep\.audit\.processes is the sweep's own"),
+        ({"base": "missing"}, r"some/missing: no such configuration file"),
         ({"base": "missing.toml"}, r"some/missing\.toml: no such configuration file"),
     ],
 )
@@ -335,3 +337,10 @@ def test_cells_of_another_version_of_the_program_have_other_names(grid_of, tmp_p
     before = cell.name
     monkeypatch.setattr(grids, "code_digest", lambda: first)
     assert cell.name != before
+
+
+def test_a_base_may_be_a_preset_and_a_file_beside_the_grid_wins(tmp_path):
+    values = {"sweep": {"base": "dp"}, "grid": {"seeds": [1, 2]}}
+    assert Grid.from_dict(values, tmp_path / "g.toml").base == Config.load(presets("run")["dp"])
+    (tmp_path / "dp").write_text("[privacy]\ndelta = 1e-6\n")
+    assert Grid.from_dict(values, tmp_path / "g.toml").base.privacy.delta == 1e-6
