@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,14 @@ _SHORT = {
     "inconclusive": "inconclusive",
     "not run": "not run",
 }
+
+
+class FigureFor(StrEnum):
+    """What a sweep's figures are for."""
+
+    screen = "screen"
+    paper = "paper"
+
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
 
@@ -272,6 +281,9 @@ def sweep(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on; finished cells are kept.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Delete a sweep that is there.")] = False,
+    figure: Annotated[
+        FigureFor, typer.Option(help="paper: also PDFs that fit a column of a paper.")
+    ] = FigureFor.screen,
     as_json: AsJson = False,
 ) -> None:
     """Train and audit every cell of a grid; write tables and plots of privacy against utility."""
@@ -296,7 +308,9 @@ def sweep(
                 progress.console.print(visible(f"{name} failed: {error}"), markup=False)
 
         try:
-            found = run_sweep(grid, folder, resume=resume, force=force, on_cell=on_cell)
+            found = run_sweep(
+                grid, folder, resume=resume, force=force, paper=figure is FigureFor.paper, on_cell=on_cell,
+            )  # fmt: skip
         except KeyboardInterrupt:
             progress.stop()
             how = pasted("fedstyle", "sweep", grid, "--out", folder, "--resume")

@@ -1,11 +1,13 @@
-"""Privacy against utility, drawn for print: means with their spread over seeds, and every seed as a dot.
+"""Privacy against utility, drawn: means with their spread over seeds, and every seed as a dot.
 
 Of leakage, the audits' own intervals are drawn too: seeds that agree say nothing of how sure each of them is.
-The same rows give the same bytes.
+What must be known to read a figure is its caption, beside it in `captions.json`. The same rows give the same
+bytes.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from fedstyle_secure.files import write_json
 from fedstyle_secure.sweep.epsilon_axis import EpsilonAxis, short, up
 from fedstyle_secure.sweep.grid import NO_DP, Axis, seeded
 from fedstyle_secure.sweep.marks import Mark, front, marks_of
@@ -33,8 +38,32 @@ _STYLES = (("o", "solid"), ("s", (0, (4, 1.6))), ("^", (0, (1.2, 1.2))), ("D", (
 """Marker and line of each kind of encryption: told apart without colour."""
 
 _INK, _QUIET, _GRID = "#222222", "#6A6A6A", "#EFEFEF"
-_PANEL_WIDTH, _PANEL_HEIGHT = 4.1, 3.3
-"""Inches."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """How a figure is laid out; lengths in inches, sizes of letters in points.
+
+    Attributes:
+        panel: Width and height of a panel.
+        margins: Left and right of a panel, for what stands on its axis.
+        stacked: Panels below one another, not side by side.
+        letters: Size of what stands on axes; what stands on marks is a little smaller.
+        titled: Whether a title stands above.
+    """
+
+    panel: tuple[float, float]
+    margins: tuple[float, float]
+    stacked: bool
+    letters: float
+    titled: bool
+
+
+SCREEN = Page((4.1, 3.3), (0.72, 0.15), stacked=False, letters=9.0, titled=True)
+PAPER = Page((2.67, 2.05), (0.65, 0.08), stacked=True, letters=7.5, titled=False)
+"""A column of a paper: 3.4 inches wide, and its caption is the paper's own."""
+
+CAPTIONS = "captions.json"
 
 _AROUND = tuple(
     (across * reach, up * reach)
@@ -63,6 +92,7 @@ class Quantity:
         chance_label: For the legend.
         low, high: Where the axis begins and ends.
         bound: Column of what the guarantee allows, or "".
+        curved: Whether the bound of a Gaussian mechanism is known at any epsilon, without a run.
         choices: Column of how many a guess chooses among, or "".
     """
 
@@ -73,6 +103,7 @@ class Quantity:
     low: float = 0.0
     high: float = 1.03
     bound: str = ""
+    curved: bool = False
     choices: str = ""
 
 
@@ -84,17 +115,37 @@ _LEAKS = tuple(
         "reached without looking",
         low,
         bound=f"platform.{name}_bound",
+        curved=name == AUC,
     )
     for name, label, low in (
         (RATE, "pictures identified from an update (share)", -0.03),
-        (AUC, "largest membership AUC of several attacks (share)", 0.4),
+        (AUC, "membership AUC, largest of several attacks", 0.4),
     )
 )
 
 _AUC = f"platform.{AUC}"
 
 _OWN = "the audits' own intervals, lowest to highest"
-"""Legend of the pale bars."""
+_RUNS_OWN = "the most that a run's guarantee allows"
+_GAUSSIAN = "the same of Gaussian noise, at any ε"
+"""Legends of the pale bars, of the short lines, and of the dashed curve."""
+
+_DENSE = 160
+"""Points of a curve."""
+
+_APART = 0.022
+"""By how much marks of one utility are moved apart, as a share of the axis."""
+
+_LIMITS = (
+    "Short lines are the most that each run's own guarantee allows the attack with the loosest limit, by its "
+    "accountant. The dashed curve needs no run: it is the limit of membership under one Gaussian mechanism "
+    "with that epsilon and delta (Dong, Roth and Su 2022), where a member and a non-member differ in two "
+    "records."
+)
+_BESIDE = (
+    "Marks of the same utility are moved apart, up and down, so that their intervals can be read; the front "
+    "runs through their true places."
+)
 
 _NAMED = 12
 """Most points that a note names one by one; it says how many more there are."""
@@ -102,7 +153,7 @@ _NAMED = 12
 
 @dataclass(frozen=True)
 class Foot:
-    """What is said below every figure, whatever it shows.
+    """What every caption says, whatever its figure shows.
 
     Attributes:
         cost: Of all cells together.
@@ -116,19 +167,26 @@ class Foot:
 
 
 def draw_all(
-    rows: Sequence[Row], axes: Sequence[Axis], headlines: Sequence[Headline], cost: TuningCost, folder: Path
+    rows: Sequence[Row],
+    axes: Sequence[Axis],
+    headlines: Sequence[Headline],
+    cost: TuningCost,
+    folder: Path,
+    *,
+    paper: bool = False,
 ) -> tuple[Path, ...]:
     """Draw utility against epsilon, leakage against epsilon, and utility against leakage, as PNG and SVG.
 
     Args:
-        rows: Of all cells; those that did not finish are named below the figures.
+        rows: Of all cells; captions name those that did not finish.
         axes: Of the grid.
         headlines: What runs are judged by; the first one that any run has is drawn.
-        cost: What all cells would cost together; said below each figure.
+        cost: What all cells would cost together; captions say it.
         folder: Where to.
+        paper: Draw each for a column of a paper too, as PDF.
 
     Returns:
-        What was written; nothing without a finished cell, and no leakage without audits.
+        What was written, the captions last; nothing without a finished cell, and no leakage without audits.
     """
     from attacks.plots import write_figure
 
@@ -137,29 +195,45 @@ def draw_all(
     foot = Foot(cost, seeded(axes), [mark for mark in planned if not mark.done])
     series = list(dict.fromkeys(mark.series for mark in marks))
     written: list[Path] = []
+    captions: dict[str, str] = {}
     for start in range(0, len(series), _MOST):
         chosen = [mark for mark in marks if mark.series in series[start : start + _MOST]]
         ending = f"-{start // _MOST + 1}" if len(series) > _MOST else ""
-        for name, figure in _figures(chosen, headlines, foot):
+        for name, figure, caption in figures(chosen, headlines, foot):
             written += write_figure(figure, folder / f"{name}{ending}")
-    return tuple(written)
+            captions[f"{name}{ending}"] = caption
+        for name, figure, _ in figures(chosen, headlines, foot, PAPER) if paper else ():
+            written.append(_write_pdf(figure, folder / f"{name}{ending}.pdf"))
+    if not written:
+        return ()
+    write_json(folder / CAPTIONS, captions)
+    return (*written, folder / CAPTIONS)
 
 
-def _figures(
-    marks: Sequence[Mark], headlines: Sequence[Headline], foot: Foot
-) -> Iterator[tuple[str, Figure]]:
+def _write_pdf(figure: Figure, path: Path) -> Path:
+    with _style(PAPER):
+        figure.savefig(path, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return path
+
+
+def figures(
+    marks: Sequence[Mark], headlines: Sequence[Headline], foot: Foot, page: Page = SCREEN
+) -> Iterator[tuple[str, Figure, str]]:
+    """Names, figures and captions. Args as of `draw_all`; marks of which some cell finished."""
     utility = _utility(marks, headlines)
     if utility is not None:
         marks = _with_gain(marks, utility)
     leaks = [leak for leak in _LEAKS if any(mark.values(leak.column) for mark in marks)]
     if utility is not None:
         shown = [utility, *_gain(marks, utility)]
-        yield "utility_epsilon", _against_epsilon(marks, shown, "Utility against epsilon", foot)
+        figure = _against_epsilon(marks, shown, "Utility against epsilon", page)
+        yield "utility_epsilon", figure, _caption(marks, foot, shown)
     if leaks:
-        title = "Leakage to the platform against epsilon"
-        yield "leakage_epsilon", _against_epsilon(marks, leaks, title, foot)
+        figure = _against_epsilon(marks, leaks, "Leakage to the platform against epsilon", page)
+        yield "leakage_epsilon", figure, f"{_caption(marks, foot, leaks)} {_LIMITS}"
     if utility is not None and leaks:
-        yield "utility_leakage", _trade_off(marks, utility, leaks, foot)
+        said = f"{_noise(marks, utility, leaks)} {_caption(marks, foot, [*leaks, utility])} {_BESIDE}"
+        yield "utility_leakage", _trade_off(marks, utility, leaks, page), said
 
 
 def _utility(marks: Sequence[Mark], headlines: Sequence[Headline]) -> Quantity | None:
@@ -190,12 +264,12 @@ def _gain(marks: Sequence[Mark], utility: Quantity) -> Iterator[Quantity]:
         yield Quantity(_GAIN, "gain by private training (share)", "", utility.chance_label, -most, most)
 
 
-def _against_epsilon(marks: Sequence[Mark], quantities: Sequence[Quantity], title: str, foot: Foot) -> Figure:
+def _against_epsilon(marks: Sequence[Mark], quantities: Sequence[Quantity], title: str, page: Page) -> Figure:
     place = EpsilonAxis(marks)
 
     def draw(panel: Axes, quantity: Quantity) -> None:
         place.dress(panel, marks)
-        panel.set_ylabel(quantity.label)
+        panel.set_ylabel(_wrapped(quantity.label, page, 1))
         panel.set_ylim(_lowest(marks, quantity), _highest(marks, quantity))
         _reference(panel, marks, quantity, place)
         for number, (look, own) in enumerate(_lines(marks)):
@@ -211,9 +285,14 @@ def _against_epsilon(marks: Sequence[Mark], quantities: Sequence[Quantity], titl
                     color=look.colour, linestyle=look.line, linewidth=1.3, zorder=3,
                 )  # fmt: skip
         _say_fewer(panel, marks, quantity, place)
-        _say_not_run(panel, marks, quantity)
+        _say_not_run(panel, marks, quantity, page)
 
-    return _figure(marks, quantities, title, _caption(marks, foot, quantities), draw)
+    return _figure(marks, quantities, title, page, draw)
+
+
+def _wrapped(label: str, page: Page, side: int) -> str:
+    """A label of an axis in lines that fit along it: 0 level, 1 upright."""
+    return textwrap.fill(label, int(page.panel[side] * 155 / page.letters))
 
 
 def _lowest(marks: Sequence[Mark], quantity: Quantity) -> float:
@@ -256,10 +335,10 @@ def _say_fewer(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: Ep
     _write(panel, points, [], around=sorted(_AROUND, key=lambda place: (abs(place[0]) > 0, abs(place[1]))))
 
 
-def _trade_off(marks: Sequence[Mark], utility: Quantity, leaks: Sequence[Quantity], foot: Foot) -> Figure:
+def _trade_off(marks: Sequence[Mark], utility: Quantity, leaks: Sequence[Quantity], page: Page) -> Figure:
     def draw(panel: Axes, leak: Quantity) -> None:
-        panel.set_xlabel(leak.label)
-        panel.set_ylabel(utility.label)
+        panel.set_xlabel(_wrapped(leak.label, page, 0))
+        panel.set_ylabel(_wrapped(utility.label, page, 1))
         panel.set_xlim(_lowest(marks, leak), _highest(marks, leak))
         shown = [m for m in marks if m.values(leak.column) and m.values(utility.column)]
         values = _reach(shown, utility.column)
@@ -268,11 +347,15 @@ def _trade_off(marks: Sequence[Mark], utility: Quantity, leaks: Sequence[Quantit
         chance = _mean(v for m in shown for v in m.values(leak.chance))
         if chance is not None:
             panel.axvline(chance, color=_QUIET, linewidth=0.8, linestyle=(0, (1, 2)), label=leak.chance_label)
+        low, high = panel.get_ylim()
+        middles = [_middle(mark, leak.column, utility.column) for mark in shown]
+        moves = dict(zip(map(id, shown), _apart(middles, _APART * (high - low)), strict=True))
         places = []
         for look, own in _lines(marks):
-            there = [m for m in own if m in shown]
-            _cross(panel, there, look, leak, utility.column)
-            places += [(m, *_middle(m, leak.column, utility.column)) for m in there]
+            for mark in (m for m in own if id(m) in moves):
+                x, y = _middle(mark, leak.column, utility.column)
+                _cross(panel, mark, look, leak, utility.column, moves[id(mark)])
+                places.append((mark, x, y + moves[id(mark)]))
         best = _best(shown, leak, utility)
         steps = _steps([_middle(mark, leak.column, utility.column) for mark in best])
         panel.plot(
@@ -280,11 +363,26 @@ def _trade_off(marks: Sequence[Mark], utility: Quantity, leaks: Sequence[Quantit
             linewidth=0.9, zorder=2.5, label="Pareto front of the means",
         )  # fmt: skip
         _name_points(panel, places, (leak.column, utility.column), steps, chance)
-        _say_not_run(panel, marks, leak)
+        _say_not_run(panel, marks, leak, page)
 
-    title = "Utility against leakage to the platform"
-    said = f"{_noise(marks, utility, leaks)} {_caption(marks, foot, [*leaks, utility])}"
-    return _figure(marks, leaks, title, said, draw)
+    return _figure(marks, leaks, "Utility against leakage to the platform", page, draw)
+
+
+def _apart(places: Sequence[tuple[float, float]], step: float) -> list[float]:
+    """By how much each place is moved up or down, so that intervals at one height, which would cover each
+    other, lie a step apart."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(places)), key=lambda i: (places[i][1], places[i][0])):
+        if groups and places[i][1] - places[groups[-1][-1]][1] < step:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    moved = [0.0] * len(places)
+    for group in groups:
+        middle = statistics.fmean(places[i][1] for i in group)
+        for number, i in enumerate(group if len(group) > 1 else ()):
+            moved[i] = middle + (number - (len(group) - 1) / 2) * step - places[i][1]
+    return moved
 
 
 def _best(marks: Sequence[Mark], leak: Quantity, utility: Quantity) -> list[Mark]:
@@ -341,22 +439,15 @@ def _lines(marks: Sequence[Mark]) -> list[tuple[_Look, list[Mark]]]:
 
 def _reference(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: EpsilonAxis) -> None:
     """Thin lines: what is reached without training or without looking, and what the guarantee allows."""
-    lines: tuple[tuple[str, str, Any], ...] = (
-        (quantity.chance, quantity.chance_label, (0, (1, 2))),
-        (quantity.bound, "the most that the guarantee allows", (0, (6, 2))),
-    )
-    for column, label, dashes in lines:
-        at: dict[float, list[float]] = {}
-        for mark in marks:
-            for value in mark.values(column) if column else ():
-                at.setdefault(round(place.x(mark.epsilon), 9), []).append(value)
-        for part in (False, True):
-            xs = sorted(x for x in at if (x > place.high * 1.001) is part)
-            ys = [statistics.fmean(at[x]) for x in xs]
-            if len(xs) == 1:
-                xs, ys = [xs[0] / 1.2, xs[0] * 1.2], ys * 2
-            shown = label if xs and label not in _labels(panel) else None
-            panel.plot(xs, ys, color=_QUIET, linewidth=0.9, linestyle=dashes, zorder=1.5, label=shown)
+    at = _at_epsilons(marks, quantity.chance, place)
+    for part in (False, True):
+        xs = sorted(x for x in at if (x > place.high * 1.001) is part)
+        ys = [statistics.fmean(at[x]) for x in xs]
+        if len(xs) == 1:
+            xs, ys = [xs[0] / 1.2, xs[0] * 1.2], ys * 2
+        shown = quantity.chance_label if xs and quantity.chance_label not in _labels(panel) else None
+        panel.plot(xs, ys, color=_QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.5, label=shown)
+    _bounds(panel, marks, quantity, place)
     if quantity.column == _GAIN:
         panel.axhline(
             0, color=_QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1.5, label=quantity.chance_label
@@ -365,6 +456,60 @@ def _reference(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: Ep
     chance = _mean(1 / value for value in many if value)
     if chance is not None:
         panel.axhline(chance, color=_QUIET, linewidth=0.7, linestyle="solid", zorder=1.2, label="guessing")
+
+
+def _at_epsilons(marks: Sequence[Mark], column: str, place: EpsilonAxis) -> dict[float, list[float]]:
+    """A column's values by where their epsilon is drawn."""
+    at: dict[float, list[float]] = {}
+    for mark in marks:
+        for value in mark.values(column) if column else ():
+            at.setdefault(round(place.x(mark.epsilon), 9), []).append(value)
+    return at
+
+
+def _bounds(panel: Axes, marks: Sequence[Mark], quantity: Quantity, place: EpsilonAxis) -> None:
+    """What the guarantees allow: a short line at each epsilon that was run, as nothing was worked out between
+    them; and where a limit is known at any epsilon, its curve."""
+    at = _at_epsilons(marks, quantity.bound, place)
+    for number, (x, values) in enumerate(sorted(at.items())):
+        panel.plot(
+            [x / 1.16, x * 1.16], [max(values)] * 2, color=_QUIET, linewidth=1.6, zorder=1.6,
+            label=_RUNS_OWN if number == 0 else None, solid_capstyle="butt",
+        )  # fmt: skip
+    terms = {(mark.rows[0]["privacy.unit"], mark.rows[0]["privacy.delta"]) for mark in marks}
+    if quantity.curved and at and len(terms) == 1 and (delta := _of_artwork(terms)):
+        epsilons = np.geomspace(place.low / 1.45, place.high * 1.45, _DENSE)
+        panel.plot(
+            epsilons, [gaussian_auc(epsilon, delta) for epsilon in epsilons], color=_QUIET, linewidth=0.9,
+            linestyle=(0, (6, 2)), zorder=1.5, label=_GAUSSIAN,
+        )  # fmt: skip
+
+
+def _of_artwork(terms: set[tuple[str, float]]) -> float | None:
+    """The delta of guarantees for artworks, which membership is about."""
+    ((unit, delta),) = terms
+    return delta if unit == "artwork" else None
+
+
+def gaussian_auc(epsilon: float, delta: float) -> float:
+    """Largest AUC of membership that a Gaussian mechanism with this guarantee allows.
+
+    A member and a non-member differ in two records, so the limit is that between N(0, 1) and N(2 mu, 1):
+    Phi(2 mu / sqrt 2) (Dong, Roth and Su 2022, theorems 2.7 and 2.14).
+
+    Args:
+        epsilon: > 0, for one record added or removed.
+        delta: In (0, 1).
+
+    Example:
+        >>> round(gaussian_auc(1.0, 1e-5), 3)
+        0.646
+    """
+    from scipy.special import ndtr
+
+    from attacks.tradeoff import gaussian_mu_of
+
+    return float(ndtr(math.sqrt(2) * gaussian_mu_of(epsilon, delta)))
 
 
 def _points(
@@ -403,27 +548,26 @@ def _own(panel: Axes) -> str:
     return "" if _OWN in _labels(panel) else _OWN
 
 
-def _cross(panel: Axes, marks: Sequence[Mark], look: _Look, leak: Quantity, y: str) -> None:
+def _cross(panel: Axes, mark: Mark, look: _Look, leak: Quantity, y: str, moved: float) -> None:
     x = leak.column
-    for mark in marks:
-        across, up = mark.spread(x), mark.spread(y)
-        assert across is not None
-        assert up is not None
-        own = mark.interval(x)
-        if own is not None:
-            panel.hlines(
-                up[0], *own, color=look.colour, alpha=_PALE, linewidth=_THIN, zorder=2, label=_own(panel)
-            )
-        both = [(r[x], r[y]) for r in mark.done if r.get(x) is not None and r.get(y) is not None]
-        panel.plot(
-            [a for a, _ in both], [b for _, b in both], linestyle="none", marker=".", markersize=3.5,
-            color=look.colour, alpha=0.75, zorder=4.5, markeredgewidth=0,
-        )  # fmt: skip
-        panel.errorbar(
-            [across[0]], [up[0]], xerr=_bar(across[1]), yerr=_bar(up[1]), color=look.colour,
-            marker=look.marker, markersize=6, markerfacecolor="white", markeredgewidth=1.3, elinewidth=0.9,
-            capsize=2, linestyle="none", zorder=4,
-        )  # fmt: skip
+    across, up = mark.spread(x), mark.spread(y)
+    assert across is not None
+    assert up is not None
+    own = mark.interval(x)
+    if own is not None:
+        panel.hlines(
+            up[0] + moved, *own, color=look.colour, alpha=_PALE, linewidth=_THIN, zorder=2, label=_own(panel)
+        )
+    both = [(r[x], r[y] + moved) for r in mark.done if r.get(x) is not None and r.get(y) is not None]
+    panel.plot(
+        [a for a, _ in both], [b for _, b in both], linestyle="none", marker=".", markersize=3.5,
+        color=look.colour, alpha=0.75, zorder=4.5, markeredgewidth=0,
+    )  # fmt: skip
+    panel.errorbar(
+        [across[0]], [up[0] + moved], xerr=_bar(across[1]), yerr=_bar(up[1]), color=look.colour,
+        marker=look.marker, markersize=6, markerfacecolor="white", markeredgewidth=1.3, elinewidth=0.9,
+        capsize=2, linestyle="none", zorder=4,
+    )  # fmt: skip
 
 
 def _middle(mark: Mark, x: str, y: str) -> tuple[float, float]:
@@ -544,13 +688,13 @@ def _within(box: Any, outer: Any) -> bool:
     return bool(box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1)
 
 
-def _say_not_run(panel: Axes, marks: Sequence[Mark], quantity: Quantity) -> None:
+def _say_not_run(panel: Axes, marks: Sequence[Mark], quantity: Quantity, page: Page) -> None:
     """Above a panel, where nothing else is drawn."""
-    if missing := _missing(marks, quantity):
+    if missing := _missing(marks, quantity, page):
         panel.set_title(missing, fontsize=7.5, color=_QUIET, loc="left", pad=4)
 
 
-def _missing(marks: Sequence[Mark], quantity: Quantity) -> str:
+def _missing(marks: Sequence[Mark], quantity: Quantity, page: Page) -> str:
     """What has nothing in a panel, and why, as its audits say; in lines that fit above it."""
     lines = _lines(marks)
     lost = {look.label: own for look, own in lines if not any(m.values(quantity.column) for m in own)}
@@ -564,36 +708,37 @@ def _missing(marks: Sequence[Mark], quantity: Quantity) -> str:
             r for m in own for row in m.done if (r := row.get(f"{quantity.column}_not_run"))
         )
         said.setdefault("not run: " + "; ".join(reasons) if reasons else "no figure", []).append(label)
-    return textwrap.fill("; ".join(f"{', '.join(names)}: {why}" for why, names in said.items()), 66)
+    told = "; ".join(f"{', '.join(names)}: {why}" for why, names in said.items())
+    return textwrap.fill(told, int(page.panel[0] * 16))
 
 
 def _figure(
     marks: Sequence[Mark],
     quantities: Sequence[Quantity],
     title: str,
-    said: str,
+    page: Page,
     draw: Callable[[Axes, Quantity], None],
 ) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     number = max(len(quantities), 1)
-    width = 0.2 + (_PANEL_WIDTH + 0.45) * number + (1.6 if number == 1 else 0)
-    with _style():
-        figure = Figure(figsize=(width, _PANEL_HEIGHT))
+    (wide, tall), (left, right) = page.panel, page.margins
+    across, down = (1, number) if page.stacked else (number, 1)
+    between = 0.33 + left
+    width = left + wide * across + between * (across - 1) + right
+    notes = max(len(_missing(marks, quantity, page).splitlines()) for quantity in quantities)
+    room, head = 0.62 * page.letters / 9, 0.14 * notes + (0.45 if page.titled else 0.08)
+    with _style(page):
+        figure = Figure(figsize=(width, tall))
         FigureCanvasAgg(figure)
-        panels = list(figure.subplots(1, number, squeeze=False)[0])
-        caption = textwrap.fill(said, int(width * 17.5))
-        legend = _legend(figure, marks, width)
-        foot = 0.14 * (caption.count("\n") + 1) + 0.1
-        below = foot + legend + 0.62
-        above = max(len(_missing(marks, quantity).splitlines()) for quantity in quantities)
-        head = 0.45 + 0.14 * above
-        height = below + _PANEL_HEIGHT + head
+        panels = list(figure.subplots(down, across, squeeze=False).flat)
+        below = _legend(figure, marks, width, page) + room
+        height = below + tall * down + (room + head) * (down - 1) + head
         figure.set_size_inches(width, height)
         figure.subplots_adjust(
-            left=0.72 / width, right=1 - 0.15 / width, bottom=below / height, top=1 - head / height,
-            wspace=1.05 / _PANEL_WIDTH,
+            left=left / width, right=1 - right / width, bottom=below / height, top=1 - head / height,
+            wspace=between / wide, hspace=(room + head) / tall,
         )  # fmt: skip
         for panel, quantity in zip(panels, quantities, strict=True):
             panel.grid(True, color=_GRID, linewidth=0.6)
@@ -603,16 +748,14 @@ def _figure(
             draw(panel, quantity)
         for old in figure.legends:
             old.remove()
-        _legend(figure, marks, width, foot / height, panels)
-        figure.text(
-            0.12 / width, 0.06 / height, caption, fontsize=7, color=_QUIET, va="bottom", linespacing=1.3
-        )
-        figure.text(0.12 / width, 1 - 0.1 / height, title, fontsize=10.5, color=_INK, va="top")
+        _legend(figure, marks, width, page, panels)
+        if page.titled:
+            figure.text(0.12 / width, 1 - 0.1 / height, title, fontsize=10.5, color=_INK, va="top")
     return figure
 
 
 def _legend(
-    figure: Figure, marks: Sequence[Mark], width: float, bottom: float = 0.0, panels: Sequence[Axes] = ()
+    figure: Figure, marks: Sequence[Mark], width: float, page: Page, panels: Sequence[Axes] = ()
 ) -> float:
     """Below the panels, in as many columns as fit; its height in inches."""
     from matplotlib.lines import Line2D
@@ -630,13 +773,14 @@ def _legend(
             thin.setdefault(label, handle)
     # Before the panels are drawn, room is kept for their thin lines.
     labels = [str(handle.get_label()) for handle in handles] + (
-        list(thin) if panels else ["the audits' own intervals, all of them"] * 4
+        list(thin) if panels else [_OWN, _RUNS_OWN, _GAUSSIAN, "before any private training", "guessing"]
     )
-    everything = [*handles, *thin.values()] if panels else [*handles, *[Line2D([], [])] * 4]
+    everything = [*handles, *thin.values()] if panels else [*handles, *[Line2D([], [])] * 5]
     for columns in (4, 3, 2, 1):
         legend = figure.legend(
-            everything, labels, loc="lower left", bbox_to_anchor=(0.05 / width, bottom), ncols=columns,
-            frameon=False, fontsize=8, handlelength=3.0, columnspacing=1.4, labelspacing=0.4, labelcolor=_INK,
+            everything, labels, loc="lower left", bbox_to_anchor=(0.05 / width, 0.0), ncols=columns,
+            frameon=False, fontsize=page.letters - 1, handlelength=3.0, columnspacing=1.4, labelspacing=0.4,
+            labelcolor=_INK,
         )  # fmt: skip
         box = legend.get_window_extent()
         if box.x1 < figure.bbox.x1 or columns == 1:
@@ -713,13 +857,15 @@ def _mean(values: Iterable[float]) -> float | None:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def _style(page: Page) -> Iterator[None]:
     """Our settings alone, whatever the user's are; those come back."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rc("font", family="DejaVu Sans", size=9.0)
+        matplotlib.rc("font", family="DejaVu Sans", size=page.letters)
+        # Letters as letters, not as the fonts that some printers and journals refuse.
+        matplotlib.rc("pdf", fonttype=42)
         matplotlib.rc("axes", edgecolor=_QUIET, labelcolor=_INK, linewidth=0.7)
         matplotlib.rc("xtick", color=_QUIET)
         matplotlib.rc("ytick", color=_QUIET)

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -47,7 +48,8 @@ _PACKAGES = ("torch", "opacus", "flwr", "tenseal", "numpy", "scipy", "dp-account
 
 OnCell = Callable[[str, str, int, int, float], None]
 """Called with a cell's name, its error or "", cells done, cells in all, and seconds left as estimated. The
-first call, before any cell runs, has no name: it says how many were done before, and knows no time: NaN."""
+first call, before any cell runs, has no name: it says how many were done before, and how long the others will
+take by what those took; NaN where none was done."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def sweep(
     *,
     resume: bool = False,
     force: bool = False,
+    paper: bool = False,
     on_cell: OnCell | None = None,
 ) -> Sweep:
     """Train and audit every cell of a grid, and write tables and plots.
@@ -134,6 +137,7 @@ def sweep(
         out: The sweep's folder.
         resume: Go on with what is there.
         force: Delete what is there.
+        paper: Draw figures for a column of a paper too, as PDF.
         on_cell: Told of progress.
 
     Raises:
@@ -167,7 +171,7 @@ def sweep(
         cost = tuning_cost(sorted((root / _CELLS).glob("*")), delta)
         shutil.rmtree(root / _PLOTS, ignore_errors=True)
         headlines = words_named(grid.base.run.system).headlines
-        drawn = draw_all(table.rows, grid.axes, headlines, cost, root / _PLOTS)
+        drawn = draw_all(table.rows, grid.axes, headlines, cost, root / _PLOTS, paper=paper)
         files = [root / _GRID, *table.write(root), *drawn]
         files += [path for cell in done for path in cell.stated]
         sessions.note()
@@ -241,7 +245,9 @@ def _run(grid: Grid, cells: list[CellFolder], on_cell: OnCell | None, sessions: 
     left = [cell for cell in cells if not cell.finished]
     tell = on_cell or (lambda *_: None)
     done, started = len(cells) - len(left), time.perf_counter()
-    tell("", "", done, len(cells), float("nan"))
+    before = [_seconds(cell) for cell in cells if cell.finished]
+    each = statistics.fmean(before) / min(_processes(grid), max(len(left), 1)) if before else float("nan")
+    tell("", "", done, len(cells), each * len(left))
     for cell in left:
         cell.begin(code_digest())
     for fresh, number in enumerate(run_cells([cell.work for cell in left], _processes(grid)), start=1):
@@ -249,6 +255,11 @@ def _run(grid: Grid, cells: list[CellFolder], on_cell: OnCell | None, sessions: 
         spent = time.perf_counter() - started
         seconds = spent / fresh * (len(left) - fresh)
         tell(left[number].path.name, left[number].error, done + fresh, len(cells), seconds)
+
+
+def _seconds(cell: CellFolder) -> float:
+    """How long a finished cell took, with its audit."""
+    return float(cell.summary()["time"]["wall_s"] + cell.audit()[0].get("wall_s", 0.0))
 
 
 def _require_hashes(folder: Path, about: Mapping[str, Any], row: Row) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -158,7 +158,7 @@ def tabulate(grid: Grid, cells: Sequence[CellFolder], root: Path) -> Table:
             attacks |= {f.attack: names[f.attack] for f in findings if f.metric == MEMBERSHIP}
             row |= measured(folder.summary(), about, findings)
         rows.append(row)
-    columns = tuple(_columns(grid, attacks, rows))
+    columns = tuple(sorted(_columns(grid, attacks, rows), key=_first(grid)))
     return Table(columns, tuple({column.name: row.get(column.name) for column in columns} for row in rows))
 
 
@@ -319,6 +319,25 @@ def _columns(grid: Grid, attacks: Mapping[str, str], rows: Sequence[Row]) -> Ite
     if grid.audit is not None:
         yield Column("time.audit_s", "number", "s", "Wall time of the audit.")
         yield from _leak_columns(attacks)
+
+
+def _first(grid: Grid) -> Callable[[Column], int]:
+    """Where a column stands: what people read first, and then everything else in its own order."""
+    headline = words_named(grid.base.run.system).headlines[0]
+    first = (
+        "cell",
+        *(f"axis.{axis.name}" for axis in grid.axes),
+        "state",
+        f"privacy.epsilon_{grid.base.privacy.unit}_max",
+        f"utility.{headline.key}",
+        f"utility.{headline.start}",
+        *(f"platform.{AUC}{ending}" for ending in ("", "_low", "_high", "_bound")),
+        f"platform.{RATE}",
+        "worst.verdict_artwork",
+        "time.wall_s",
+    )
+    place = {name: number for number, name in enumerate(first)}
+    return lambda column: place.get(column.name, len(place))
 
 
 def _audit_help(key: str) -> str:

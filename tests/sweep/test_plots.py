@@ -13,19 +13,28 @@ from PIL import Image
 
 from fedstyle_secure.sweep.epsilon_axis import EpsilonAxis, up
 from fedstyle_secure.sweep.marks import front, marks_of
-from fedstyle_secure.sweep.plots import Foot, _figures, draw_all
+from fedstyle_secure.sweep.plots import PAPER, SCREEN, Foot, _apart, draw_all, figures, gaussian_auc
 from fedstyle_secure.sweep.tuning import TuningCost
 from fedstyle_secure.systems.style.words import WORDS
 
 NAMES = ("utility_epsilon", "leakage_epsilon", "utility_leakage")
 
 
+def _drawn(*given, **named):
+    """Figures by name; each carries its caption."""
+    found = {}
+    for name, figure, said in figures(*given, **named):
+        figure.said = said
+        found[name] = figure
+    return found
+
+
 @pytest.fixture
 def drawn(grid_of, rows_of, full, cost):
-    def build(axes=full, cost=cost):
+    def build(axes=full, cost=cost, **named):
         grid = grid_of(axes)
         marks = marks_of(rows_of(grid), grid.axes)
-        return marks, dict(_figures(marks, WORDS.headlines, Foot(cost, "pictures, run and audit")))
+        return marks, _drawn(marks, WORDS.headlines, Foot(cost, "pictures, run and audit"), **named)
 
     return build
 
@@ -102,16 +111,19 @@ def test_encryption_is_told_apart_without_colour(drawn):
     assert {c.lines[0].get_marker() for c in shown.containers} == {on[0], off[0]}
 
 
+@pytest.mark.parametrize("page", [SCREEN, PAPER])
 @pytest.mark.parametrize("more", [{}, {"training.local_steps": [1, 2, 4]}, {"run.rounds": [4]}])
-def test_nothing_covers_anything_else(drawn, full, more):
-    _, figures = drawn(full | more)
+def test_nothing_covers_anything_else(drawn, full, more, page):
+    _, figures = drawn(full | more, page=page)
     assert set(figures) == set(NAMES)
     for figure in figures.values():
         renderer = figure.canvas.get_renderer()
         whole, legend = figure.bbox, figure.legends[0].get_window_extent(renderer)
         panels = [panel.get_tightbbox(renderer) for panel in figure.axes]
-        caption, title = (text.get_window_extent(renderer) for text in figure.texts)
-        blocks = [legend, caption, title, *panels]
+        titles = [text.get_window_extent(renderer) for text in figure.texts]
+        assert len(titles) == page.titled
+        blocks = [legend, *titles, *panels]
+        assert page is SCREEN or figure.get_figwidth() == pytest.approx(3.4)
         for one, other in combinations(blocks, 2):
             assert not one.overlaps(other)
         for block in blocks:
@@ -134,9 +146,10 @@ def test_axes_have_units_and_the_caption_says_what_one_epsilon_leaves_out(drawn)
     _, figures = drawn()
     for figure in figures.values():
         for panel in figure.axes:
-            assert "(" in panel.get_ylabel()
-            assert "(" in panel.get_xlabel()
-        caption = " ".join(figure.texts[0].get_text().split())
+            for label in (panel.get_ylabel(), panel.get_xlabel()):
+                # An area under a curve has no unit.
+                assert ("(" in label) is ("AUC" not in label)
+        caption = figure.said
         assert "Means over 3 seeds, bars ± one standard deviation" in caption
         assert "best of many runs is not the epsilon of one (Liu and Talwar 2019" in caption
         assert "the 30 that have one would together cost an artwork ε = 34.2 at δ = 1e-5" in caption
@@ -144,7 +157,7 @@ def test_axes_have_units_and_the_caption_says_what_one_epsilon_leaves_out(drawn)
         1e-5, 2, {"artwork": 9.5, "artist": None}, {"artwork": 2, "artist": 0}, {"artwork": 9.5}, False
     )
     _, figures = drawn({"epsilons": [1, 2], "seeds": [0]}, whole)
-    caption = " ".join(figures["utility_epsilon"].texts[0].get_text().split())
+    caption = figures["utility_epsilon"].said
     assert "One seed, so no bars" in caption
     assert "All 2 cells together would cost an artwork ε = 9.5" in caption
 
@@ -205,7 +218,7 @@ def test_bars_of_seeds_that_disagree_are_not_cut_off(grid_of, rows_of, odd):
 def test_without_a_start_there_is_no_panel_of_gains(grid_of, rows_of, full, cost):
     grid = grid_of(full)
     rows = [row | {"utility.baseline_top1": None} for row in rows_of(grid)]
-    figures = dict(_figures(marks_of(rows, grid.axes), WORDS.headlines, Foot(cost)))
+    figures = _drawn(marks_of(rows, grid.axes), WORDS.headlines, Foot(cost))
     assert len(figures["utility_epsilon"].axes) == 1
 
 
@@ -222,16 +235,20 @@ def test_the_same_rows_give_the_same_bytes_whatever_the_users_settings(
     grid_of, rows_of, full, cost, tmp_path
 ):
     grid = grid_of(full)
-    first = draw_all(rows_of(grid), grid.axes, WORDS.headlines, cost, tmp_path / "a")
+    first = draw_all(rows_of(grid), grid.axes, WORDS.headlines, cost, tmp_path / "a", paper=True)
     with matplotlib.rc_context({"font.size": 23, "axes.facecolor": "red", "svg.hashsalt": "x"}):
-        again = draw_all(rows_of(grid), grid.axes, WORDS.headlines, cost, tmp_path / "b")
-    assert [path.name for path in first] == [f"{n}.{e}" for n in NAMES for e in ("png", "svg")]
+        again = draw_all(rows_of(grid), grid.axes, WORDS.headlines, cost, tmp_path / "b", paper=True)
+    assert [path.name for path in first] == [
+        *(f"{n}.{e}" for n in NAMES for e in ("png", "svg")), *(f"{n}.pdf" for n in NAMES), "captions.json",
+    ]  # fmt: skip
     for one, other in zip(first, again, strict=True):
         assert one.read_bytes() == other.read_bytes()
     for path in first:
         if path.suffix == ".svg":
             ElementTree.parse(path)
-        else:
+        if path.suffix == ".pdf":
+            assert b"/FontType 42" in path.read_bytes() or b"/CIDFontType2" in path.read_bytes()
+        if path.suffix == ".png":
             with Image.open(path) as image:
                 assert image.width > 1000
 
@@ -246,7 +263,7 @@ def test_more_lines_than_colours_go_to_further_figures(grid_of, rows_of, cost, t
 
 
 def _caption(figure):
-    return " ".join(figure.texts[0].get_text().split())
+    return figure.said
 
 
 def _segments(panel):
@@ -287,7 +304,7 @@ def _with(grid_of, rows_of, axes, change):
     none = {"artwork": None, "artist": None}
     cost = TuningCost(1e-5, 1, none, {"artwork": 1, "artist": 0}, none | {"artwork": 34.21}, True)
     marks = [mark for mark in planned if mark.done]
-    return planned, dict(_figures(marks, WORDS.headlines, Foot(cost, "run and audit", lost)))
+    return planned, _drawn(marks, WORDS.headlines, Foot(cost, "run and audit", lost))
 
 
 AXES = {"epsilons": [1, 2, 4], "seeds": [0, 1, 2]}
@@ -436,5 +453,41 @@ def test_neighbours_on_the_front_within_their_bars_are_called_noise(grid_of, row
             rows_of(grid_of({"epsilons": [1, 2], "seeds": [0, 1, 2]}))]  # fmt: skip
     marks = marks_of(rows, grid_of({"epsilons": [1, 2], "seeds": [0, 1, 2]}).axes)
     cost = TuningCost(1e-5, 1, {"artwork": 1.0}, {"artwork": 1}, {"artwork": 1.0}, True)
-    far = dict(_figures(marks, WORDS.headlines, Foot(cost)))
+    far = _drawn((marks, WORDS.headlines, Foot(cost)))
     assert "Differences smaller than the bars are noise. Means" in _caption(far["utility_leakage"])
+
+
+def test_the_limit_is_a_curve_and_each_runs_own_a_short_line(drawn):
+    marks, found = drawn()
+    rate, area = found["leakage_epsilon"].axes
+    (curve,) = [line for line in area.lines if line.get_label() == "the same of Gaussian noise, at any ε"]
+    x, y = curve.get_xdata(), curve.get_ydata()
+    assert len(x) > 100
+    assert (np.diff(y) >= 0).all()
+    at = {epsilon: np.interp(epsilon, x, y) for epsilon in (0.5, 2, 8)}
+    assert at == pytest.approx({epsilon: gaussian_auc(epsilon, 1e-5) for epsilon in at}, abs=1e-4)
+    for panel, column in ((rate, "identification_rate"), (area, "membership_auc")):
+        short = [line for line in panel.lines if line.get_linewidth() == 1.6]
+        bounds = {m.epsilon: max(m.values(f"platform.{column}_bound")) for m in marks if m.epsilon}
+        assert sorted(line.get_ydata()[0] for line in short) == pytest.approx(sorted(bounds.values()))
+        assert all(np.ptp(line.get_ydata()) == 0 for line in short), "nothing is drawn between two runs"
+    assert "The dashed curve needs no run" in found["leakage_epsilon"].said
+    assert not [line for line in rate.lines if "Gaussian" in str(line.get_label())]
+
+
+def test_the_limit_of_gaussian_noise_is_that_of_two_records():
+    """Against the area under the trade-off curve that N(0, 1) and N(2 mu, 1) have, by quadrature."""
+    from attacks.tradeoff import gaussian_limit, gaussian_mu_of
+
+    rates = np.linspace(0, 1, 200_001)
+    for epsilon in (0.1, 1.0, 8.0):
+        curve = gaussian_limit(rates, 2 * gaussian_mu_of(epsilon, 1e-5))
+        assert gaussian_auc(epsilon, 1e-5) == pytest.approx(np.trapezoid(curve, rates), abs=1e-4)
+
+
+def test_marks_of_one_utility_are_moved_apart_and_others_stay():
+    places = [(0.5, 0.9), (0.6, 0.9), (0.7, 0.9), (0.5, 0.2)]
+    moved = _apart(places, 0.01)
+    assert moved[3] == 0
+    assert moved[:3] == pytest.approx([-0.01, 0.0, 0.01])
+    assert _apart([(0.1, 0.5), (0.2, 0.52)], 0.01) == [0, 0]

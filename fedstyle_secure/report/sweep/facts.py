@@ -15,13 +15,14 @@ from typing import Any
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import AuditError, ConfigError, RunError
-from fedstyle_secure.files import file_sha256
+from fedstyle_secure.files import file_sha256, read_json
 from fedstyle_secure.registry import words_named
 from fedstyle_secure.report.page.say import Speaker
 from fedstyle_secure.report.page.sources import escape
 from fedstyle_secure.report.run.facts import Facts, read_facts
 from fedstyle_secure.sweep.grid import SEED, Axis, Point
 from fedstyle_secure.sweep.marks import GUARANTEE, Mark, marks_of
+from fedstyle_secure.sweep.plots import CAPTIONS
 from fedstyle_secure.sweep.runner import Sweep
 from fedstyle_secure.sweep.table import Row, measured, settings_of
 from fedstyle_secure.sweep.tuning import tuning_cost
@@ -239,6 +240,9 @@ def read_sweep(path: Path | str) -> SweepFacts:
         "grid.toml": grid,
         "report.json": own,
     }
+    # Without a finished cell nothing is drawn.
+    if (captions := f"plots/{CAPTIONS}") in sweep.about["files"]:
+        files[captions] = read_json(sweep.folder / captions, dict, AuditError)
     for i, facts in runs.items():
         home = f"{rows[i]['folder']}/run"
         files[f"{home}/manifest.json"] = facts.manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fedstyle_secure.config import Config
@@ -24,7 +25,10 @@ from fedstyle_secure.report.sweep.answers import audited_as, interval, spread
 from fedstyle_secure.report.sweep.facts import Combination, SweepFacts
 from fedstyle_secure.report.sweep.leaks import told, verdict_line
 from fedstyle_secure.report.sweep.points import epsilon, largest, name_of, worst_verdict
+from fedstyle_secure.sweep.plots import CAPTIONS
 from fedstyle_secure.sweep.table import AUC, RATE, VIEWS
+
+_CAPTIONS = f"plots/{CAPTIONS}"
 
 _PLOTS: Mapping[str, tuple[str, str]] = {
     "utility_epsilon": (
@@ -36,8 +40,7 @@ _PLOTS: Mapping[str, tuple[str, str]] = {
         "Leakage to the platform on the upright axis against epsilon on the level one. Its figures are in "
         "the tables.",
         "Leakage to the platform against epsilon. The dotted line is what is reached without looking, the "
-        "dashed one the most that the guarantee allows. The AUC is the largest of several attacks; the note "
-        "in the plot says of how many for each line, and the largest of more lies higher by chance alone.",
+        "dashed one what Gaussian noise of that epsilon allows at most.",
     ),
     "utility_leakage": (
         "Utility on the upright axis against leakage to the platform on the level one. Its figures are in "
@@ -74,7 +77,8 @@ def plots(facts: SweepFacts) -> list[Block]:
         kind = next((key for key in _PLOTS if name.removeprefix("plots/").startswith(key)), None)
         if kind is not None:
             alt, caption = _PLOTS[kind]
-            blocks.append(Picture(facts.sweep.folder / name, alt, [caption], wide=True))
+            said = facts.sources.text(f"{_CAPTIONS}#/{escape(Path(name).stem)}")
+            blocks.append(Picture(facts.sweep.folder / name, alt, [f"{caption} ", said], wide=True))
     if not blocks:
         return [Para(["Nothing was drawn, as no run is finished."], "note")]
     several = any(len(one.done) > 1 for one in facts.combinations)
