@@ -453,7 +453,7 @@ def test_neighbours_on_the_front_within_their_bars_are_called_noise(grid_of, row
             rows_of(grid_of({"epsilons": [1, 2], "seeds": [0, 1, 2]}))]  # fmt: skip
     marks = marks_of(rows, grid_of({"epsilons": [1, 2], "seeds": [0, 1, 2]}).axes)
     cost = TuningCost(1e-5, 1, {"artwork": 1.0}, {"artwork": 1}, {"artwork": 1.0}, True)
-    far = _drawn((marks, WORDS.headlines, Foot(cost)))
+    far = _drawn(marks, WORDS.headlines, Foot(cost))
     assert "Differences smaller than the bars are noise. Means" in _caption(far["utility_leakage"])
 
 
@@ -468,7 +468,8 @@ def test_the_limit_is_a_curve_and_each_runs_own_a_short_line(drawn):
     assert at == pytest.approx({epsilon: gaussian_auc(epsilon, 1e-5) for epsilon in at}, abs=1e-4)
     for panel, column in ((rate, "identification_rate"), (area, "membership_auc")):
         short = [line for line in panel.lines if line.get_linewidth() == 1.6]
-        bounds = {m.epsilon: max(m.values(f"platform.{column}_bound")) for m in marks if m.epsilon}
+        values = {m.epsilon: m.values(f"platform.{column}_bound") for m in marks}
+        bounds = {epsilon: max(found) for epsilon, found in values.items() if found}
         assert sorted(line.get_ydata()[0] for line in short) == pytest.approx(sorted(bounds.values()))
         assert all(np.ptp(line.get_ydata()) == 0 for line in short), "nothing is drawn between two runs"
     assert "The dashed curve needs no run" in found["leakage_epsilon"].said
