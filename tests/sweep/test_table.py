@@ -12,7 +12,7 @@ from fedstyle_secure.audit.measures import AttackCard
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.fairness import by_artist, fairness
 from fedstyle_secure.sweep.cells import CellFolder
-from fedstyle_secure.sweep.table import Table, tabulate
+from fedstyle_secure.sweep.table import Table, _columns, _first, tabulate
 
 INVERSION = ("update_one", "Inversion of an update", "identification rate", "L4")
 ROUNDS = ("update_rounds", "Gradient alignment over rounds", "membership AUC", "L1")
@@ -280,3 +280,16 @@ def test_the_inversion_is_called_what_the_audit_calls_it():
 
     assert isinstance(ONE, AttackCard)
     assert (ONE.name, ONE.metric) == (NAME, INVERSION[2])
+
+
+def test_what_people_read_first_comes_first_and_nothing_is_lost(grid_of):
+    grid = grid_of({"epsilons": [1, 2], "seeds": [0]}, {"audit": {"preset": "quick"}})
+    before = list(_columns(grid, {}, []))
+    after = sorted(before, key=_first(grid))
+    assert [column.name for column in after[:14]] == [
+        "cell", "axis.epsilon", "axis.seed", "state", "privacy.epsilon_artwork_max", "utility.artist_top1",
+        "utility.baseline_top1", "platform.membership_auc", "platform.membership_auc_low",
+        "platform.membership_auc_high", "platform.membership_auc_bound", "platform.identification_rate",
+        "worst.verdict_artwork", "time.wall_s",
+    ]  # fmt: skip
+    assert after[14:] == [column for column in before if column not in after[:14]]
