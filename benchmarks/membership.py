@@ -2,10 +2,13 @@
 
 Prints JSON lines; every line has what was measured beside what is right (`truth`, `published`) or what
 was asked (`wanted`). One torch thread; medians over repeats where time is measured.
+
+Usage: python benchmarks/membership.py [CHECK]...
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 import time
@@ -199,7 +202,9 @@ def unequal_variances() -> Iterator[Line]:
     """LiRA where candidates' deviations are equal, and where their logarithms spread by 0.4.
 
     `knows_deviations` has the same models and knows every deviation, `knows_all` the means too: with few
-    models nobody reaches it.
+    models nobody reaches it. `best_possible` has the same models and is the exact likelihood ratio of who
+    knows every deviation, the lift and the law of hardness: by Neyman and Pearson no attack with these models
+    has a larger rate at any false-positive rate.
     """
     for spread in (0.0, 0.4):
         for side in (8, 16, 32, 64):
@@ -218,6 +223,7 @@ def unequal_variances() -> Iterator[Line]:
                 "own_variances": lira(victim, references, "online", 1e-6).values,
                 "prior_of_8": lira(victim, references, "online", 8.0).values,
                 "knows_deviations": apart / deviation**2,
+                "best_possible": _best_possible(victim, references, deviation, 1.5, 4.0),
                 "knows_all": (victim - hardness - 0.75) / deviation**2,
             }
             for name, found in scores.items():
@@ -230,6 +236,77 @@ def unequal_variances() -> Iterator[Line]:
                     "check": "unequal variances", "spread": spread, "models_a_side": side, "score": name,
                     "auc": auc(members, others), **rates,
                 }  # fmt: skip
+
+
+def _best_possible(
+    victim: np.ndarray, references: References, deviation: np.ndarray, lift: float, spread: float
+) -> np.ndarray:
+    """Log-likelihood ratio (n,) of hardness N(0, spread^2), a known lift and known deviations."""
+    models = references.signals.shape[1]
+    precision = models / deviation**2 + 1 / spread**2
+    plain = (references.signals - lift * references.trained_on).sum(1)
+    apart = victim - plain / deviation**2 / precision
+    ratio: np.ndarray = lift * (apart - lift / 2) / (deviation**2 + 1 / precision)
+    return ratio
+
+
+def trained_references(victims: int = 48, oracle: int = 1024) -> Iterator[Line]:
+    """LiRA on trained heads whose candidates differ in deviation: records of lengths from 1 to 16.
+
+    Each of the victims is a head like the references; rates and AUC are over all their candidates together.
+    The oracle is LiRA's definition with variances and means of each candidate's own from `oracle` heads.
+    """
+    draws = torch.Generator().manual_seed(0)
+    n, classes = 400, 12
+    length = 16 ** torch.rand(n, 1, generator=draws)
+    features = length * nn.functional.normalize(torch.randn(n, 96, generator=draws), dim=1)
+    targets = torch.randint(0, classes, (n,), generator=draws)
+    rng = np.random.default_rng(0)
+    total = victims + 128 + oracle
+    sets = np.column_stack([rng.permutation(n) < n // 2 for _ in range(total)])
+    recipe = Recipe("trained", n // 2, epochs=10, batch_size=20, learning_rate=0.02, momentum=0.9)
+    with tempfile.TemporaryDirectory() as cache:
+        state = train_shadows(head, cross_entropy, features, targets, sets, recipe, cache, group=64)
+    outputs = stacked_outputs(head(0), state, features)
+    signals = np.stack([logit_score(o.numpy(), targets.numpy()) for o in outputs], 1)
+    own = References(signals[:, victims + 128 :], sets[:, victims + 128 :])
+    deviations = _deviations(own)
+    between = np.quantile(deviations[False], [0.05, 0.95])
+    for side in (8, 16, 32, 64):
+        # A set drawn anew may leave a candidate without a model on a side, where there are few.
+        few = References(signals[:, victims : victims + 2 * side], sets[:, victims : victims + 2 * side])
+        told: dict[str, list[np.ndarray]] = {}
+        for k in range(victims):
+            said = signals[:, k]
+            for name, freedom in (("lira", None), ("one_variance", 1e6), ("own_variances", 1e-6)):
+                told.setdefault(name, []).append(lira(said, few, "online", freedom).values)
+            told.setdefault("oracle", []).append(
+                norm.logpdf(said, own.mean(True), deviations[True])
+                - norm.logpdf(said, own.mean(False), deviations[False])
+            )
+        members = sets[:, :victims].T.ravel()
+        for name, parts in told.items():
+            values = np.concatenate(parts)
+            kept = np.isfinite(values)
+            inside, outside = values[members & kept], values[~members & kept]
+            rates = {
+                f"tpr_at_{fpr}": float((inside > np.quantile(outside, 1 - fpr)).mean())
+                for fpr in (0.01, 0.001)
+            }
+            yield {
+                "check": "trained references", "models_a_side": side, "score": name,
+                "deviations_5_to_95": [round(float(d), 2) for d in between],
+                "auc": auc(inside, outside), **rates,
+            }  # fmt: skip
+
+
+def _deviations(references: References) -> dict[bool, np.ndarray]:
+    """Each candidate's own (n,), out and in."""
+    found = {}
+    for inside in (False, True):
+        kept = np.where(references.trained_on == inside, references.signals, np.nan)
+        found[inside] = np.nanstd(kept, axis=1, ddof=1)
+    return found
 
 
 def rmia_ties() -> Iterator[Line]:
@@ -463,7 +540,7 @@ def one_by_one(k: int, features: Tensor, targets: Tensor, members: np.ndarray, r
 def main() -> None:
     """All checks."""
     torch.set_num_threads(1)
-    for check in (
+    checks = (
         ties,
         interval_coverage,
         published_bounds,
@@ -473,12 +550,20 @@ def main() -> None:
         dirac_canaries,
         closed_form_world,
         unequal_variances,
+        trained_references,
         rmia_ties,
         null_world,
         federated,
         shadow_models,
-    ):
-        for line in check():
+    )
+    named = {check.__name__ for check in checks}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"of {', '.join(sorted(named))}; or all")
+    asked = parser.parse_args().checks
+    if unknown := set(asked) - named:
+        parser.error(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(sorted(named))}")
+    for check in checks:
+        for line in check() if not asked or check.__name__ in asked else ():
             rounded = {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in line.items()}
             print(json.dumps(rounded), flush=True)
 

@@ -27,22 +27,23 @@ def lira(
 ) -> MembershipScores:
     """Score candidates by LiRA.
 
-    Online: log N(s; mu_in, var_in) - log N(s; mu_out, var_out). Offline: -log of the chance that a model
+    Online: log p(s; mu_in, var_in) - log p(s; mu_out, var_out). Offline: -log of the chance that a model
     without the candidate has a larger signal, which ranks as Phi((s - mu_out) / sd_out) does and does not
     round to 1.
 
     With few models neither an own variance nor one for all is right, so each is the pooled one times a
-    candidate's own factor, which is shrunk towards 1 as by an inverse-gamma prior (Smyth 2004, eq. 2-4). The
-    factor is the same in and out, with each side's own pooled variance of residuals. Online, the lifts
-    mu_in - mu_out are shrunk towards their mean as far as they differ by no more than few models explain, and
-    each side's mean gives way as its own variance says.
+    candidate's own factor, which is shrunk towards a typical one as by an inverse-gamma prior (Smyth 2004,
+    eq. 2-4). The factor is the same in and out, with each side's own pooled variance of residuals. Online,
+    densities are Student's t with the degrees of freedom that stand behind a factor, which is what a normal
+    signal of unknown variance has; the lifts mu_in - mu_out are shrunk towards their mean as far as they
+    differ by no more than few models explain, and each side's mean gives way as its own variance says.
 
     Args:
         victim: Signals (n,) of the victim, near normal over models, such as `threshold.logit_score`.
         references: Signals of the same candidates under the adversary's models.
         mode: `online` needs models that trained on each candidate and models that did not, `offline` only
             the latter.
-        prior_freedom: What the pooled variance counts, in models, in (0, inf); None estimates it from how
+        prior_freedom: What the typical variance counts, in models, in (0, inf); None estimates it from how
             the candidates' variances differ.
 
     Returns:
@@ -80,7 +81,7 @@ def lira(
         squares += _squares(references, inside)[scored] / pooled[inside]
         freedom += np.maximum(references.count(inside)[scored] - 1, 0)
     prior = _prior_freedom(squares, freedom) if prior_freedom is None else prior_freedom
-    factor = (squares + prior) / (freedom + prior)
+    factor = (squares + prior * _typical(squares, freedom, prior)) / (freedom + prior)
     mean = {inside: references.mean(inside)[scored] for inside in sides}
     variance = {inside: np.maximum(pooled[inside] * factor, _SMALLEST) for inside in sides}
     if mode == "online":
@@ -89,12 +90,12 @@ def lira(
     if mode == "offline":
         values[scored] = -log_ndtr(-(signal - mean[False]) / np.sqrt(variance[False]))
     else:
-        within, outside = (_log_density(signal, mean[k], variance[k]) for k in (True, False))
+        within, outside = (_log_density(signal, mean[k], variance[k], freedom + prior) for k in (True, False))
         values[scored] = within - outside
     notes = []
     if dropped := int((~scored).sum()):
         notes.append(f"{dropped} of {len(victim)} candidates had no reference model on a side that is needed")
-    notes.append(f"the pooled variance counts as {prior:.3g} models beside each candidate's own")
+    notes.append(f"the typical variance counts as {prior:.3g} models beside each candidate's own")
     return MembershipScores(f"LiRA {mode}", values, scored, tuple(notes), references.count(True))
 
 
@@ -119,11 +120,9 @@ def _pooled(references: References, scored: np.ndarray, inside: bool) -> float:
 
 def _prior_freedom(squares: np.ndarray, freedom: np.ndarray) -> float:
     """By the moments of the log variances: what they spread beyond chi-square is the prior's (Smyth 2004)."""
-    usable = (freedom > 0) & (squares > 0)
-    if usable.sum() < 2:
+    logs, half = _log_variances(squares, freedom)
+    if len(logs) < 2:
         return _FREEDOMS[1]
-    half = freedom[usable] / 2
-    logs = np.log(squares[usable] / freedom[usable]) - digamma(half) + np.log(half)
     excess = float(logs.var(ddof=1) - polygamma(1, half).mean())
     low, high = _FREEDOMS
     if excess <= polygamma(1, high / 2):
@@ -131,6 +130,19 @@ def _prior_freedom(squares: np.ndarray, freedom: np.ndarray) -> float:
     if excess >= polygamma(1, low / 2):
         return low
     return float(brentq(lambda prior: polygamma(1, prior / 2) - excess, low, high))
+
+
+def _typical(squares: np.ndarray, freedom: np.ndarray, prior: float) -> float:
+    """The factor that the others are shrunk to: below their mean, which a few large ones make."""
+    logs, _ = _log_variances(squares, freedom)
+    return float(np.exp(logs.mean() + digamma(prior / 2) - np.log(prior / 2))) if len(logs) else 1.0
+
+
+def _log_variances(squares: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unbiased logarithms of the candidates' variances, with half their degrees of freedom."""
+    usable = (freedom > 0) & (squares > 0)
+    half = freedom[usable] / 2
+    return np.log(squares[usable] / freedom[usable]) - digamma(half) + np.log(half), half
 
 
 def _shrunk(mean: dict[bool, np.ndarray], error: dict[bool, np.ndarray]) -> dict[bool, np.ndarray]:
@@ -148,7 +160,10 @@ def _shrunk(mean: dict[bool, np.ndarray], error: dict[bool, np.ndarray]) -> dict
     return {True: mean[True] + share * moved, False: mean[False] - (1 - share) * moved}
 
 
-def _log_density(values: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Without the constant, which cancels."""
-    logs: np.ndarray = -((values - mean) ** 2) / (2 * variance) - np.log(variance) / 2
+def _log_density(
+    values: np.ndarray, mean: np.ndarray, variance: np.ndarray, freedom: np.ndarray
+) -> np.ndarray:
+    """Student's t without the constant, which cancels; of very many degrees of freedom, the normal."""
+    far = np.log1p((values - mean) ** 2 / (variance * freedom))
+    logs: np.ndarray = -(freedom + 1) / 2 * far - np.log(variance) / 2
     return logs

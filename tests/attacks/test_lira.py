@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 from scipy.stats import kstest, norm
+from scipy.stats import t as student
 
 from attacks.errors import AttackError
 from attacks.membership.lira import lira
@@ -88,6 +89,37 @@ def test_it_comes_near_who_knows_the_variances(spread, models):
     assert spread == 0.0 or extremes[0] < 0.6 * caught(oracle, is_member)
 
 
+def test_with_few_models_it_comes_near_the_limit_of_who_knows_the_laws():
+    """8 models a side, deviations spread by 0.4: no attack with these models beats the likelihood ratio of
+    who knows the lift and the laws of hardness and deviation, by Neyman and Pearson. It is integrated here.
+
+    Over the seeds 0 to 5 the AUC lies 0.0005 to 0.0009 below, and the rate at 1 % is 0.945 to 0.98 of it.
+    """
+    deviations = np.exp(np.random.default_rng(0).normal(0, 0.4, 40_000))
+    victim, references, is_member = world(40_000, 16, seed=0, spread=deviations)
+    found, best = lira(victim, references, "online").values, law_abiding(victim, references, 0.4)
+    assert auc(found[is_member], found[~is_member]) > auc(best[is_member], best[~is_member]) - 0.002
+    assert caught(found, is_member) > 0.9 * caught(best, is_member)
+
+
+def law_abiding(victim, references, spread, lift=1.5, hardness=4.0):
+    """Log-likelihood ratio with hardness N(0, hardness^2) and log-normal deviations integrated out."""
+    plain = references.signals - lift * references.trained_on
+    models, mean = plain.shape[1], plain.mean(1)
+    squares = ((plain - mean[:, None]) ** 2).sum(1)
+    within, outside = [], []
+    for node, weight in zip(*np.polynomial.hermite_e.hermegauss(41), strict=True):
+        variance = np.exp(2 * spread * node)
+        far = hardness**2 + variance / models
+        seen = np.log(weight) - (models - 1) / 2 * np.log(variance) - squares / (2 * variance)
+        seen += norm.logpdf(mean, 0, far**0.5)
+        precision = models / variance + 1 / hardness**2
+        centre, width = mean * models / variance / precision, (variance + 1 / precision) ** 0.5
+        outside.append(seen + norm.logpdf(victim, centre, width))
+        within.append(seen + norm.logpdf(victim, centre + lift, width))
+    return logsumexp(within, axis=0) - logsumexp(outside, axis=0)
+
+
 def test_the_prior_s_weight_is_read_from_the_candidates():
     """4000 candidates: the variances of one chi-square say that all are one; spread ones say how far."""
     told = []
@@ -126,7 +158,7 @@ def test_an_own_variance_pays_where_candidates_differ_in_it():
 
 
 def test_online_is_the_log_ratio_of_two_densities():
-    """With many models and a prior of no weight: the sides' pooled variances times the candidate's factor,
+    """With a prior of no weight: Student's t with the sides' pooled variances times the candidate's factor,
     and lifts that differ so much between candidates that none is shrunk."""
     rng = np.random.default_rng(4)
     lifts, inside = rng.normal(0, 100, (50, 1)), rng.random((50, 200)) < 0.5
@@ -141,7 +173,7 @@ def test_online_is_the_log_ratio_of_two_densities():
     pooled = [s.sum() / f.sum() for s, f in zip(squares, freedom, strict=True)]
     factor = sum(s / p for s, p in zip(squares, pooled, strict=True)) / sum(freedom)
     outside, within = (
-        norm.logpdf(victim, [s.mean() for s in side], np.sqrt(p * factor))
+        student.logpdf(victim, sum(freedom), [s.mean() for s in side], np.sqrt(p * factor))
         for side, p in zip(sides, pooled, strict=True)
     )
     assert pooled[1] / pooled[0] == pytest.approx(4, rel=0.1)
@@ -155,7 +187,8 @@ def test_a_prior_of_great_weight_is_one_variance_of_residuals():
     squares = sum(((s - s.mean()) ** 2).sum() for s in outside)
     variance = squares / sum(len(s) - 1 for s in outside)
     expected = [-norm.logsf(v, s.mean(), variance**0.5) for v, s in zip(victim, outside, strict=True)]
-    assert found.values == pytest.approx(np.array(expected))
+    # The typical variance is read from logarithms, and so within some thousandths of the pooled one.
+    assert found.values == pytest.approx(np.array(expected), rel=5e-3)
 
 
 def test_sure_members_are_ranked_and_do_not_round_to_one():
