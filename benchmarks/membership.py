@@ -254,7 +254,8 @@ def trained_references(victims: int = 48, oracle: int = 1024) -> Iterator[Line]:
     """LiRA on trained heads whose candidates differ in deviation: records of lengths from 1 to 16.
 
     Each of the victims is a head like the references; rates and AUC are over all their candidates together.
-    The oracle is LiRA's definition with variances and means of each candidate's own from `oracle` heads.
+    `by_definition` has means and variances of each candidate's own on either side; the oracle is that from
+    `oracle` further heads.
     """
     draws = torch.Generator().manual_seed(0)
     n, classes = 400, 12
@@ -270,8 +271,7 @@ def trained_references(victims: int = 48, oracle: int = 1024) -> Iterator[Line]:
     outputs = stacked_outputs(head(0), state, features)
     signals = np.stack([logit_score(o.numpy(), targets.numpy()) for o in outputs], 1)
     own = References(signals[:, victims + 128 :], sets[:, victims + 128 :])
-    deviations = _deviations(own)
-    between = np.quantile(deviations[False], [0.05, 0.95])
+    between = np.quantile(_deviation(own, False), [0.05, 0.95])
     for side in (8, 16, 32, 64):
         # A set drawn anew may leave a candidate without a model on a side, where there are few.
         few = References(signals[:, victims : victims + 2 * side], sets[:, victims : victims + 2 * side])
@@ -280,10 +280,8 @@ def trained_references(victims: int = 48, oracle: int = 1024) -> Iterator[Line]:
             said = signals[:, k]
             for name, freedom in (("lira", None), ("one_variance", 1e6), ("own_variances", 1e-6)):
                 told.setdefault(name, []).append(lira(said, few, "online", freedom).values)
-            told.setdefault("oracle", []).append(
-                norm.logpdf(said, own.mean(True), deviations[True])
-                - norm.logpdf(said, own.mean(False), deviations[False])
-            )
+            told.setdefault("by_definition", []).append(_by_definition(said, few))
+            told.setdefault("oracle", []).append(_by_definition(said, own))
         members = sets[:, :victims].T.ravel()
         for name, parts in told.items():
             values = np.concatenate(parts)
@@ -300,12 +298,19 @@ def trained_references(victims: int = 48, oracle: int = 1024) -> Iterator[Line]:
             }  # fmt: skip
 
 
-def _deviations(references: References) -> dict[bool, np.ndarray]:
-    """Each candidate's own (n,), out and in."""
-    found = {}
-    for inside in (False, True):
-        kept = np.where(references.trained_on == inside, references.signals, np.nan)
-        found[inside] = np.nanstd(kept, axis=1, ddof=1)
+def _by_definition(said: np.ndarray, references: References) -> np.ndarray:
+    """Carlini et al. 2022, eq. 4."""
+    within, outside = (
+        norm.logpdf(said, references.mean(side), _deviation(references, side)) for side in (True, False)
+    )
+    ratio: np.ndarray = within - outside
+    return ratio
+
+
+def _deviation(references: References, inside: bool) -> np.ndarray:
+    """Each candidate's own (n,)."""
+    kept = np.where(references.trained_on == inside, references.signals, np.nan)
+    found: np.ndarray = np.nanstd(kept, axis=1, ddof=1)
     return found
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import functional_call
 
 from attacks.errors import AttackError
 from attacks.inversion.analytic import LinearLayer, linear_layers, single_input
-from attacks.inversion.unroll import UnrolledClient, Update
+from attacks.inversion.unroll import UnrolledClient, Update, gradient
 from attacks.observation import Observation
 
 _EXPLAINED = 1e-2
@@ -64,12 +64,14 @@ class Bottleneck:
         if not self.upstream or len(self.features) != self._weights[layer.weight].shape[1]:
             raise AttackError(f"layer {layer.name!r}: nothing before it trained")
 
-    def predict(self, pictures: Tensor) -> tuple[Update, Tensor]:
-        """Update of the tensors before the layer, and the layer's input (d,), for pictures (1, c, h, w)."""
+    def predict(self, pictures: Tensor, plain: bool = False) -> tuple[Update, Tensor]:
+        """Update of the tensors before the layer, and the layer's input (d,), for pictures (1, c, h, w).
+
+        `plain` is as for `attacks.inversion.unroll.gradient`.
+        """
         inputs = self._observation.inputs(pictures)
         moved = {name: self._weights[name] for name in self.upstream}
-        update, features = grad(self._inner, has_aux=True)(moved, inputs)
-        return update, features
+        return gradient(lambda weights: self._inner(weights, inputs), moved, plain)
 
     def _inner(self, weights: Update, inputs: Tensor) -> tuple[Tensor, Tensor]:
         seen: list[Tensor] = []

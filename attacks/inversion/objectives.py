@@ -57,7 +57,7 @@ class UpdateDistance:
         if self.kind == "cosine":
             # Half the squared distance of the unit vectors: 1 - cosine would lose its digits near zero.
             length = (flat.square().sum() + 1e-30).sqrt()
-            return 0.5 * (flat / length - self._seen / self._length).square().sum()
+            return 0.5 * (flat / length - self._unit).square().sum()
         distance = (flat - self._seen).square().sum()
         if self.kind == "euclidean":
             return distance / self._length**2
@@ -76,12 +76,17 @@ class UpdateDistance:
         return self._flat(self.observed)
 
     @cached_property
+    def _unit(self) -> Tensor:
+        return self._seen / self._length
+
+    @cached_property
     def _length(self) -> Tensor:
         return self._seen.square().sum().sqrt()
 
     def _flat(self, update: Mapping[str, Tensor]) -> Tensor:
         """All numbers in one vector, each times the root of its tensor's weight: few and long operations."""
-        return torch.cat([self.weights[n] ** 0.5 * update[n].flatten() for n in self.observed])
+        parts = ((self.weights[n] ** 0.5, update[n].flatten()) for n in self.observed)
+        return torch.cat([part if factor == 1 else factor * part for factor, part in parts])
 
 
 def tensor_weights(observed: Mapping[str, Tensor], power: float | None) -> dict[str, float]:

@@ -70,6 +70,7 @@ class GradientInversion:
         feature_weight: Weight, >= 0, of the squared distance to the known features, over their squared
             length.
         smoothness: Weight of the total variation, >= 0.
+        coupled: Whether that is of all colours together, as for `TotalVariation`.
         anneal: Factors on `smoothness`, >= 0, one for each stage; the steps are shared out evenly. A strong
             prior finds the shapes first, a weak one lets the data decide on the details. The last stage's
             objective is the attack's.
@@ -92,6 +93,7 @@ class GradientInversion:
     bottleneck: bool = False
     feature_weight: float = 0.0
     smoothness: float = 0.0
+    coupled: bool = False
     anneal: Sequence[float] = (1.0,)
     priors: Sequence[tuple[float, Prior]] = ()
     learned: Sequence[tuple[float, Learned]] = ()
@@ -160,13 +162,6 @@ class Search:
         self._problem = _Problem(attack, observation, seed)
         self._points = self._problem.starts(restarts, generator(seed))
         self._parts: list[Minimum] = []
-
-    def measured_cost(self) -> float:
-        """CPU seconds of this thread that a step takes now, all restarts together."""
-        once = Budget()
-        still = Descent("adam")
-        still.minimise(self._problem.objective, self._points, once)
-        return still.minimise(self._problem.objective, self._points, once).seconds
 
     def go(self, budget: Budget, progress: Progress | None = None) -> Minimum:
         """Stage after stage, each from where the last one ended.
@@ -304,6 +299,8 @@ class _Problem:
 
     def objective(self, points: Tensor, factor: float = 1.0) -> Tensor:
         """Values (r,) of points (r, k), with a factor on the smoothness."""
+        if len(points) == 1:
+            return self._value(points[0], factor, plain=True)[None]
         return vmap(partial(self._value, factor=factor))(points)
 
     def distance(self, point: Tensor) -> Tensor:
@@ -320,20 +317,20 @@ class _Problem:
         """Pictures (n, c, h, w) of one point (k,), not cut to [0, 1]."""
         return self._attack.canvas.pictures(point[: len(point) - self._soft], self.shape)
 
-    def distance_of(self, pictures: Tensor, point: Tensor) -> Tensor:
+    def distance_of(self, pictures: Tensor, point: Tensor, plain: bool = False) -> Tensor:
         """The data term of pictures, with the point's soft targets where there are any."""
         if self._bottleneck is not None:
-            predicted, features = self._bottleneck.predict(pictures)
+            predicted, features = self._bottleneck.predict(pictures, plain)
             known = self._bottleneck.features
             apart = (features - known).square().sum() / known.square().sum().clamp(min=1e-30)
             return self._distance(predicted) + self._attack.feature_weight * apart
-        return self._distance(self._client.update(pictures, self._targets_of(point)))
+        return self._distance(self._client.update(pictures, self._targets_of(point), plain))
 
-    def _value(self, point: Tensor, factor: float) -> Tensor:
+    def _value(self, point: Tensor, factor: float, plain: bool = False) -> Tensor:
         pictures = self.pictures(point)
-        value = self.distance_of(pictures, point)
+        value = self.distance_of(pictures, point, plain)
         if self._attack.smoothness:
-            value = value + factor * self._attack.smoothness * TotalVariation()(pictures)
+            value = value + factor * self._attack.smoothness * TotalVariation(self._attack.coupled)(pictures)
         for weight, prior in self._priors:
             value = value + weight * prior(pictures)
         return value

@@ -6,9 +6,11 @@ twenty decibels ahead of signed Adam; on ReLU, whose gradients jump, it ends whe
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from attacks.errors import AttackError
 from attacks.inversion.optimisation import (
@@ -18,6 +20,7 @@ from attacks.inversion.optimisation import (
     bottleneck_inversion,
     inverting_gradients,
 )
+from attacks.inversion.priors import Pixels
 from attacks.observation import Capability, Observation
 from attacks.ranges import real
 from attacks.results import Budget, Evidence, Progress
@@ -27,10 +30,10 @@ from attacks.results import Budget, Evidence, Progress
 class InversionRace:
     """Several `GradientInversion`s on one budget.
 
-    In every heat each contender goes on from where it is, for its share of the steps, or of the CPU seconds
-    where the budget has a limit: steps are then planned from what a step of each was measured to cost, so
-    that learning rates have fallen when the time is up. Who comes nearest to the update takes what is left;
-    where it gets stuck far from the update, the next one takes what it did not use.
+    In every heat each contender goes on from where it is, for its share of the steps and of the CPU seconds
+    where the budget has a limit. What is left goes to who would come nearest to the update if distances went
+    on falling by the same power of the steps: L-BFGS is often nearer at first, and stays there. Where that
+    one gets stuck far from the update, the next one takes what it did not use; the nearest is handed over.
     Nearness is one for all: 1 - cosine over all tensors, each counted by its size, of the pictures in [0, 1].
     It is the evidence's objective; the history is of the winner's own objective.
 
@@ -105,51 +108,51 @@ class _Course:
         self._clock, self._done = time.thread_time(), 0
         self.searches = [Search(one, observation, budget.restarts, seed) for one in race.contenders]
         self._fewest = [len(one.anneal) for one in race.contenders]
-        self._cost = [one.measured_cost() for one in self.searches] if budget.seconds is not None else []
+        self._reached: list[list[float]] = [[] for _ in race.contenders]
 
     def heat(self, number: int) -> bool:
         """Let each go on for its share; whether the race is still open after that."""
         share = self._race.heats[number]
-        steps = [max(few, self._affordable(k, share)) for k, few in enumerate(self._fewest)]
+        steps = [max(few, int(share * self._budget.steps)) for few in self._fewest]
         if number and self._left() < sum(steps) + max(self._fewest):
             return False
         for k, one in enumerate(self.searches):
             if not one.stuck:
                 self._go(k, steps[k], share)
-        nearest, second = sorted(one.common() for one in self.searches)[:2]
+        for seen, one in zip(self._reached, self.searches, strict=True):
+            seen.append(one.common())
+        nearest, second = sorted(seen[-1] for seen in self._reached)[:2]
         return second < self._race.decisive * nearest
 
     def finish(self) -> Search:
-        """Give the rest to the nearest, and to the next where that one is stuck far from the update."""
-        for k in sorted(range(len(self.searches)), key=lambda k: self.searches[k].common()):
+        """Give the rest to who promises most, and to the next where that one is stuck far from the update."""
+        for k in sorted(range(len(self.searches)), key=self._promise):
             one, share = self.searches[k], 1.0
             if one.stuck and one.evidence().converged:
                 break
             if self._budget.seconds is not None:
                 share = max(1 - (time.thread_time() - self._clock) / self._budget.seconds, 0.0)
-            steps = min(self._left(), self._affordable(k, share))
-            if not one.stuck and steps >= self._fewest[k]:
-                self._go(k, steps, share)
+            if not one.stuck and self._left() >= self._fewest[k] and share > 0:
+                self._go(k, self._left(), share)
             if not one.stuck or one.evidence().converged:
                 break
         return min(self.searches, key=Search.common)
 
+    def _promise(self, k: int) -> float:
+        """The distance at the end of who falls on by the power of its steps that it fell by in the last heat."""
+        *before, last = self._reached[k]
+        if not before or not before[-1] > 0:
+            return last
+        *_, earlier, now = accumulate(self._race.heats[: len(before) + 1])
+        rest = 1 - len(self.searches) * now
+        return last * (last / before[-1]) ** (math.log1p(rest / now) / math.log(now / earlier))
+
     def _left(self) -> int:
         return self._budget.steps - self._done
 
-    def _affordable(self, k: int, share: float) -> int:
-        """Steps of a contender in a share of the budget."""
-        steps = int(share * self._budget.steps)
-        if self._budget.seconds is None:
-            return steps
-        return min(steps, int(share * self._budget.seconds / self._cost[k]))
-
     def _go(self, k: int, steps: int, share: float) -> None:
-        limit = None if self._budget.seconds is None else max(share * self._budget.seconds, 1e-9)
-        found = self.searches[k].go(Budget(steps, seconds=limit), self._told())
-        self._done += found.steps
-        if self._cost:
-            self._cost[k] = found.seconds / found.steps
+        limit = None if self._budget.seconds is None else share * self._budget.seconds
+        self._done += self.searches[k].go(Budget(steps, seconds=limit), self._told()).steps
 
     def _told(self) -> Progress | None:
         """Progress of one stage, told as that of the whole."""
@@ -169,8 +172,9 @@ def strong_inversion(
 ) -> InversionRace:
     """The strongest we know against an undefended client: `bottleneck_inversion` against signed Adam.
 
-    The second one's objective is the plain cosine of Inverting Gradients (Geiping et al. 2020), at the rate
-    that was best on ReLU nets, which jumps out of the many poor minima that L-BFGS stays in.
+    The second one is Inverting Gradients (Geiping et al. 2020) from a rougher start, at the rate that was
+    best on ReLU nets, with the total variation of all colours together. It jumps out of the many poor minima
+    that L-BFGS stays in.
 
     Args:
         smoothness: Weight of the total variation, >= 0; signed Adam takes four times as much.
@@ -179,8 +183,10 @@ def strong_inversion(
     """
     smooth = bottleneck_inversion(smoothness, public)
     signed = replace(
-        inverting_gradients(4 * smoothness, rate=0.03),
+        inverting_gradients(4 * smoothness, rate=0.05),
         name="plain cosine and signed Adam",
+        canvas=Pixels(0.5),
+        coupled=True,
         survivors=1,
         contrast=1e-2 if public else 0.0,
     )

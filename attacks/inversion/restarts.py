@@ -43,7 +43,7 @@ class Minimum:
         values: Its objective (r,).
         history: The best restart's objective so far, after each step, (steps,).
         converged: Whether each restart came to rest: nothing smaller lay along its gradient, or it fell by
-            less than 1 % over the last tenth of its steps, all of which it was allowed to take; bool (r,).
+            less than 1 % over the last tenth of its steps and its budget is spent; bool (r,).
         stuck: Whether nothing smaller lay along its gradient, so that more steps are in vain; bool (r,).
         steps: Steps taken: each is one evaluation of the objective and its gradient, whatever the method.
         seconds: CPU time spent, of this thread.
@@ -71,8 +71,9 @@ class Descent:
         method: `signed-adam` steps by the sign of Adam's input (Geiping et al. 2020), `adam` is Kingma and
             Ba 2015, `lbfgs` is Liu and Nocedal 1989 with backtracking to Armijo's condition.
         rate: Step size, > 0, of the two Adams; largest first move of a coordinate for `lbfgs`.
-        schedule: `steps` divides Adam's rate by 10 after 3/8, 5/8 and 7/8 of the steps, `cosine` lets it
-            fall to zero along a quarter wave.
+        schedule: `steps` divides Adam's rate by 10 after 3/8, 5/8 and 7/8 of the budget, `cosine` lets it
+            fall to zero along a quarter wave. What is spent of the budget is the share of its steps or of
+            its seconds, whichever is more, so that rates have fallen when the time is up.
         box: Coordinates are kept within these bounds by the Adams; None for no bounds.
     """
 
@@ -101,11 +102,11 @@ class Descent:
             return _lbfgs(self, objective, start, clock)
         return _adam(self, objective, start, clock)
 
-    def rate_at(self, step: int, steps: int) -> float:
-        """Adam's rate at step 0, 1, ... of `steps`."""
+    def rate_at(self, spent: float) -> float:
+        """Adam's rate after a share of the budget, in [0, 1]."""
         if self.schedule == "cosine":
-            return self.rate * math.cos(math.pi / 2 * step / steps)
-        return self.rate * 0.1 ** sum(step >= share * steps for share in (3 / 8, 5 / 8, 7 / 8))
+            return self.rate * math.cos(math.pi / 2 * spent)
+        return self.rate * 0.1 ** sum(spent >= share for share in (3 / 8, 5 / 8, 7 / 8))
 
 
 def joined(parts: Sequence[Minimum]) -> Minimum:
@@ -129,11 +130,15 @@ class _Clock:
     def seconds(self) -> float:
         return time.thread_time() - self._started
 
+    def share(self, done: int) -> float:
+        """How much of the budget is spent, in [0, 1]."""
+        timed = 0.0 if self.budget.seconds is None else self.seconds() / self.budget.seconds
+        return min(max(done / self.budget.steps, timed), 1.0)
+
     def goes_on(self, done: int) -> bool:
-        spent, steps = self.seconds(), self.budget.steps
         if self._progress is not None:
-            self._progress(done, steps, spent / done * (steps - done))
-        return self.budget.seconds is None or spent < self.budget.seconds
+            self._progress(done, self.budget.steps, self.seconds() / done * (self.budget.steps - done))
+        return self.share(done) < 1
 
 
 class _Best:
@@ -156,7 +161,7 @@ class _Best:
         histories = torch.stack(self._histories)
         earlier = histories[-1 - max(1, math.ceil(_WINDOW * len(histories)))] if len(histories) > 1 else None
         rest = torch.zeros_like(stuck)
-        if earlier is not None and len(histories) == clock.budget.steps:
+        if earlier is not None and clock.share(len(histories)) == 1:
             rest = earlier - self.values <= _REST * self.values.abs()
         best = histories.amin(1)
         return Minimum(self.points, self.values, best, rest | stuck, stuck, len(histories), clock.seconds())
@@ -185,7 +190,7 @@ def _adam(how: Descent, objective: Objective, start: Tensor, clock: _Clock) -> M
         square = _BETAS[1] * square + (1 - _BETAS[1]) * gradient.square()
         unbiased = mean / (1 - _BETAS[0] ** (step + 1))
         scale = (square / (1 - _BETAS[1] ** (step + 1))).sqrt() + _EPSILON
-        x = x - how.rate_at(step, clock.budget.steps) * unbiased / scale
+        x = x - how.rate_at(clock.share(step)) * unbiased / scale
         if how.box is not None:
             x = x.clamp(*how.box)
         if not clock.goes_on(step + 1):
