@@ -73,7 +73,11 @@ class Browser:
         """Load a page and wait until it says that it is loaded."""
         self.events.clear()
         self.ask("Page.navigate", url=url)
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+        self.wait("Page.loadEventFired")
+
+    def wait(self, event: str) -> None:
+        """Wait until the page has said something since events were last cleared."""
+        while not any(known["method"] == event for known in self.events):
             self._next()
 
     def evaluate(self, expression: str) -> Any:

@@ -242,6 +242,28 @@ def test_without_scripts_everything_can_be_read_and_asked(browser, base):
         browser.ask("Emulation.setScriptExecutionDisabled", value=False)
 
 
+def test_without_scripts_a_picture_is_searched_too(browser, base, query):
+    browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        show(browser, f"{base}/runs/run/search")
+        document = browser.ask("DOM.getDocument")["root"]["nodeId"]
+        node = browser.ask("DOM.querySelector", nodeId=document, selector="#picture")["nodeId"]
+        browser.ask("DOM.setFileInputFiles", files=[str(query)], nodeId=node)
+        browser.ask("DOM.focus", nodeId=node)
+        browser.events.clear()
+        press(browser, "Tab", 9)
+        press(browser, "Enter", 13, "\r")
+        browser.wait("Page.loadEventFired")
+        answers = [
+            e["params"]["response"] for e in browser.events if e["method"] == "Network.responseReceived"
+        ]
+        assert (answers[0]["status"], answers[0]["url"]) == (200, f"{base}/runs/run/search")
+        nodes = browser.ask("Accessibility.getFullAXTree")["nodes"]
+        assert "mosaic-1" in {node.get("name", {}).get("value") for node in nodes}
+    finally:
+        browser.ask("Emulation.setScriptExecutionDisabled", value=False)
+
+
 @pytest.mark.parametrize("device", WIDTHS)
 def test_tables_stay_tables_for_readers(browser, base, device):
     for name in ("runs", "findings", "ledgers"):

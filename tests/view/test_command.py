@@ -27,7 +27,7 @@ def test_the_page_opens_at_the_printed_address_and_ends_when_asked(home, ended_b
         line = process.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line)
         assert address, line
-        with httpx.Client(follow_redirects=True, trust_env=False) as client:
+        with httpx.Client(follow_redirects=True, trust_env=False, timeout=None) as client:
             assert client.get(address[0].split("/?")[0]).status_code == 403
             opened = client.get(address[0])
             assert (opened.status_code, opened.url.path, opened.url.query) == (200, "/", b"")

@@ -166,7 +166,7 @@ def test_every_answer_says_what_browsers_may_do_with_it(page, path, how, status)
     assert answer.status_code == status
     assert answer.headers["content-security-policy"] == POLICY
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["referrer-policy"] == "same-origin"
     assert answer.headers["x-frame-options"] == "DENY"
     assert ("no-store" in answer.headers["cache-control"]) == ("static" not in path)
     assert "server" not in answer.headers
