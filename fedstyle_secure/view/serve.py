@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -58,5 +59,7 @@ def serve(root: Path, port: int, policy: Path | None, ready: Callable[[Keys], No
             limit_concurrency=64,
             timeout_graceful_shutdown=3,
         )
+        # What is wrong with a form is said in the answer, not on the terminal.
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
         ready(keys)
         uvicorn.Server(config).run(sockets=[listening])

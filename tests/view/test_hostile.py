@@ -1,4 +1,4 @@
-"""Ten thousand requests that mean harm: none fails inside, none reads outside the folder, none writes."""
+"""Requests that mean harm, ten thousand where there is time: none fails inside, none reads outside the folder, none writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from fedstyle_secure.view.app import view_app
 from fedstyle_secure.view.guard import POLICY
 from fedstyle_secure.view.shelf import Shelf, whole
 
-REQUESTS = 10_000
 SECRET = b"what no page may tell"
 
 _opened: list[tuple[str, int]] | None = None
@@ -132,12 +131,13 @@ class Hostile:
         return self._chance.randbytes(self._chance.randint(0, most))
 
 
-def test_ten_thousand_hostile_requests(home, keys, ask_all, asked_of, files):
+@pytest.mark.parametrize("number", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_ten_thousand_hostile_requests(home, keys, ask_all, asked_of, files, number):
     kept = [place for place in home.iterdir() if place.is_dir() and not place.is_symlink()]
     before = {place.name: whole(place) for place in kept if place.name != "linked"}
     app = view_app(Shelf(home), keys)
     hostile = Hostile(keys, asked_of, seed=20)
-    requests = [hostile.request() for _ in range(REQUESTS)]
+    requests = [hostile.request() for _ in range(number)]
     statuses: dict[int, int] = {}
     for asked, answer in zip(requests, ask_all(app, requests), strict=True):
         statuses[answer.status] = statuses.get(answer.status, 0) + 1
@@ -152,8 +152,8 @@ def test_ten_thousand_hostile_requests(home, keys, ask_all, asked_of, files):
         policy = answer.headers["content-security-policy"]
         assert policy == POLICY or policy.startswith("default-src 'none'; style-src"), asked
         assert ("set-cookie" in answer.headers) == (answer.status == 303), asked
-    assert statuses[200] > 1000, "many come through the guard and are answered"
-    assert min(statuses.get(status, 0) for status in (403, 404, 405, 422)) > 50, statuses
+    assert statuses[200] > number / 25, "many come through the guard and are answered"
+    assert min(statuses.get(status, 0) for status in (400, 403, 404, 405, 421, 422)) > number / 100, statuses
 
     program = [
         Path(p).resolve() for p in (sys.prefix, sys.base_prefix, Path(fedstyle_secure.__file__).parent.parent)
