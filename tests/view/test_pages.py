@@ -111,10 +111,10 @@ def test_a_finding_says_what_its_row_says(page, findings):
         if finding.value is None:
             assert finding.reason in html.unescape(text)
             continue
-        cited = dict(re.findall(rf'<data[^>]* value="([^"]*)" data-source="findings.json#/{i}/(\w+)"', text))
-        assert {v: k for k, v in cited.items()}["value"] == str(finding.value)
+        cited = re.findall(rf'<data[^>]* value="([^"]*)" data-source="findings.json#/{i}/(\w+)"', text)
+        wanted = {key: getattr(finding, key) for key in ("value", "control", "bound")}
+        assert {key: value for value, key in cited} == {k: str(v) for k, v in wanted.items() if v is not None}
         assert f"{finding.value:.3f}" in words(text)
-        assert (str(finding.control) in cited) == (finding.control is not None)
     assert page.get(f"/runs/run/findings/{len(findings)}").status_code == 404
     for odd in ("-1", "x", "1e3", "٣", "0x1", "99999999999999999999"):
         assert page.get(f"/runs/run/findings/{odd}").status_code == 404
@@ -281,7 +281,7 @@ def test_a_sweep_has_every_combination_as_a_mark_and_a_row(page):
     assert [mark[0] for mark in marks] == ["0", "1", "0", "1"]
     assert all(label == title for _, label, title in marks)
     assert "states epsilon 2.00; utility 0.570, standard deviation 0.071 over 2 seeds" in marks[0][1]
-    assert "epsilon=8 seed=1: no <b>memory</b>" in words(text)
+    assert "epsilon=8 seed=1 : no <b>memory</b>" in words(text)
     assert "<b>" not in text
     (cell,) = re.findall(r'href="(/runs/sweep:[^"]*)"', text)
     assert page.get(cell).status_code == 200
