@@ -45,7 +45,7 @@ def test_the_first_page_has_every_run_with_its_figures(page, home):
     )
     assert "finished" in said
     assert "leaks" in said
-    assert "interrupted after 2 rounds" in row(text, 'href="/runs/begun"')
+    assert "interrupted after 3 rounds" in row(text, 'href="/runs/begun"')
     assert "holds" not in row(text, 'href="/runs/run"')
     assert "lacks what it should hold" in row(text, 'href="/runs/broken"')
     assert "is a link" in row(text, 'href="/runs/linked"')
@@ -78,7 +78,7 @@ def test_a_run_is_told_as_its_summary_has_it(page, home):
 
 def test_a_run_that_goes_on_says_how_far_it_is(page):
     text = words(page.get("/runs/begun").text)
-    assert "interrupted after 2 rounds" in text
+    assert "interrupted after 3 rounds" in text
     assert "A run is audited when it is finished" in text
     assert page.get("/runs/begun/findings").status_code == 404
 
@@ -392,7 +392,7 @@ def test_a_run_that_somebody_writes_says_so(mine, opened):
     run = RunFolder(mine / "begun")
     with run.lock():
         assert "running" in row(opened(mine).get("/").text, 'href="/runs/begun"')
-    assert "interrupted after 2 rounds" in row(opened(mine).get("/").text, 'href="/runs/begun"')
+    assert "interrupted after 3 rounds" in row(opened(mine).get("/").text, 'href="/runs/begun"')
 
 
 @pytest.mark.parametrize(
