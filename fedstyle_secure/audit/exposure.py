@@ -7,32 +7,18 @@ attack would name it. Nobody's picture is in these files; a work's name is where
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from attacks.plots import AttackScores, score_figure, write_figure
+from fedstyle_secure.audit.exposed_works import exposed_file, histogram_file
 from fedstyle_secure.audit.measures import Scored
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.files import write_json
 
 MOST = 20
 """Works that are listed."""
-
-
-def exposed_file(curve: str) -> str:
-    """The file with the works that stand out, by that of the attack's curve."""
-    return f"exposed_{_stem(curve)}.json"
-
-
-def histogram_file(curve: str) -> str:
-    """The file with the drawing of the scores, by that of the attack's curve."""
-    return f"scores_{_stem(curve)}.png"
-
-
-def _stem(curve: str) -> str:
-    return PurePath(curve).stem.removeprefix("roc_")
 
 
 def write_exposed(scene: Scene, curve: str, scored: Scored, drawn: AttackScores) -> None:

@@ -66,12 +66,23 @@ class _ViewRow(BaseModel):
     lacks: list[str]
 
 
+class _CitedRow(BaseModel):
+    authors: str
+    title: str
+    year: int
+    at: str
+    place: str
+    use: str
+
+
 class _AttackRow(BaseModel):
     key: str
     name: str
     explains: str
     category: str
     level: str
+    purpose: str = ""
+    cites: list[_CitedRow] = []
 
 
 class _AuditFile(BaseModel):

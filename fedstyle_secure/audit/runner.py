@@ -21,7 +21,8 @@ from attacks.errors import AttackError
 from attacks.pool import in_processes
 from fedstyle_secure.audit.catalogue import Known, catalogue
 from fedstyle_secure.audit.curves import Curve, CurveFile, curve_file
-from fedstyle_secure.audit.exposure import exposed_file, histogram_file, write_exposed
+from fedstyle_secure.audit.exposed_works import exposed_file, histogram_file
+from fedstyle_secure.audit.exposure import write_exposed
 from fedstyle_secure.audit.findings import (
     COLUMNS,
     FORMAT,

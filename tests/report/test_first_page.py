@@ -12,6 +12,7 @@ from attacks.references import METHODS, REFERENCES, Cited
 from fedstyle_secure.audit.catalogue import _FIRST as HOUSE
 from fedstyle_secure.audit.findings import intended, not_run
 from fedstyle_secure.errors import AuditError, ConfigError
+from fedstyle_secure.files import file_sha256
 from fedstyle_secure.policy.checks import check, checks
 from fedstyle_secure.policy.own import hold
 from fedstyle_secure.registry import load
@@ -32,6 +33,7 @@ _SPEC.loader.exec_module(sweeps)
 swept, swept_copy = sweeps.swept, sweeps.swept_copy
 
 PURPOSE = "a card is published to be found"
+KIND = {"category": "exfiltration", "level": "L2"}
 
 
 def answered(run, audited, change):
@@ -143,7 +145,7 @@ def test_the_page_and_its_files_hold_the_policy(run, tmp_path):
 def test_what_is_by_design_leaks_once_an_artist_has_withdrawn(run, audited):
     from fedstyle_secure.accounts import withdraw
 
-    attacks = [{"key": "card", "name": "Linking a style card", "explains": "x", "purpose": PURPOSE}]
+    attacks = [{"key": "card", "name": "Linking a style card", "explains": "x", "purpose": PURPOSE, **KIND}]
     audited(run, lambda rows, make: [meant(make)], attacks=attacks)
     before = read_facts(run.path)
     assert [f.verdict for f in before.findings] == ["by design"]
@@ -217,8 +219,8 @@ def test_every_paper_is_whole_and_every_attack_that_cites_says_what(run):
 def test_the_bibliography_names_the_papers_of_attacks_that_ran(run, audited):
     cites = [Cited("nasr2019", "an update that points there", "eq. 1").to_dict()]
     attacks = [
-        {"key": "a", "name": "Gradient alignment", "explains": "x", "cites": cites},
-        {"key": "b", "name": "Other", "explains": "x", "cites": []},
+        {"key": "a", "name": "Gradient alignment", "explains": "x", "cites": cites, **KIND},
+        {"key": "b", "name": "Other", "explains": "x", "cites": [], **KIND},
     ]
     audited(run, lambda rows, make: [make(), not_run(make(attack="Other"), "sealed")], attacks=attacks)
     section = next(
@@ -266,3 +268,31 @@ def test_an_attack_that_did_not_run_there_has_not_ended(cells):
     more = replace(own, findings=(*own.findings, extra))
     rows = alternatives(more, sweep)["rows"]
     assert not any(row["better"] for row in rows)
+
+
+def test_works_that_stand_out_are_told_with_how_many_held_out_ones_score_as_high(run, audited):
+    from fedstyle_secure.report.run.exposed import most_exposed
+
+    works = [
+        {"artist": "a", "work": "0007", "place": 3, "score": 2.5, "as_high": 0},
+        {"artist": "b", "work": "", "place": 1, "score": 2.0, "as_high": 1},
+    ]
+    kept = {"works": works, "members": 12, "held_out": 40}
+    # The audit's folder is written anew with the file among its hashes.
+    audited(run, lambda rows, make: [make(curve="rounds.svg", verdict="leaks", low=0.51)])
+    home = run.path / "audit"
+    (home / "exposed_rounds.json").write_text(json.dumps(kept))
+    about = json.loads((home / "audit.json").read_text())
+    about["files"]["exposed_rounds.json"] = file_sha256(home / "exposed_rounds.json")
+    (home / "audit.json").write_text(json.dumps(about))
+    blocks = most_exposed(read_facts(run.path))
+    table = next(b for b in blocks if isinstance(b, Table) and b.key == "works")
+    assert [[plain(cell) for cell in row] for row in table.rows] == [
+        ["a", "0007", "3", "0"], ["b", "name kept back", "1", "1"],
+    ]  # fmt: skip
+    assert "chance" not in plain(table.caption)
+    (home / "exposed_rounds.json").write_text(json.dumps(kept | {"members": "many"}))
+    about["files"]["exposed_rounds.json"] = file_sha256(home / "exposed_rounds.json")
+    (home / "audit.json").write_text(json.dumps(about))
+    with pytest.raises(AuditError, match=r"exposed_rounds\.json: members"):
+        read_facts(run.path)

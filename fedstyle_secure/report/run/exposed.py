@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedstyle_secure.audit.exposure import exposed_file, histogram_file
+from fedstyle_secure.audit.exposed_works import exposed_file, histogram_file
 from fedstyle_secure.audit.findings import MEMBERSHIP
 from fedstyle_secure.report.page.pieces import Block, Line, Para, Picture, Table
 from fedstyle_secure.report.page.words import ORDER, worst

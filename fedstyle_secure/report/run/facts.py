@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from fedstyle_secure.audit.exposed_works import read_exposed
 from fedstyle_secure.audit.findings import Finding, intended, read_about, read_findings
 from fedstyle_secure.audit.integrity import Checked, check_audit, check_finished
 from fedstyle_secure.config import Config
@@ -226,7 +227,7 @@ def read_facts(run: Path | str, opener: str | None = None, studios: Path | None 
     if audit is not None:
         home = folder.path / "audit"
         kept = [name for name in audit["files"] if name.startswith("exposed_")]
-        files |= {name: read_json(home / name, dict, AuditError) for name in kept}
+        files |= {name: read_exposed(home / name) for name in kept}
     return Facts(folder, config, manifest, summary, ledger, metrics, audit, findings, own, files)
 
 
