@@ -16,6 +16,7 @@ from fedstyle_secure import cli, training
 from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.catalogue import catalogue
 from fedstyle_secure.config import Config
+from fedstyle_secure.privacy.figures import epsilon_told
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.systems.style.settings import StyleConfig
 from fedstyle_secure.systems.style.system import StyleSystem
@@ -310,6 +311,20 @@ def test_the_demo_finds_the_right_artist_more_often_than_not(capsys, monkeypatch
     code, out, _ = call(capsys, monkeypatch, "demo")
     assert code == 0
     assert "there already" in out
+
+
+def test_one_number_stands_for_one_epsilon_in_every_command(capsys, monkeypatch, own, tmp_path):
+    run = own.path
+    told = epsilon_told(RunFolder(run).summary()["privacy"]["epsilon_artwork_max"])
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[epsilon]\nartwork = 0.001\n")
+    assert f"{told} per artwork" in call(capsys, monkeypatch, "ledger", run)[1]
+    assert told in call(capsys, monkeypatch, "runs", run.parent)[1]
+    assert f": {told} is above 0.001" in call(capsys, monkeypatch, "check", run, "--policy", policy)[1]
+    code, _, _ = call(capsys, monkeypatch, "report", run, "--format", "html", "--policy", policy)
+    page = (run / "report" / "report.html").read_text()
+    assert (code, f">{told}</data>" in page, "not met" in page) == (0, True, True)
+    assert f"{told} is above" in page
 
 
 def test_ledger_and_withdraw(capsys, monkeypatch, own, query):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attacks.auditing.files import FORMAT, KIND
+from attacks.references import METHODS
 from fedstyle_secure.audit.findings import PROVEN, Category, Finding, Level
 from fedstyle_secure.errors import AuditError
 from fedstyle_secure.files import file_sha256, read_json
@@ -33,6 +34,11 @@ class OwnAudit:
     about: Mapping[str, Any]
     findings: tuple[Finding, ...]
     hashes: Mapping[str, str]
+
+
+def papers_of(attack: str) -> list[dict[str, str | int]]:
+    """The papers that an attack of `attacks` follows, as an `audit.json` has them; [] where there is none."""
+    return [cited.to_dict() for cited in METHODS.get(attack, ())]
 
 
 def is_own_audit(folder: Path) -> bool:

@@ -16,6 +16,7 @@ from fedstyle_secure.accounts import withdraw
 from fedstyle_secure.audit import runner
 from fedstyle_secure.audit.catalogue import catalogue
 from fedstyle_secure.audit.curves import CurveFile, curve_file
+from fedstyle_secure.audit.exposed_works import exposed_file, histogram_file, read_exposed
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.runner import Audit, Estimate, audit
 from fedstyle_secure.audit.scene import Scene
@@ -237,7 +238,12 @@ def test_what_an_interrupted_audit_left_does_not_outlive_its_settings(guarded, m
     hidden = QUICK.model_copy(update={"show_pictures": False})
     found = audit(guarded, hidden)
     assert not list(guarded.audit_folder.glob("pictures_*"))
+    curves = {row.curve for row in found.findings if row.curve}
     named = {name for row in found.findings for name in (*row.pictures, row.curve) if name}
+    named |= {name(curve) for curve in curves for name in (exposed_file, histogram_file)}
+    for curve in curves:
+        works = read_exposed(found.folder / exposed_file(curve))["works"]
+        assert {row["work"] for row in works} == {""}, "names of works are kept back with their pictures"
     assert {Path(name).stem for name in found.about["files"]} == {Path(n).stem for n in named} | {"findings"}
 
 

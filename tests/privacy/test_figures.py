@@ -6,7 +6,7 @@ from fractions import Fraction
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fedstyle_secure.privacy.figures import rounded_up
+from fedstyle_secure.privacy.figures import epsilon_told, rounded_up
 
 
 @given(st.floats(min_value=0, max_value=1e6), st.integers(min_value=0, max_value=6))
@@ -24,3 +24,12 @@ def test_known_figures():
     assert rounded_up(7.97) == "7.97"
     assert rounded_up(8) == "8.00"
     assert rounded_up(34.204, 1) == "34.3"
+
+
+def test_an_epsilon_is_told_alike_everywhere():
+    assert [epsilon_told(x) for x in (7.97212, None, float("inf"))] == [
+        "7.98",
+        "no guarantee",
+        "no guarantee",
+    ]
+    assert epsilon_told(None, "-") == "-"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attacks.references import METHODS
 from fedstyle_secure.audit.findings import PROVEN
+from fedstyle_secure.audit.own import papers_of
 from fedstyle_secure.report.own.facts import OwnFacts
 from fedstyle_secure.report.page.figure import attack_figure
 from fedstyle_secure.report.page.papers import paper_line
@@ -176,7 +176,7 @@ def _papers(facts: OwnFacts) -> list[Block]:
     rows: list[list[Line]] = []
     for attack in ran:
         i = next(i for i, f in enumerate(facts.findings) if f.attack == attack)
-        papers = [paper_line(cited.to_dict()) for cited in METHODS.get(attack, ())]
+        papers = [paper_line(cited) for cited in papers_of(attack)]
         told = listed(papers, Break()) or ["no paper: made for this audit, or by whoever ran it"]
         rows.append([[facts.sources.text(f"findings.json#/{i}/attack")], told])
     if not rows:

@@ -75,7 +75,8 @@ def _row(
     runs = [sweep.runs[i] for i in one.done]
     if any(run.audit is None for run in runs):
         return None
-    if all(_apart(facts.config, run.config) <= {"run.seed"} for run in runs):
+    chance = {"run.seed"} | {key for axis in sweep.axes if axis.name == SEED for key in axis.keys}
+    if all(_apart(facts.config, run.config) <= chance for run in runs):
         return None  # The run itself.
     there: dict[str, Finding] = {}
     for run in runs:
