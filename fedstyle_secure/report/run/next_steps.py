@@ -73,7 +73,7 @@ def _ends(facts: Facts, i: int) -> Line:
     row = facts.own["alternatives"]["rows"][i]
     ended = [
         facts.say(
-            "“{attack:text}” no longer leaks< ({there:rate}< where guessing gives {baseline:rate}>)>",
+            "“{attack:text}” no longer leaks ({there:rate}<, where guessing gives {baseline:rate}>)",
             at=f"{_AT}/rows/{i}/ended/{j}",
         )
         for j in range(len(row["ended"]))
