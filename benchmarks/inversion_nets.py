@@ -64,7 +64,7 @@ def observed(model: nn.Module, picture: Tensor, target: Tensor) -> Observation:
 
 
 def reference(model: nn.Module, seen: Observation, target: Tensor, seconds: float) -> Tensor:
-    """Cosine and total variation 0.01 by signed Adam at 0.1, a tenth after 3/8, 5/8 and 7/8 of the seconds."""
+    """Cosine and total variation 0.01 by signed Adam at 0.1, a tenth after each 3/8, 5/8 and 7/8."""
     started, weights = time.thread_time(), list(model.parameters())
     wanted = [seen.updates[0][name] / -RATE for name, _ in model.named_parameters()]
     size = sum(g.square().sum() for g in wanted) ** 0.5

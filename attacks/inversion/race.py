@@ -139,7 +139,7 @@ class _Course:
         return min(self.searches, key=Search.common)
 
     def _promise(self, k: int) -> float:
-        """The distance at the end of who falls on by the power of its steps that it fell by in the last heat."""
+        """Its distance at the end, if it fell on by the power of its steps of the last heat."""
         *before, last = self._reached[k]
         if not before or not before[-1] > 0:
             return last
