@@ -106,7 +106,7 @@ def gradient(function: WithAside, weights: Update, plain: bool) -> tuple[Update,
     Args:
         function: Of the weights.
         weights: By name; what the function does not use has a gradient of zeros.
-        plain: By autograd alone, which takes a third less time than `torch.func.grad`, but does not run under
+        plain: By autograd alone, which takes less time than `torch.func.grad`, but does not run under
             `torch.func` transforms.
     """
     if not plain:
