@@ -7,6 +7,7 @@ held against the program that they name. A fence without a language is output, o
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -207,7 +208,7 @@ def names_of_a_reader():
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def made(tmp_path_factory):
     """A folder like the repository, where everything is small: configs, a demo that ran, own pictures."""
     root = tmp_path_factory.mktemp("world")
     (root / "configs").mkdir()
@@ -244,6 +245,15 @@ def world(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def world(made, tmp_path, monkeypatch):
+    """A copy for a page, to work in: what one page runs is not there for another."""
+    shutil.copytree(made, tmp_path / "world")
+    monkeypatch.chdir(tmp_path / "world")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    return tmp_path / "world"
+
+
 def call(words, monkeypatch):
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as ended:
@@ -266,8 +276,6 @@ def of_a_page(language):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", of_a_page("sh"))
 def test_commands_of_a_page_run_in_order(page, world, monkeypatch):
-    monkeypatch.chdir(world)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     ran = 0
     for block in blocks(page):
         if block.language != "sh" or block.parsed:
@@ -285,8 +293,6 @@ def test_commands_of_a_page_run_in_order(page, world, monkeypatch):
 @pytest.mark.parametrize("page", of_a_page("python"))
 def test_python_of_a_page_runs_in_order(page, world, monkeypatch):
     """A training in it is of fewer pictures than it would be."""
-    monkeypatch.chdir(world)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     train = training.train
     monkeypatch.setattr(training, "train", lambda config, out: train(config.override(SMALL), out))
     known: dict[str, typing.Any] = names_of_a_reader()
