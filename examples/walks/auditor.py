@@ -19,7 +19,8 @@ walk.fedstyle("verify", "runs/theirs", "--opener", opener)
 # Somebody states a smaller epsilon than the ledger has: refused.
 shutil.copytree(walk.folder / "runs", walk.folder / "edited")
 summary = walk.folder / "edited/theirs/summary.json"
-summary.write_text(summary.read_text().replace('"epsilon_artwork_max": ', '"epsilon_artwork_max": 0', 1))
+smaller = summary.read_text().replace('"epsilon_artwork_max": ', '"epsilon_artwork_max": 1.0, "was": ', 1)
+summary.write_text(smaller)
 walk.fedstyle("verify", "edited/theirs", "--opener", opener, code=8)
 
 walk.fedstyle("audit", "runs/theirs", "audit.toml")
