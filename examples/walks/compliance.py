@@ -30,7 +30,7 @@ walk.fedstyle("audit", "runs/theirs", "audit.toml")
 walk.fedstyle("check", "runs/theirs", "--policy", "policy.toml", "--junit", "checks.xml")
 walk.fedstyle("check", "runs/theirs", "--policy", "strict.toml", "--sarif", "checks.sarif", code=9)
 artists = json.loads(walk.fedstyle("ledger", "runs/theirs", "--json"))
-walk.fedstyle("report", "runs/theirs")
+walk.fedstyle("report", "runs/theirs", "--policy", "policy.toml")
 
 # Who withdraws is found no more, and the same policy notices.
 walk.fedstyle("withdraw", "runs/theirs", "impasto-1")
