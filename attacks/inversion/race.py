@@ -145,7 +145,8 @@ class _Course:
             return last
         *_, earlier, now = accumulate(self._race.heats[: len(before) + 1])
         rest = 1 - len(self.searches) * now
-        return last * (last / before[-1]) ** (math.log1p(rest / now) / math.log(now / earlier))
+        power = math.log1p(rest / now) / math.log(now / earlier)
+        return float(last * (last / before[-1]) ** power)
 
     def _left(self) -> int:
         return self._budget.steps - self._done

@@ -110,7 +110,8 @@ def gradient(function: WithAside, weights: Update, plain: bool) -> tuple[Update,
             `torch.func` transforms.
     """
     if not plain:
-        return grad(function, has_aux=True)(weights)
+        apart: tuple[dict[str, Tensor], Tensor] = grad(function, has_aux=True)(weights)
+        return apart
     further = torch.is_grad_enabled()
     with torch.enable_grad():
         tracked = {n: t if t.requires_grad else t.detach().requires_grad_(True) for n, t in weights.items()}
