@@ -263,7 +263,8 @@ def check(
             say(str(one))
         met = sum(not one.problem for one in done)
         say(
-            f"{met} of {len(done)} checks met, in {len(points(done))} points (`--each` tells them one by one)"
+            f"{met} of {len(done)} checks met"
+            + ("" if each else f", in {len(told)} points (`--each` tells them one by one)")
         )
     if failed:
         bad = sum(bool(one.problem) for one in done)

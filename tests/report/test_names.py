@@ -82,7 +82,8 @@ def small(*names):
     ]
     entry = Entry(1, names[0], names[0], [Para(lines[0])])
     return Document(names[0], ["Run ", Ref(names[0], "name")], "2026-11-21", blocks[:1], [
-        Section("one", names[0], blocks), Section("two", names[-1], [entry], 3),
+        Section("one", names[0], blocks), Section("two", names[-1], [], annex=True),
+        Section("three", names[-1], [entry], 3, annex=True),
     ])  # fmt: skip
 
 
@@ -314,7 +315,7 @@ def test_its_csv_holds_no_formula(named, tmp_path):
 def test_the_gate_prints_a_line_a_check(named, tmp_path, capsys, monkeypatch):
     """Nine artists, nine failures, one count: no name makes a line of its own."""
     (tmp_path / "policy.toml").write_text("[epsilon]\nartwork = 0.001\n")
-    arguments = ["fedstyle", "check", str(named.path), "--policy", str(tmp_path / "policy.toml")]
+    arguments = ["fedstyle", "check", str(named.path), "--policy", str(tmp_path / "policy.toml"), "--each"]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -90,8 +90,9 @@ def files_of(folder):
         "sweep.json": load("sweep.json"),
         "grid.toml": tomllib.loads((folder / "grid.toml").read_text()),
         "report.json": load("report/report.json"),
-        "plots/captions.json": load("plots/captions.json"),
     }
+    if (folder / "plots").is_dir():
+        found["plots/captions.json"] = load("plots/captions.json")
     for path in folder.glob("cells/*/run/audit/*.json"):
         found[str(path.relative_to(folder))] = json.loads(path.read_text())
     return found
