@@ -20,6 +20,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
+from attacks.ranges import whole
+
 _Task = TypeVar("_Task")
 
 _PATIENCE = 10.0
@@ -63,8 +65,10 @@ def in_processes(
         finish: Wait for what runs when the caller stops or a task fails; else it is ended.
 
     Raises:
+        AttackError: `processes` is below 1.
         Exception: What the work raised, with its traceback in a note.
     """
+    whole("processes", processes, 1)
     waiting, running = iter(tasks), dict[Connection, tuple[_Task, _Worker]]()
     idle: list[_Worker] = []
     try:

@@ -19,6 +19,7 @@ from fedstyle_secure.cli_policy import policy_app
 from fedstyle_secure.cli_sites import artist_app, doctor, node, opener_app, platform_app
 from fedstyle_secure.cli_view import view
 from fedstyle_secure.errors import FedStyleError, pasted
+from fedstyle_secure.fairness import paired_gain
 from fedstyle_secure.privacy.figures import epsilon_told
 from fedstyle_secure.processes import exit_on_sigterm
 from fedstyle_secure.shipped import file_of
@@ -793,7 +794,7 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Begin a folder: a configuration, a policy, a .gitignore, a README."""
-    from fedstyle_secure.starting import OFFERED, start
+    from fedstyle_secure.starting import OFFERED, needs_pictures, start
 
     written = start(folder, preset)
     if as_json:
@@ -803,7 +804,11 @@ def init(
         say(f"{short(path.absolute())}")
     for name, what in OFFERED.items():
         say(f"{'*' if name == preset else ' '} --preset {name}: {what}")
-    say(f"  {pasted('fedstyle', 'train', short(written[0].absolute()))}")
+    say(f"Next, in that folder (`cd {short(folder.absolute())}`), as its README.md says:")
+    if needs_pictures(written[0]):
+        say("  put pictures into pictures/, one folder an artist, and name some in gallery.public")
+    say("  fedstyle gallery show config.toml")
+    say("  fedstyle train config.toml")
 
 
 @app.command()
@@ -1014,16 +1019,11 @@ def _show(run: Run, as_json: bool) -> None:
     if note := _before(run):
         say(note)
     start = found.get(headline.start) if headline is not None else None
-    if headline is not None and start is not None and found[headline.key] > start:
-        say(
-            f"Private training helped: {headline.key} is {found[headline.key]:.3f} after it and was "
-            f"{start:.3f} before."
-        )
-    if headline is not None and start is not None and found[headline.key] <= start:
-        say(
-            f"Private training did not help: {headline.key} is {found[headline.key]:.3f} after it and was "
-            f"{start:.3f} before."
-        )
+    if headline is not None and start is not None:
+        gain = paired_gain(found.get("fairness"))
+        error = f" (by artist {gain[0]:+.3f} ± {gain[1]:.3f})" if gain else ""
+        after = found[headline.key]
+        say(f"{_helped(gain)}: {headline.key} is {after:.3f} after it and was {start:.3f} before{error}.")
         kept = [line["update_kept"] for line in run.folder.metrics() if line["update_kept"] is not None]
         if kept and max(kept) < 0.1:
             say(f"The updates' noise hides their signal: at most {max(kept):.0%} of an update was kept.")
@@ -1035,6 +1035,13 @@ def _show(run: Run, as_json: bool) -> None:
             f"out: {could.membership}."
         )
     say(f"The run lies in {short(run.folder.path)}")
+
+
+def _helped(gain: tuple[float, float] | None) -> str:
+    """Whether private training helped, as far as its artists can show: beyond two standard errors."""
+    if gain is None or abs(gain[0]) <= 2 * gain[1]:
+        return "Private training made no difference that so few artists can show"
+    return "Private training helped" if gain[0] > 0 else "Private training did harm"
 
 
 def _before(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,7 @@ def view(
         say(f"Browse {root} at {keys.address}")
         say("The address is a key to everything in that folder: keep it. Ctrl-C ends the page.")
 
-    try:
+    # Where an interrupt was to be ignored when this began, nothing is raised for it.
+    with suppress(KeyboardInterrupt):
         serve(root, port, policy, ready)
-    except KeyboardInterrupt:
-        say("fedstyle: the page has ended", err=True)
+    say("fedstyle: the page has ended", err=True)

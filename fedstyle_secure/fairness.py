@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 BY_ARTIST = "by_artist"
@@ -52,6 +52,20 @@ def main_label(labels: Sequence[str]) -> str:
     """
     label, times = Counter(labels).most_common(1)[0] if labels else ("", 0)
     return label if 2 * times > len(labels) else ""
+
+
+def paired_gain(told: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    """The mean gain over artists and its standard error, from what `fairness` gives; None for fewer than two.
+
+    Example:
+        >>> rows = [{"gain": 0.1}, {"gain": 0.3}]
+        >>> tuple(round(x, 3) for x in paired_gain({"artists": rows}))
+        (0.2, 0.1)
+    """
+    gains = [row["gain"] for row in (told or {}).get("artists", ()) if row["gain"] is not None]
+    if len(gains) < 2:
+        return None
+    return fmean(gains), stdev(gains) / len(gains) ** 0.5
 
 
 def fairness(

@@ -43,7 +43,7 @@ _IGNORED = (
 
 _README = """# {name}
 
-{what}.
+{what}. In this folder:
 
     fedstyle gallery show config.toml   # a contact sheet, and counts
     fedstyle train config.toml          # writes runs/config
@@ -57,7 +57,8 @@ _README = """# {name}
 
 _OWN_PICTURES = """
 Put pictures into `pictures/`, one folder an artist, and name in `gallery.public` the artists whose pictures
-the platform owns: the encoder is learned from theirs before anybody else's is looked at.
+the platform owns: the encoder is learned from theirs before anybody else's is looked at. The name that
+stands there, `public`, holds a place only.
 """
 
 
@@ -102,11 +103,13 @@ def start(folder: Path, preset: str = "dp_he") -> list[Path]:
         raise RunError(f"{folder}: is there already and holds something; name a new or empty folder")
     text = there[preset].read_text(encoding="utf-8")
     config = Config.load(there[preset])
-    own = config.gallery.source == "folder"
+    own = needs_pictures(there[preset])
     what = OFFERED.get(preset, f"The preset {preset}")
     files = {
         "config.toml": with_start(text, config),
-        "policy.toml": file_of(Path("policy"), "policy").read_text(encoding="utf-8"),
+        "policy.toml": file_of(Path("policy"), "policy")
+        .read_text(encoding="utf-8")
+        .replace("configs/policy.toml", "policy.toml"),
         ".gitignore": "".join(
             f"# {why}\n" + "".join(f"{line}\n" for line in lines) for why, lines in _IGNORED
         ),
@@ -120,6 +123,11 @@ def start(folder: Path, preset: str = "dp_he") -> list[Path]:
     for name, content in files.items():
         write_text(folder / name, content)
     return [folder / name for name in files]
+
+
+def needs_pictures(config: Path) -> bool:
+    """Whether a configuration is of pictures that its owner has yet to bring."""
+    return Config.load(config).gallery.source == "folder"
 
 
 def with_start(text: str, config: Config) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fedstyle_secure.fairness import by_artist, fairness, main_label
+from fedstyle_secure.cli import _helped
+from fedstyle_secure.fairness import by_artist, fairness, main_label, paired_gain
 
 WORKS = {"ann": 40, "bea": 4, "cem": 20, "dua": 5, "eli": 30, "fox": 21, "gil": 22, "hal": 41}
 SCHOOLS = dict.fromkeys(("ann", "hal", "eli", "gil"), "poster") | dict.fromkeys(("bea", "dua"), "mosaic")
@@ -68,3 +69,15 @@ def test_a_share_before_that_the_line_itself_states_wins_and_one_that_is_missing
 def test_a_label_speaks_for_an_artist_where_most_works_bear_it():
     assert main_label(["a", "a", "b"]) == "a"
     assert main_label(["a", "b"]) == main_label([]) == main_label(["", "", "b"]) == ""
+
+
+def test_training_helped_only_beyond_what_its_artists_vary_by():
+    """One picture more of fourteen was told as help."""
+    rows = [{"gain": gain} for gain in (0.0, 0.25, 0.0)]
+    assert "no difference" in _helped(paired_gain({"artists": rows}))
+    steady = [{"gain": gain} for gain in (0.06, 0.05, 0.07, 0.06)]
+    assert _helped(paired_gain({"artists": steady})) == "Private training helped"
+    assert _helped(paired_gain({"artists": [{"gain": -row["gain"]} for row in steady]})).endswith("harm")
+    assert paired_gain({"artists": rows[:1]}) is None
+    assert paired_gain(None) is None
+    assert "no difference" in _helped(None)

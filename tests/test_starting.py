@@ -126,7 +126,9 @@ def test_a_wheel_has_the_presets_and_begins_a_folder(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", said], cwd=tmp_path, env=home, capture_output=True, text=True, check=True
     )
-    assert "fedstyle train mine/config.toml" in done.stdout
+    assert "`cd mine`" in done.stdout
+    assert "put pictures into pictures/" in done.stdout
+    assert "configs/" not in (tmp_path / "mine" / "policy.toml").read_text()
     assert (tmp_path / "mine" / "config.toml").exists()
 
 

@@ -325,7 +325,10 @@ def gallery_folder(path: Path) -> Path:
     """
     if not Path(path).is_dir():
         what = "is not a folder" if Path(path).exists() else "does not exist"
-        raise GalleryError(f"gallery.path {str(path)!r} {what}; valid: a folder with a folder per artist")
+        where = "" if Path(path).is_absolute() else f" (looked at {str(Path(path).absolute())!r})"
+        raise GalleryError(
+            f"gallery.path {str(path)!r} {what}{where}; valid: a folder with a folder per artist"
+        )
     return Path(path)
 
 

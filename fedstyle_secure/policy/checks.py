@@ -230,6 +230,10 @@ def load_policy(path: Path) -> tuple[str, Policy]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: there is no such policy; `fedstyle init` writes one to begin with"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: no policy can be read: {error}") from None
     lines = key_lines(text)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from attacks.errors import AttackError
 from attacks.pool import in_processes
 
 HERE = Path(__file__).parent
@@ -96,3 +97,8 @@ def test_nothing_outlives_a_caller_that_is_killed(tmp_path):
         caller.kill()
         # The pipe's end closes when the last process that writes to it has ended.
         assert caller.stdout.read() == ""
+
+
+def test_no_process_at_all_is_refused():
+    with pytest.raises(AttackError, match="processes"):
+        list(in_processes(work, lambda task: (task, ""), ["a"], 0))

@@ -1116,7 +1116,13 @@ ELSEWHERE_TESTED = {
     *("positive_control.pictures", "round_alignments.pictures", "round_alignments.background"),
     *("round_alignments.chunk", "vet_forward.inputs", "self_audit.pictures", "quantile_thresholds.bins"),
     # Called with a model.
-    *("train_farm.processes", "farm_outputs.chunk", "train_shadows.group", "train_shadows.processes"),
+    *(
+        "in_processes.processes",
+        "train_farm.processes",
+        "farm_outputs.chunk",
+        "train_shadows.group",
+        "train_shadows.processes",
+    ),
     "probe_sensitivity.clipped_sum",
     # Held against the model's own shape.
     *("audit_update.pictures", "audit_update.seed"),

@@ -155,7 +155,7 @@ def test_a_sweep_of_private_cells_says_what_all_of_them_would_cost(tmp_path):
     assert cost["cells"] == 2
     assert together > 3.2
     assert {path.name for path in (tmp_path / "out" / "plots").iterdir()} == {
-        "utility_epsilon.png", "utility_epsilon.svg",
+        "captions.json", "utility_epsilon.png", "utility_epsilon.svg",
     }  # fmt: skip
     assert Sweep.open(tmp_path / "out").table == found.table
 

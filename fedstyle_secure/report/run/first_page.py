@@ -53,9 +53,9 @@ def _looked_at(facts: Facts) -> Line:
         return [*line, *facts.say("**Nobody has attacked it yet.**")]
     return line + facts.say(
         "On {audit.json#/began:text day} we took the place of {audit.json#/views/*/name:whole count} "
-        "onlookers, from somebody on the network to the platform itself, with what each {held}, and tried "
-        "{audit.json#/attacks/*/name:whole count} attacks on {audit.json#/artists/*:whole count} of the "
-        "artists (effort: {audit.json#/preset:text}).",
+        "onlookers, from somebody on the network to the platform itself, with what each {held}, and had "
+        "{audit.json#/attacks/*/name:whole count} attacks to try on {audit.json#/artists/*:whole count} of "
+        "the artists (effort: {audit.json#/preset:text}).",
         held=facts.held,
     )
 

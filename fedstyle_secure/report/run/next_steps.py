@@ -28,8 +28,8 @@ def next_steps(facts: Facts) -> Line:
         return line + _measured(facts, leaks)
     if any(f.verdict == "inconclusive" and f.target == "all" for f in facts.findings):
         line += facts.say(
-            "Audit with more effort or more works where attacks were inconclusive: `fedstyle audit RUN "
-            "--preset standard --force`. "
+            "Where attacks were inconclusive, hold out more works (`fedstyle gallery show` says how many "
+            "tell something), or audit with more effort: `fedstyle audit RUN --preset standard --force`. "
         )
     if not leaks:
         return line or facts.say("Nothing has to be done for what was attacked; test again when it changes.")

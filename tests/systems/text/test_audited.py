@@ -1,7 +1,9 @@
 """A run of text recognition is attacked, reported, held against a policy and swept like any other."""
 
 import json
+import re
 import shutil
+from base64 import b64decode
 
 import pytest
 
@@ -42,7 +44,9 @@ def test_its_report_has_no_word_of_anybody(audited):
     words = {t.lower() for a in gallery.artists for t in gallery.portfolio(a).labels if len(t) >= 5}
     for path in folder.path.rglob("*"):
         if path.is_file():
-            data = path.read_bytes().lower()
+            # What is coded for a page is looked at decoded: a coding of pictures has short words by chance.
+            coded = re.compile(rb"base64,([A-Za-z0-9+/=]+)")
+            data = coded.sub(lambda found: b64decode(found[1]), path.read_bytes()).lower()
             assert not [word for word in words if word.encode() in data], path
     text = next(page for page in pages if page.suffix == ".html").read_text()
     assert "recogniser" in text
