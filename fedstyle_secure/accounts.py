@@ -204,8 +204,13 @@ def withdraw(run: RunFolder, artist: str, studios: Path | None = None) -> Withdr
 
 
 def _names(run: RunFolder) -> tuple[str, ...]:
-    """A run's artists; a finished one knows them without its pictures."""
-    return tuple(_kept(run)) or open_gallery(run.config().gallery).artists
+    """A run's artists; one that has a manifest knows them without its pictures."""
+    if run.finished:
+        return tuple(_kept(run))
+    if run.manifest_file.exists():
+        rows = run.manifest()["gallery"]["artists"]
+        return tuple(row["artist"] for row in rows if not row["public"])
+    return open_gallery(run.config().gallery).artists
 
 
 def _kept(run: RunFolder) -> dict[str, Any]:

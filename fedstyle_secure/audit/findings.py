@@ -142,7 +142,10 @@ class Finding:
             raise AuditError(f"finding {self.attack!r}: a figure exactly where something was run")
         if self.value is not None and self.n < 1:
             raise AuditError(f"finding {self.attack!r}: a figure that stands on {self.n} trials")
-        numbers = (self.value, self.low, self.high, self.baseline, self.bound, self.control)
+        numbers = (
+            self.value, self.low, self.high, self.baseline, self.bound, self.control, self.confidence,
+            self.seconds,
+        )  # fmt: skip
         if not all(math.isfinite(x) for x in (*numbers, *self.details.values()) if x is not None):
             raise AuditError(f"finding {self.attack!r}: a figure is not finite")
 
@@ -257,5 +260,5 @@ def read_findings(path: Path) -> list[Finding]:
     rows = read_json(path, list, AuditError)
     try:
         return [Finding.from_dict(row) for row in rows]
-    except (ValueError, TypeError, AttributeError, AuditError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, AuditError) as error:
         raise AuditError(f"{path}: cannot be read: {error}") from None

@@ -531,12 +531,14 @@ class Gate:
         for i, finding in enumerate(self._facts.findings):
             keys: tuple[str, ...] = ("attacks", "forbidden_verdicts")
             if isinstance(forbidden, dict):
-                some = [key for key in (finding.view, "all") if _bad(finding, forbidden.get(key, ()), limits)]
+                some = [
+                    key for key in (finding.view, "all") if self._bad(finding, forbidden.get(key, ()), limits)
+                ]
                 keys, bad = (*keys, *some[:1]), bool(some)
             else:
-                bad = _bad(finding, forbidden, limits)
+                bad = self._bad(finding, forbidden, limits)
             if forbidden:
-                problem = _forbidden(finding, limits) if bad else ""
+                problem = self._forbidden(finding, limits) if bad else ""
                 yield self._of_finding(i, *keys, problem=problem)
             what = (finding.view, finding.attack, finding.quantity)
             told = finding.target != "all" and what in weak_for_all
@@ -545,19 +547,35 @@ class Gate:
                 problem = weak if finding.verdict == "inconclusive" else ""
                 yield self._of_finding(i, "attacks", "allow_inconclusive", problem=problem)
 
+    def _bad(self, finding: Finding, forbidden: Sequence[Verdict], limits: AttackLimits) -> bool:
+        """Whether a policy forbids a finding's verdict; what it does not allow by design is a leak."""
+        if finding.verdict in forbidden:
+            return True
+        return (
+            finding.verdict == "by design" and "leaks" in forbidden and bool(self._no_design(finding, limits))
+        )
 
-def _bad(finding: Finding, forbidden: Sequence[Verdict], limits: AttackLimits) -> bool:
-    """Whether a policy forbids a finding's verdict; what it does not allow by design is a leak."""
-    if finding.verdict in forbidden:
-        return True
-    return finding.verdict == "by design" and "leaks" in forbidden and not limits.allow_by_design
+    def _forbidden(self, finding: Finding, limits: AttackLimits) -> str:
+        """Why a verdict is not met."""
+        why = self._no_design(finding, limits) if finding.verdict == "by design" else ""
+        return f"is “by design”, which is “leaks” here; {why}" if why else f"is “{finding.verdict}”"
 
-
-def _forbidden(finding: Finding, limits: AttackLimits) -> str:
-    """Why a verdict is not met."""
-    if finding.verdict != "by design" or limits.allow_by_design:
-        return f"is “{finding.verdict}”"
-    return "is “by design”, which is “leaks” here; attacks.allow_by_design = true lets it pass"
+    def _no_design(self, finding: Finding, limits: AttackLimits) -> str:
+        """Why what is “by design” is a leak nevertheless; "" where it may pass."""
+        if not limits.allow_by_design:
+            return "attacks.allow_by_design = true lets it pass"
+        # The audit's own word for what an attack is for lies in the run's folder, and can be edited.
+        known = catalogues().get(self._system, ())
+        if not any(one.purpose and one.card.name == finding.attack for one in known):
+            return "nothing is published for what this attack does"
+        audit = self._facts.audit
+        assert audit is not None
+        unknown = [name for name in self._facts.own["withdrawal_unknown"] if name in audit["artists"]]
+        return (
+            f"nobody can tell whether {some(unknown)} still agrees, as the own ledger is not here"
+            if unknown
+            else ""
+        )
 
 
 def _advantage_of(finding: Finding) -> tuple[float | None, float | None]:

@@ -156,7 +156,7 @@ class _Pages:
             raise MissingError("no picture of that name may be shown")
         media = MEDIA[path.suffix.lower()]
         headers = {"Content-Security-Policy": _SVG_POLICY} if media == "image/svg+xml" else {}
-        return Response(path.read_bytes(), media_type=media, headers=headers)
+        return Response(self._told(place, path.read_bytes), media_type=media, headers=headers)
 
     def _policy_of(self, request: Request) -> Response:
         place = self._place(request)
@@ -170,7 +170,8 @@ class _Pages:
             return self._page("compare", runs=runs, names=names, places=None, page=None)
         one, other = (self._shelf.run(name) for name in names)
         page = self._told(one, lambda: compare_page(one.run, other.run))
-        return self._page("compare", runs=runs, names=names, places=(one, other), page=page)
+        values = {"runs": runs, "names": names, "places": (one, other), "page": page}
+        return self._told(one, lambda: self._page("compare", **values))
 
     def _sweep(self, request: Request) -> Response:
         place = self._shelf.sweep(request.path_params["sweep"])
@@ -252,9 +253,10 @@ class _Pages:
 
     def _accounts(self, place: Place) -> list[Account]:
         studios = self._told(place, lambda: self._shelf.studios(place.run))
-        if studios is None and not place.run.finished:
+        run = place.run
+        if not run.finished and (studios is None or not run.manifest_file.exists()):
             raise MissingError(
-                f"{place.name}: is not finished, and the artists' own ledgers do not lie in this folder"
+                f"{place.name}: is not finished, and its manifest or its artists' ledgers are not in this folder"
             )
         return self._once(
             "ledgers",
@@ -265,7 +267,12 @@ class _Pages:
 
     def _checked(self, place: Place, policy: Path) -> PolicyPage:
         studios = self._told(place, lambda: self._shelf.studios(place.run))
-        return self._once("policy", place, studios, lambda: policy_page(place.path, policy, studios))
+        return self._once(
+            "policy",
+            place,
+            studios,
+            lambda: self._told(place, lambda: policy_page(place.path, policy, studios)),
+        )
 
     def _once(self, what: str, place: Place, studios: Path | None, make: Callable[[], _T]) -> _T:
         """What was made of the same files before, or is made now."""
@@ -279,7 +286,11 @@ class _Pages:
     # Answers
 
     def _page(self, template: str, status: int = 200, **values: Any) -> Response:
-        return HTMLResponse(self._render.page(template, **values), status)
+        place = values.get("place")
+        if place is None:
+            return HTMLResponse(self._render.page(template, **values), status)
+        # That a file holds something else than figures may show only where they are printed.
+        return HTMLResponse(self._told(place, lambda: self._render.page(template, **values)), status)
 
     def _refused(self, request: Request, error: Exception) -> Response:
         missing = isinstance(error, MissingError)

@@ -22,5 +22,5 @@ def read_safely(folder: Path, read: Callable[[], _T]) -> _T:
         return read()
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         raise AuditError(f"{folder}: a file lacks what it should hold: {error!r}") from None
-    except (OSError, RecursionError) as error:
+    except (OSError, RuntimeError) as error:
         raise AuditError(f"{folder}: a file cannot be read: {error}") from None

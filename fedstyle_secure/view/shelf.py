@@ -140,13 +140,17 @@ def whole(folder: Path) -> str:
         What changes with any file of it: a hash of their names, sizes and times.
 
     Raises:
-        RunError: Something in it is a link or no plain file, or there are too many; names it.
+        RunError: Something in it is a link or no plain file, it cannot be listed, or there is too much; names
+            it.
     """
     found = hashlib.sha256()
-    for number, (name, info) in enumerate(_walk(folder, "")):
-        if number == _MOST_FILES:
-            raise RunError(f"{folder}: holds more than {_MOST_FILES} files, and is not shown")
-        found.update(os.fsencode(f"{name}\0{info.st_size}\0{info.st_mtime_ns}\0"))
+    try:
+        for number, (name, info) in enumerate(_walk(folder, "")):
+            if number == _MOST_FILES:
+                raise RunError(f"{folder}: holds more than {_MOST_FILES} files, and is not shown")
+            found.update(os.fsencode(f"{name}\0{info.st_size}\0{info.st_mtime_ns}\0"))
+    except (OSError, RecursionError) as error:
+        raise RunError(f"{folder}: cannot be listed: {error}") from None
     return found.hexdigest()
 
 

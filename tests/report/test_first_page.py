@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from attacks.references import METHODS, REFERENCES, Cited
 from fedstyle_secure.audit.catalogue import _FIRST as HOUSE
-from fedstyle_secure.audit.findings import intended, not_run
+from fedstyle_secure.audit.findings import intended, not_run, read_findings
 from fedstyle_secure.errors import AuditError, ConfigError
 from fedstyle_secure.files import file_sha256
 from fedstyle_secure.policy.checks import check, checks
@@ -48,12 +49,14 @@ def policy(tmp_path, text):
     return path
 
 
+LINKING = "Linking a style card to its artist"
+
+
 def meant(make, **values):
     """A card linked to its artist, as an audit says it where all agreed."""
     row = make(
-        attack="Linking a style card", unit="artist", metric="artist named rightly", value=1.0, low=0.66,
-        high=1.0, n=9, baseline=0.25, bound=None, verdict="leaks", level="L2", category="exfiltration",
-        **values,
+        attack=LINKING, unit="artist", metric="artist named rightly", value=1.0, low=0.66, high=1.0, n=9,
+        baseline=0.25, bound=None, verdict="leaks", level="L2", category="exfiltration", **values,
     )  # fmt: skip
     return intended(row, PURPOSE, [])
 
@@ -68,7 +71,7 @@ def test_a_leak_is_told_with_guessing_undefended_and_what_it_means(run, audited)
     assert words.startswith("Something leaks. 1 of 2 attacks that ran learns more than guessing.")
     assert "is right in 0.670 of cases, where guessing is right in 0.500, and 0.890 with nothing" in words
     assert "somebody who already holds a work can tell" in words
-    assert "Meant to succeed, with consent: “Linking a style card”" in words
+    assert f"Meant to succeed, with consent: “{LINKING}”" in words
 
 
 def test_nothing_found_nothing_known_and_nobody_looked_are_three_answers(run, bare, audited):
@@ -145,7 +148,7 @@ def test_the_page_and_its_files_hold_the_policy(run, tmp_path):
 def test_what_is_by_design_leaks_once_an_artist_has_withdrawn(run, audited):
     from fedstyle_secure.accounts import withdraw
 
-    attacks = [{"key": "card", "name": "Linking a style card", "explains": "x", "purpose": PURPOSE, **KIND}]
+    attacks = [{"key": "card", "name": LINKING, "explains": "x", "purpose": PURPOSE, **KIND}]
     audited(run, lambda rows, make: [meant(make)], attacks=attacks)
     before = read_facts(run.path)
     assert [f.verdict for f in before.findings] == ["by design"]
@@ -178,6 +181,32 @@ def test_by_design_is_a_leak_to_a_policy_that_does_not_allow_it(run, audited, tm
     path = policy(tmp_path, f"[attacks]\nallow_inconclusive = true\n{text}\n")
     failed = [one for one in check(run.path, path) if one.key.startswith("attacks.forbidden")]
     assert bool(failed) == fails
+
+
+@pytest.mark.parametrize("edit", ["another attack", "own ledgers taken away"])
+def test_a_policy_lets_by_design_pass_only_for_what_is_published_by_who_is_known_to_agree(
+    run, audited, tmp_path, edit
+):
+    other = edit == "another attack"
+    audited(
+        run, lambda rows, make: [replace(meant(make), attack="Gradient alignment") if other else meant(make)]
+    )
+    if not other:
+        shutil.rmtree(run.path.parent / "studios")
+    text = "[attacks]\nallow_inconclusive = true\nforbidden_verdicts = ['leaks']\nallow_by_design = true\n"
+    (failed,) = [
+        one for one in check(run.path, policy(tmp_path, text)) if one.key.startswith("attacks.forbidden")
+    ]
+    assert ("nothing is published for" if other else "nobody can tell whether") in failed.problem
+
+
+@pytest.mark.parametrize("value", ["x", float("nan"), 10**400])
+@pytest.mark.parametrize("key", ["confidence", "seconds", "low"])
+def test_a_finding_that_is_no_number_is_refused(make, tmp_path, key, value):
+    path = tmp_path / "findings.json"
+    path.write_text(json.dumps([make().to_dict() | {key: value}]))
+    with pytest.raises(AuditError, match=r"findings.json: cannot be read"):
+        read_findings(path)
 
 
 def test_the_figure_draws_undefended_measured_guessing_and_allowed(run, audited, make):

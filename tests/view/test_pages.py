@@ -14,6 +14,7 @@ from fedstyle_secure.accounts import accounts, withdraw
 from fedstyle_secure.audit.curves import CurveFile
 from fedstyle_secure.audit.findings import read_findings, write_findings
 from fedstyle_secure.errors import AuditError
+from fedstyle_secure.files import read_arrays, write_arrays
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.systems.style.search import search
 from fedstyle_secure.view.pages import draw
@@ -162,6 +163,41 @@ def test_a_curve_that_is_none_is_refused(mine, opened, curved):
     path.unlink()
     shown = opened(mine).get(f"/runs/run/findings/{curved}")
     assert shown.status_code == 422, "audit.json vouches for it"
+
+
+@pytest.mark.parametrize("value", ["x", [1], {"a": 1}, 10**400, float("inf")])
+@pytest.mark.parametrize(
+    ("name", "keys", "pages"),
+    [
+        ("summary.json", ("privacy", "epsilon_artwork_max"), ("/runs/run", "/compare?a=run&b=begun")),
+        ("summary.json", ("utility", "artist_top1"), ("/runs/run", "/compare?a=begun&b=run")),
+        ("summary.json", ("utility", "baseline_top1"), ("/runs/run",)),
+        ("audit/findings.json", (1, "confidence"), ("/runs/run/findings/1",)),
+        ("audit/findings.json", (1, "seconds"), ("/runs/run/findings/1",)),
+        ("audit/findings.json", (1, "n"), ("/runs/run/findings/1",)),
+    ],
+)
+def test_what_is_no_figure_keeps_no_other_run_from_the_page(mine, opened, name, keys, pages, value):
+    path = mine / "run" / name
+    held = json.loads(path.read_text())
+    inner = held
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    path.write_text(json.dumps(held))
+    page = opened(mine)
+    shown = page.get("/")
+    assert shown.status_code == 200
+    assert "begun" in shown.text
+    assert {page.get(place).status_code for place in pages} <= {200, 422}
+
+
+def test_a_product_of_other_shapes_is_no_mistake_of_the_program(mine, opened, query):
+    path = mine / "run" / "product.safetensors"
+    arrays, about = read_arrays(path)
+    write_arrays(path, arrays | {"public/cards": arrays["public/cards"][:, :1]}, about)
+    shown = opened(mine).post("/runs/run/search", files={"picture": query.read_bytes()}, headers=POST)
+    assert shown.status_code == 422
 
 
 def test_ledgers_are_those_of_the_command(page, home):

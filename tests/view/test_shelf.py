@@ -110,6 +110,39 @@ def test_ledgers_of_studios_elsewhere_are_those_of_the_run_itself(mine, opened):
     assert all(account.artist in text for account in found)
 
 
+def test_a_run_that_names_a_gallery_elsewhere_opens_none(mine, opened):
+    for artist in ("private-one", "private-two"):
+        (mine.parent / "pictures" / artist).mkdir(parents=True)
+    settings = f'[gallery]\nsource = "folder"\npath = "{mine.parent / "pictures"}"\n'
+    (mine / "begun" / "config.toml").write_text(settings)
+    page = opened(mine)
+    text = page.get("/runs/begun/ledgers").text
+    assert "private-one" not in text
+    assert all(a.artist in text for a in accounts(RunFolder(mine / "run"))), "its manifest names them"
+    (mine / "begun" / "manifest.json").unlink()
+    shown = page.get("/runs/begun/ledgers")
+    assert shown.status_code == 404
+    assert "private-one" not in shown.text
+    (mine / "run" / "config.toml").write_text(settings)
+    (mine / "run" / "ledger.json").write_text("{}")
+    assert "private-one" not in page.get("/runs/run/ledgers").text
+
+
+def test_folders_too_deep_to_be_listed_keep_no_other_run_from_the_page(mine, opened):
+    handle = os.open(mine / "begun", os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=handle)
+        inner = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+    page = opened(mine)
+    assert page.get("/runs/begun").status_code == 422
+    shown = page.get("/")
+    assert shown.status_code == 200
+    assert "cannot be listed" in shown.text
+
+
 def test_what_is_told_of_a_folder_changes_with_every_file(mine):
     before = whole(mine / "run")
     assert whole(mine / "run") == before

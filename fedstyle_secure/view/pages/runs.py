@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,12 +103,23 @@ def judged(summary: Mapping[str, Any]) -> Judged | None:
     headline = words.headline(utility)
     if headline is None:
         return None
-    return Judged(headline.label, float(utility[headline.key]), utility.get(headline.start))
+    start = utility.get(headline.start)
+    value = _finite(utility[headline.key])
+    return Judged(headline.label, value, None if start is None else _finite(start))
 
 
 def epsilons(summary: Mapping[str, Any]) -> dict[str, float | None]:
     """The largest epsilon of an artist, by unit; None: no guarantee."""
-    return {unit: summary["privacy"][f"epsilon_{unit}_max"] for unit in ("artwork", "artist")}
+    found = {unit: summary["privacy"][f"epsilon_{unit}_max"] for unit in ("artwork", "artist")}
+    return {unit: None if epsilon is None else _finite(epsilon) for unit, epsilon in found.items()}
+
+
+def _finite(value: Any) -> float:
+    """A number. Raises ValueError, TypeError or OverflowError, so that one bad run is one bad row."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no finite number")
+    return number
 
 
 def worst_of(run: RunFolder) -> Sign | None:
