@@ -167,7 +167,7 @@ def test_a_curve_that_is_none_is_refused(mine, opened, curved):
 
 @pytest.mark.parametrize("value", ["x", [1], {"a": 1}, 10**400, float("inf")])
 @pytest.mark.parametrize(
-    ("name", "keys", "pages"),
+    ("name", "where", "pages"),
     [
         ("summary.json", ("privacy", "epsilon_artwork_max"), ("/runs/run", "/compare?a=run&b=begun")),
         ("summary.json", ("utility", "artist_top1"), ("/runs/run", "/compare?a=begun&b=run")),
@@ -177,13 +177,13 @@ def test_a_curve_that_is_none_is_refused(mine, opened, curved):
         ("audit/findings.json", (1, "n"), ("/runs/run/findings/1",)),
     ],
 )
-def test_what_is_no_figure_keeps_no_other_run_from_the_page(mine, opened, name, keys, pages, value):
+def test_what_is_no_figure_keeps_no_other_run_from_the_page(mine, opened, name, where, pages, value):
     path = mine / "run" / name
     held = json.loads(path.read_text())
     inner = held
-    for key in keys[:-1]:
+    for key in where[:-1]:
         inner = inner[key]
-    inner[keys[-1]] = value
+    inner[where[-1]] = value
     path.write_text(json.dumps(held))
     page = opened(mine)
     shown = page.get("/")
