@@ -170,8 +170,8 @@ class _Pages:
             return self._page("compare", runs=runs, names=names, places=None, page=None)
         one, other = (self._shelf.run(name) for name in names)
         page = self._told(one, lambda: compare_page(one.run, other.run))
-        values = {"runs": runs, "names": names, "places": (one, other), "page": page}
-        return self._told(one, lambda: self._page("compare", **values))
+        both = (one, other)
+        return self._told(one, lambda: self._page("compare", runs=runs, names=names, places=both, page=page))
 
     def _sweep(self, request: Request) -> Response:
         place = self._shelf.sweep(request.path_params["sweep"])
@@ -256,7 +256,7 @@ class _Pages:
         run = place.run
         if not run.finished and (studios is None or not run.manifest_file.exists()):
             raise MissingError(
-                f"{place.name}: is not finished, and its manifest or its artists' ledgers are not in this folder"
+                f"{place.name}: not finished, and its manifest or its artists' ledgers are not in this folder"
             )
         return self._once(
             "ledgers",
