@@ -73,3 +73,19 @@ def test_a_page_passes_as_it_was_written_and_not_after_an_edit(verify, run):
     code, out, err = verify(page)
     assert (code, out, err.count("\n")) == (8, "", 1)
     assert "was changed after it was written" in err
+
+
+def test_the_lines_of_date_and_hash_stay_in_their_places(verify, run):
+    """Both were blanked to an empty line, so that they could change places, or go to another empty line."""
+    (page, *_) = report(run.path, ("html",), date="2026-01-31")
+    text = page.read_text()
+    date, own = (
+        next(ln for ln in text.split("\n") if f'id="report-{name}"' in ln) for name in ("date", "hash")
+    )
+    swapped = text.replace(date, "@").replace(own, date).replace("@", own)
+    moved = own + "\n" + text.replace(own + "\n", "")
+    for edited in (swapped, moved):
+        page.write_text(edited)
+        assert verify(page)[0] == 8
+    page.write_text(text)
+    assert verify(page)[0] == 0
