@@ -1,4 +1,5 @@
-"""A page that says its own hash: SHA-256 over all of it, `<!-- date -->` and `<!-- hash -->` in these two places."""
+"""A page that says its own hash: SHA-256 over all of it, its two lines of date and hash as `<!-- date -->` and
+`<!-- hash -->`."""
 
 from __future__ import annotations
 
