@@ -1,5 +1,4 @@
-"""A page that says its own hash: SHA-256 over all of it, its two lines of date and hash as `<!-- date -->` and
-`<!-- hash -->`."""
+"""A page that says its own hash: SHA-256 over all of it, with marks in place of its date and its hash."""
 
 from __future__ import annotations
 
