@@ -7,7 +7,9 @@ from steps import AUDIT, SMALL, Walk
 
 walk = Walk("researcher")
 base = "\n".join(one.replace("=", " = ") for one in SMALL)
-audit = f"[sweep.audit]\n{AUDIT}"
+# A sweep has processes of its own.
+few = "\n".join(line for line in AUDIT.splitlines() if not line.startswith("processes"))
+audit = f"[sweep.audit]\n{few}\n"
 grid = f'[sweep]\nprocesses = 1\n{audit}[base]\n{base}\n[grid]\nepsilons = [8, "none"]\n'
 (walk.folder / "grid.toml").write_text(grid)
 walk.fedstyle("sweep", "grid.toml", "--out", "runs/curve")
