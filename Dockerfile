@@ -1,4 +1,4 @@
-# The program from this source, with a torch for CPUs, run by nobody in particular:
+# The program from this source, run by nobody in particular:
 #   docker build --tag fedstyle .
 #   docker run --rm --volume "$PWD/runs:/work/runs" --user "$(id -u)" fedstyle demo
 # deploy/ has what platform, opener and artists run on machines of their own.
@@ -11,8 +11,9 @@ COPY fedstyle_secure fedstyle_secure
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.12-slim
-# pip's default torch brings CUDA along, several GB of it.
-RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu "torch>=2.8,<2.14"
+# pip's default torch brings CUDA along, several GB of it: --build-arg TORCH_INDEX=URL names an index of CPU builds.
+ARG TORCH_INDEX=""
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch>=2.8,<2.14"
 COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir /wheels/*.whl && rm -r /wheels
 # Whoever runs it, with --user too, can write here and into the cache.
