@@ -94,8 +94,11 @@ def test_each_input_of_the_action_reaches_the_check_as_a_variable():
     action = load(ACTION)
     step = action["runs"]["steps"][-1]
     assert {f"${{{{ inputs.{name} }}}}" for name in action["inputs"]} - set(step["env"].values()) == {
-        "${{ inputs.python-version }}"
-    }
+        "${{ inputs.python-version }}", "${{ inputs.torch-index }}",
+    }  # fmt: skip
+    install = action["runs"]["steps"][-2]
+    assert install["env"] == {"PIP_EXTRA_INDEX_URL": "${{ inputs.torch-index }}"}
+    assert "${{" not in install["run"]
     assert all(f"${name}" in step["run"] for name in step["env"])
     assert "${{" not in step["run"]
 
