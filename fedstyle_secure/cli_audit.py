@@ -14,7 +14,17 @@ import typer
 from fedstyle_secure.errors import AuditError, ConfigError, PolicyError, pasted, resumable
 from fedstyle_secure.privacy.figures import epsilon_told
 from fedstyle_secure.shipped import file_of
-from fedstyle_secure.terminal import AsJson, OpenerKey, StudiosPath, heartbeat, print_json, say, short, table
+from fedstyle_secure.terminal import (
+    AsJson,
+    OpenerKey,
+    StudiosPath,
+    heartbeat,
+    print_json,
+    require_folder,
+    say,
+    short,
+    table,
+)
 from fedstyle_secure.visible import visible
 
 if TYPE_CHECKING:
@@ -67,6 +77,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Attack a finished run as each adversary could, and write what was found."""
+    require_folder(run)
     from fedstyle_secure.audit.settings import AuditSettings
     from fedstyle_secure.runs import RunFolder
 
@@ -188,10 +199,11 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write one page on a run, sweep or own audit that an auditor can check and sign, as HTML and PDF."""
+    require_folder(path)
     from fedstyle_secure.policy.own import hold
     from fedstyle_secure.report.formats import report
 
-    held = None if policy is None else hold(path, policy, opener, studios)
+    held = None if policy is None else hold(path, file_of(policy, "policy"), opener, studios)
     names = tuple(name.strip() for name in formats.split(","))
     written = report(path, names, out, date, opener, studios, held, sweep)
     if as_json:
@@ -218,6 +230,7 @@ def track(
     as_json: AsJson = False,
 ) -> None:
     """Write a finished run's figures, findings and report into a tracker; W&B stays offline."""
+    require_folder(run)
     from fedstyle_secure.tracking.track import track as write
 
     *files, place = write(run, to, at, studios)
@@ -242,6 +255,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Hold a run and its audit, or an own audit, against a policy; exit code 9 where it is not met."""
+    require_folder(run)
     import json
 
     from fedstyle_secure.policy.formats import to_junit, to_sarif

@@ -326,9 +326,9 @@ class Sections(Section):
                 )
             if not isinstance(keys, Mapping):
                 raise ConfigError(f"{origin}: {section!r} is a section; set a key inside it")
-            known = [key.split(".", 1)[1] for key in cls._all_keys() if key.startswith(f"{section}.")]
+            known = [key for key in cls._all_keys() if key.startswith(f"{section}.")]
             for key in keys:
-                if key not in known:
+                if f"{section}.{key}" not in known:
                     elsewhere = [full for full in cls._all_keys() if full.split(".", 1)[1] == key]
                     hint = f"; did you mean {elsewhere[0]!r}?" if elsewhere else did_you_mean(key, known)
                     raise ConfigError(f"{origin}: unknown setting '{section}.{key}'{hint}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedstyle_secure.errors import RunError
 from fedstyle_secure.visible import visible
 
 if TYPE_CHECKING:
@@ -129,6 +130,16 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
+def require_folder(path: Path) -> None:
+    """Say what is misspelt before seconds go by in which torch is imported.
+
+    Raises:
+        RunError: There is no such folder.
+    """
+    if not path.is_dir():
+        raise RunError(f"{path}: no run here, nor any folder; `fedstyle runs` lists the runs")
+
+
 def short(path: Path) -> Path:
     """The path as seen from here, where it lies below."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
@@ -142,12 +153,16 @@ def table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) ->
         head: Headings.
         rows: Cells, as many a row as headings; at least one row. Nothing in them is markup.
     """
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     cells = [[Text(visible(cell)) for cell in row] for row in rows]
-    drawn = Table(title=Text(visible(title), style="bold"), title_justify="left")
+    # Few lines between the cells: seven columns have to fit into 80 places.
+    drawn = Table(
+        title=Text(visible(title), style="bold"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     widest = max(row[0].cell_len for row in cells)
     if widest <= _WIDEST:
         drawn.add_column(head[0], no_wrap=True, overflow="ignore", min_width=widest)

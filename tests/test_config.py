@@ -61,7 +61,7 @@ def test_any_valid_values_survive_toml_and_flat(seed, rate, names):
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("style.dmi=3", ["style.dmi", "'dim'"]),
+        ("style.dmi=3", ["style.dmi", "'style.dim'"]),
         ("styl.dim=3", ["'styl'", "'style'"]),
         ("rounds=3", ["'rounds'", "'run.rounds'"]),
         ("privacy.rounds=3", ["privacy.rounds", "'run.rounds'"]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import nn
 from attacks.membership.federated import picture_gradients
 from attacks.observation import Observation
 from attacks.references import Cited
+from attacks.roc import auc
 from fedstyle_secure.audit.findings import MEMBERSHIP
 from fedstyle_secure.audit.limits import Limit
 from fedstyle_secure.audit.measures import AttackCard, Outcome, Setting, membership
@@ -48,7 +51,25 @@ def gradient_length(scene: Scene) -> Outcome:
         values = -picture_gradients(seen, weights, pictures, targets[artist]).norm(dim=1).double().numpy()
         return standardised(values)
 
-    return on_product(scene, GRADIENT, of, started)
+    found = on_product(scene, GRADIENT, of, started)
+    return _less_weights(scene, found, of) if scene.system.plain else found
+
+
+def _less_weights(scene: Scene, found: Outcome, of: Callable[[nn.Module, str], np.ndarray]) -> Outcome:
+    """With the figure at the weights before training: a loss may compare with what was published beside the
+    weights, and that can tell who trained where the weights do not."""
+    start, everyone = scene.model(scene.first), found.findings[0]
+    values = np.concatenate([of(start, artist) for artist in scene.artists])
+    inside = np.concatenate([scene.members(artist) for artist in scene.artists])
+    before = auc(values[inside], values[~inside])
+    told: dict[str, Any] = {"details": {**everyone.details, "AUC at the weights before training": before}}
+    if everyone.verdict == "leaks" and everyone.low is not None and before > everyone.low:
+        # Such a leak is no work of the training.
+        told["reason"] = (
+            f"{before:.3f} at the weights before training too: what the loss compares with tells it, "
+            "not the weights"
+        )
+    return replace(found, findings=(replace(everyone, **told), *found.findings[1:]))
 
 
 def standardised(values: np.ndarray) -> np.ndarray:

@@ -113,6 +113,8 @@ class _OwnGate(Gate):
     def _reach(self, limits: AttackLimits) -> Iterable[Check]:
         ran = [finding for finding in self._own.findings if finding.value is not None]
         yield self._check("attacks", subject="audit", problem="" if ran else "ran no attack")
-        low = min((finding.confidence or 1.0 for finding in ran), default=1.0)
+        # A figure of one picture has no interval; an interval of no stated confidence is worth nothing.
+        bounded = [finding for finding in ran if finding.low is not None or finding.high is not None]
+        low = min((finding.confidence or 0.0 for finding in bounded), default=1.0)
         problem = f"has intervals of confidence {low:g}" if low < limits.min_confidence else ""
         yield self._check("attacks", "min_confidence", subject="audit", problem=problem)

@@ -1,6 +1,7 @@
 """Gradient lengths at the product: their control wins, their limit covers all; no what-if is pretended."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,23 @@ def test_the_limit_is_that_of_every_release_in_both_worlds(scene_of, noisy_produ
     assert len(noises) == 5  # two updates, second moments, a card and prototypes
     exact = norm.cdf(2 * np.sqrt(np.sum(1 / np.square(noises))) / np.sqrt(2))
     assert exact <= outcome.findings[0].bound <= exact + 2e-3
+
+
+@pytest.mark.parametrize(("told", "beside"), [(1.0, True), (0.0, False)])
+def test_a_leak_that_the_weights_before_training_have_too_is_told_as_no_leak_of_theirs(
+    scene_of, exact_product, told, beside
+):
+    at = scene_of(exact_product, SETTINGS)
+    found = model.gradient_length(at)
+    leaks = replace(found.findings[0], verdict="leaks", low=0.6, reason="")
+    said = model._less_weights(
+        at,
+        replace(found, findings=(leaks, *found.findings[1:])),
+        lambda at_weights, artist: told * at.members(artist),
+    ).findings[0]
+    assert said.details["AUC at the weights before training"] == (1.0 if beside else 0.5)
+    assert ("1.000 at the weights before training too" in said.reason) is beside
+    assert said.value == leaks.value
 
 
 @pytest.mark.parametrize("missing", [("noise",), ("clip",), ("noise", "clip")])

@@ -56,6 +56,21 @@ def test_inconclusive_is_never_told_as_not_broken(run, audited):
     assert "Not broken by “Gradient alignment”" in words
 
 
+@pytest.mark.parametrize("worse", ["inconclusive", "by design"])
+def test_an_attack_with_a_worse_verdict_elsewhere_is_not_named_as_failing_too(run, audited, worse):
+    both = {"attack": "Both", "reason": "told"}
+    verdict, words, _ = told(
+        run,
+        audited,
+        lambda rows, make: [
+            make(), make(**both), make(view="buyer", verdict=worse, **both),
+        ],
+    )  # fmt: skip
+    assert verdict == worse
+    assert words.count("“Both”") == 1
+    assert words.rstrip(".").endswith("“Gradient alignment”")
+
+
 def test_nothing_run_is_told_as_nothing_looked_at(run, audited):
     from fedstyle_secure.audit.findings import not_run
 

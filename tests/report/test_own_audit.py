@@ -9,7 +9,7 @@ import pytest
 from attacks import Claim, audit_scores
 from attacks.auditing import files
 from attacks.auditing.audit import Audit
-from attacks.auditing.findings import Check
+from attacks.auditing.findings import Check, Row
 from fedstyle_secure.audit.own import read_own_audit
 from fedstyle_secure.errors import AuditError, ConfigError
 from fedstyle_secure.policy.own import all_checks
@@ -92,6 +92,14 @@ def test_a_policy_judges_figures_checks_and_the_claim(folder, tmp_path):
     assert not [subject for key, subject in found if key == "attacks.max_tpr"]
     met = policy(tmp_path, "[epsilon]\nartwork = 8.0\n")
     assert {key for key, _ in failed(folder, met)} == {"attacks"}, "what does not hold fails any policy"
+
+
+def test_an_interval_of_no_stated_confidence_meets_no_policy(folder, tmp_path):
+    asked = policy(tmp_path, "[attacks]\nmin_confidence = 0.9\n")
+    assert not [key for key, _ in failed(folder, asked) if key == "attacks.min_confidence"]
+    rows = (Row("mine", "membership AUC", "leaks", 0.9, 0.8, 0.95, n=60),)
+    Audit("scores", rows).report(tmp_path / "untold")
+    assert failed(tmp_path / "untold", asked)["attacks.min_confidence", "audit"].endswith("of confidence 0")
 
 
 def test_what_an_own_audit_cannot_show_fails(folder, tmp_path):

@@ -120,20 +120,21 @@ def answer(facts: Facts, levels: Sequence[Level]) -> tuple[Sign, Line]:
         meant = facts.say(
             "Meant to: {measured}.< Not broken: {kept}.>",
             measured=_measured(facts, of["by design"][0]),
-            kept=_attacks(facts, kept),
+            kept=_attacks(facts, _not_by(facts, kept, of["by design"])),
         )
         return verdict, meant
     if verdict == "leaks":
         line = _leaks(facts, of["leaks"], of["inconclusive"], kept)
         return verdict, [*line, *_hardest_hit(facts, chosen)]
-    tried = facts.say("<Not broken by {attacks}.>", attacks=_attacks(facts, kept))
     if verdict == "inconclusive":
+        weak = of["inconclusive"]
         return verdict, facts.say(
-            "Not known: {attacks} failed even where nothing is defended, or had too few trials to tell."
-            "< {tried}>",
-            attacks=_attacks(facts, of["inconclusive"]),
-            tried=tried,
+            "Not known: {attacks} failed even where nothing is defended, or had too few trials to tell, in "
+            "one view at least.< Not broken by {kept}.>",
+            attacks=_attacks(facts, weak),
+            kept=_attacks(facts, _not_by(facts, kept, weak)),
         )
+    tried = facts.say("<Not broken by {attacks}.>", attacks=_attacks(facts, kept))
     closest = _measured(facts, max(chosen, key=lambda i: margin(facts.findings[i])))
     return verdict, [*tried, " Closest: ", *closest, ".", *_hardest_hit(facts, chosen)]
 
@@ -236,6 +237,12 @@ def each_once(facts: Facts, chosen: Sequence[int], key: str) -> list[Piece]:
     """What some findings say, each text once, cited where it stands first."""
     first = {getattr(facts.findings[i], key): i for i in reversed(chosen)}
     return [facts.sources.text(f"findings.json#/{i}/{key}") for i in sorted(first.values())]
+
+
+def _not_by(facts: Facts, chosen: Sequence[int], but: Sequence[int]) -> list[int]:
+    """Those of other attacks: one that is named with a worse verdict is not named again."""
+    named = {facts.findings[i].attack for i in but}
+    return [i for i in chosen if facts.findings[i].attack not in named]
 
 
 def _only(facts: Facts, chosen: Sequence[int], but: Sequence[int]) -> list[int]:
