@@ -199,11 +199,12 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write one page on a run, sweep or own audit that an auditor can check and sign, as HTML and PDF."""
+    policy = None if policy is None else file_of(policy, "policy")
     require_folder(path)
     from fedstyle_secure.policy.own import hold
     from fedstyle_secure.report.formats import report
 
-    held = None if policy is None else hold(path, file_of(policy, "policy"), opener, studios)
+    held = None if policy is None else hold(path, policy, opener, studios)
     names = tuple(name.strip() for name in formats.split(","))
     written = report(path, names, out, date, opener, studios, held, sweep)
     if as_json:
@@ -255,6 +256,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Hold a run and its audit, or an own audit, against a policy; exit code 9 where it is not met."""
+    policy = file_of(policy, "policy")
     require_folder(run)
     import json
 
@@ -262,7 +264,6 @@ def check(
     from fedstyle_secure.policy.own import all_checks
     from fedstyle_secure.policy.points import points
 
-    policy = file_of(policy, "policy")
     done = all_checks(run, policy, opener, studios)
     told: list[Check | Point] = [*done] if each else [*points(done)]
     if junit is not None:

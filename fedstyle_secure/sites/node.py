@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+import torch
 from flwr.app import Context, Error, Message, RecordDict
 
 from fedstyle_secure.config import FEWEST_PICTURES, Config, GallerySection
@@ -265,6 +266,8 @@ def serve(
     platform = home.known.require("platform")
     if home.role == "artist":
         require_settled(home)
+        # The first optimiser of a process brings torch's compiler along, for seconds: not in a round.
+        torch.optim.SGD([torch.zeros(1)])
     fleet = Fleet(platform.address, platform.ca, home.node_key)
     fleet.serve(Node(home, fleet.sent, count).answer, stop, online)
 
