@@ -28,6 +28,18 @@ def test_total_variation_of_a_ramp_and_of_a_flat_picture():
     assert TotalVariation()(torch.full((1, 3, 8, 8), 0.3)).item() == 0
 
 
+def test_coupled_edges_cost_least_in_one_place_and_greys_what_they_cost_uncoupled():
+    """An edge of each of three colours, in one column or in three: 1 against the root of 3."""
+    together, apart = torch.zeros(2, 1, 3, 8, 12)
+    together[..., 6:] = 1.0
+    for channel in range(3):
+        apart[:, channel, :, 3 * channel + 2 :] = 1.0
+    plain, coupled = TotalVariation(), TotalVariation(coupled=True)
+    assert plain(apart).item() == pytest.approx(plain(together).item())
+    assert coupled(together).item() == pytest.approx(plain(together).item())
+    assert coupled(apart).item() == pytest.approx(3**0.5 * coupled(together).item(), rel=2e-3)
+
+
 def test_out_of_range_counts_only_what_is_outside():
     assert OutOfRange()(noise()).item() == 0
     assert OutOfRange()(torch.full((1, 3, 8, 8), 1.5)).item() == pytest.approx(0.25)
