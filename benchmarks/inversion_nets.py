@@ -1,6 +1,7 @@
 """Inversion of one picture on nets of five kinds: the race beside each attack alone and an independent one.
 
 Usage: python benchmarks/inversion_nets.py FOLDER [--net NAME]... [--side N]... [--seconds S] [--pictures N]
+           [--seeds N]
 FOLDER has a split.csv. Prints JSON lines: PSNR in dB and CPU seconds of one thread for every attack, all of
 which have the same CPU seconds. `reference` is Inverting Gradients (Geiping et al. 2020) with a total
 variation of 0.01, written apart from `attacks` with torch's own optimiser on normalised pixels. All rates
@@ -63,12 +64,12 @@ def observed(model: nn.Module, picture: Tensor, target: Tensor) -> Observation:
     return replace(seen, updates=(simulate(seen, picture, target),))
 
 
-def reference(model: nn.Module, seen: Observation, target: Tensor, seconds: float) -> Tensor:
+def reference(model: nn.Module, seen: Observation, target: Tensor, seconds: float, seed: int) -> Tensor:
     """Cosine and total variation 0.01 by signed Adam at 0.1, a tenth after each 3/8, 5/8 and 7/8."""
     started, weights = time.thread_time(), list(model.parameters())
     wanted = [seen.updates[0][name] / -RATE for name, _ in model.named_parameters()]
     size = sum(g.square().sum() for g in wanted) ** 0.5
-    x = torch.randn((1, *seen.picture_shape), generator=generator(0)).requires_grad_(True)
+    x = torch.randn((1, *seen.picture_shape), generator=generator(seed)).requires_grad_(True)
 
     def objective() -> Tensor:
         loss = nn.functional.cross_entropy(model(x), target)
@@ -93,15 +94,17 @@ def reference(model: nn.Module, seen: Observation, target: Tensor, seconds: floa
     return (kept + 1) / 2
 
 
-def alone(attack: Attack, seen: Observation, seconds: float) -> tuple[Tensor, str]:
+def alone(attack: Attack, seen: Observation, seconds: float, seed: int) -> tuple[Tensor, str]:
     """An attack's pictures, with its first note."""
-    found = attack.run(seen, Budget(ENDLESS, seconds=seconds), 0)
+    found = attack.run(seen, Budget(ENDLESS, seconds=seconds), seed)
     assert found.pictures is not None
     return found.pictures, found.notes[0]
 
 
-def lines(folder: str, kinds: list[str], sides: list[int], seconds: float, number: int) -> Iterator[Line]:
-    """A line a net, size and picture."""
+def lines(
+    folder: str, kinds: list[str], sides: list[int], seconds: float, number: int, seeds: int
+) -> Iterator[Line]:
+    """A line a net, size, picture and seed of the starts."""
     race = strong_inversion(public=False)
     alones = {"bottleneck": bottleneck_inversion(public=False), "inverting_gradients": inverting_gradients()}
     alones |= {"signed": race.contenders[1]}
@@ -112,25 +115,26 @@ def lines(folder: str, kinds: list[str], sides: list[int], seconds: float, numbe
             model = net(kind, side)
             for k, pixels in enumerate(held):
                 truth = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float() / 255
-                yield one(model, truth, torch.tensor([k]), seconds, race, alones) | {
-                    "net": kind, "side": side, "picture": k,
-                }  # fmt: skip
+                for seed in range(seeds):
+                    yield one(model, truth, torch.tensor([k]), seconds, race, alones, seed) | {
+                        "net": kind, "side": side, "picture": k, "seed": seed,
+                    }  # fmt: skip
 
 
 def one(
     model: nn.Module, truth: Tensor, target: Tensor, seconds: float, race: InversionRace,
-    alones: dict[str, Attack],
+    alones: dict[str, Attack], seed: int,
 ) -> Line:  # fmt: skip
     """All attacks on one picture."""
     seen = observed(model, truth, target)
     line: Line = {"benchmark": "inversion nets", "own_mean_colour": _psnr(constant_colour(truth), truth)}
     started = time.thread_time()
-    line["reference"] = _psnr(reference(model, seen, target, seconds), truth)
+    line["reference"] = _psnr(reference(model, seen, target, seconds, seed), truth)
     line["reference_s"] = round(time.thread_time() - started, 1)
     for name, attack in alones.items():
-        line[name] = _psnr(alone(attack, seen, seconds)[0], truth)
+        line[name] = _psnr(alone(attack, seen, seconds, seed)[0], truth)
     started = time.thread_time()
-    pictures, note = alone(race, seen, seconds)
+    pictures, note = alone(race, seen, seconds, seed)
     line["race_s"] = round(time.thread_time() - started, 1)
     line["race"] = _psnr(pictures, truth)
     rivals = [float(str(line[name])) for name in alones]
@@ -153,13 +157,13 @@ def main() -> None:
     parser.add_argument("--side", type=int, action="append")
     parser.add_argument("--seconds", type=float, default=12.0, help="CPU seconds of each attack")
     parser.add_argument("--pictures", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=1, help="starts of each attack, drawn anew")
     given = parser.parse_args()
     if given.folder is None:
         print(json.dumps({"benchmark": "inversion nets", "skipped": "no folder of pictures was given"}))
         return
-    for line in lines(
-        given.folder, given.net or list(NETS), given.side or [32, 64], given.seconds, given.pictures
-    ):
+    kinds, sides = given.net or list(NETS), given.side or [32, 64]
+    for line in lines(given.folder, kinds, sides, given.seconds, given.pictures, given.seeds):
         print(json.dumps(line), flush=True)
 
 
