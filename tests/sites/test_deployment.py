@@ -144,13 +144,15 @@ def charged_once(live, folder):
 
 
 @pytest.mark.deploy
-def test_a_node_that_was_killed_is_back_within_90_seconds(live, tmp_path):
-    """It never came back: the SuperLink took it for online, and it ended itself with 305.
+def test_a_run_outlives_a_node_and_its_platform(live, tmp_path):
+    """A killed node never came back: the SuperLink took it for online, and it ended itself with 305. Bounds:
+    back within 90 seconds; the same command goes on with a killed platform's run, and nothing is paid twice.
 
     Noise is for whole artists, so that sums of another cohort than before may be opened in the same epoch.
     """
     victim = next(iter(live.artists.values()))
-    process, folder = run(live, tmp_path, "run.rounds=40", "privacy.unit=artist", *OF_TWO, out="node")
+    asked = ("run.rounds=40", "privacy.unit=artist", *OF_TWO)
+    process, folder = run(live, tmp_path, *asked, out="node")
     await_rounds(process, folder, 2)
     end(live.process(victim), signal.SIGKILL)
     killed = time.monotonic()
@@ -161,53 +163,40 @@ def test_a_node_that_was_killed_is_back_within_90_seconds(live, tmp_path):
         assert process.poll() is None, live.log(live.platform).read_text()[-2000:]
         ended_within(process, 0.2)
     print(json.dumps({"what": "node back", "seconds": round(time.monotonic() - killed, 1)}))
+    end(process, signal.SIGKILL)
+    process.wait()
+    seen = len(metrics(folder))
+    process, folder = run(live, tmp_path, *asked, out="node")
+    await_rounds(process, folder, seen + 2)
     process.terminate()
     assert process.wait(timeout=60) == 6
     assert "the same command goes on" in live.log(live.platform).read_text()
+    in_order(folder)
     charged_once(live, folder)
 
 
 @pytest.mark.deploy
-def test_a_run_goes_on_by_itself_after_its_superlink_was_killed(live, tmp_path):
-    """Within 120 seconds, and nothing is paid for twice."""
-    process, folder = run(live, tmp_path, "run.rounds=5", "run.seed=1", out="link")
+def test_a_run_outlives_its_opener_and_its_superlink_and_the_platform_learns_nothing_else(live, tmp_path):
+    """All artists were charged for prototypes that never left, where the opener was dead. The run goes on by
+    itself within 120 seconds of the SuperLink's death, and comes to its end.
+
+    No file, path, picture name or exception text is in any byte on the platform's disk, Flower's store of all
+    messages included; and none of the opener's keys, there or in the memory of the platform's processes. One
+    artist's policy leads nowhere: what it says of that stays at home.
+    """
+    victim = next(iter(live.artists.values()))
+    (victim.path / "policy.toml").write_text(
+        victim.policy.changed({"portfolio.path": "/no/such/secret-place"}).to_toml()
+    )
+    settle(victim)
+    asked = ("run.rounds=8", "run.seed=3", "run.open_timeout=10", *OF_TWO)
+    process, folder = run(live, tmp_path, *asked, out="opener")
+    secrets = [(live.opener.path / name).read_bytes().strip() for name in ("identity.key", "passphrase")]
+    secrets += [bytes.fromhex(secret.decode()) for secret in secrets]
     await_rounds(process, folder, 2)
-    before = len(metrics(folder))
-    (link,) = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_link(pid, live)]
-    os.kill(link, signal.SIGKILL)
-    killed = time.monotonic()
-    await_rounds(process, folder, before + 1)
-    print(json.dumps({"what": "run goes on", "seconds": round(time.monotonic() - killed, 1)}))
-    finished(live, process, folder)
-    charged_once(live, folder)
+    for pid in (process.pid, *links(live)):
+        assert not [one for one in secrets if one in _memory(pid)]
 
-
-def _is_link(pid, live):
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            line = file.read()
-    except OSError:
-        return False
-    return b"flower-superlink" in line and str(live.platform.path).encode() in line
-
-
-@pytest.mark.deploy
-def test_a_platform_that_was_killed_goes_on_with_the_same_command(live, tmp_path):
-    process, folder = run(live, tmp_path, "run.rounds=4", "run.seed=2", out="platform")
-    await_rounds(process, folder, 2)
-    end(process, signal.SIGKILL)
-    process.wait()
-    again, folder = run(live, tmp_path, "run.rounds=4", "run.seed=2", out="platform")
-    finished(live, again, folder)
-    assert [line["round"] for line in metrics(folder)] == list(range(len(metrics(folder))))
-    charged_once(live, folder)
-
-
-@pytest.mark.deploy
-def test_without_its_opener_a_round_goes_on_and_nobody_pays_for_what_never_left(live, tmp_path):
-    """All artists were charged for prototypes that never left."""
-    process, folder = run(live, tmp_path, "run.rounds=6", "run.seed=3", "run.open_timeout=20", out="opener")
-    await_rounds(process, folder, 2)
     end(live.process(live.opener), signal.SIGKILL)
     seen = len(metrics(folder))
     await_rounds(process, folder, seen + 2)
@@ -221,26 +210,16 @@ def test_without_its_opener_a_round_goes_on_and_nobody_pays_for_what_never_left(
         # The first may have been killed after uploads came; of those after it nothing was offered.
         assert not mine & set(asked_nothing[1:])
     live.spawn(live.opener, "node")
+
+    (link,) = links(live)
+    seen = len(metrics(folder))
+    os.kill(link, signal.SIGKILL)
+    killed = time.monotonic()
+    await_rounds(process, folder, seen + 1)
+    print(json.dumps({"what": "run goes on", "seconds": round(time.monotonic() - killed, 1)}))
     finished(live, process, folder)
+    in_order(folder)
     charged_once(live, folder)
-
-
-@pytest.mark.deploy
-def test_nothing_of_an_artist_but_its_releases_is_at_the_platform(live, tmp_path):
-    """No file, path, picture name or exception text in any byte on the platform's disk, Flower's store of all
-    messages included; and none of the opener's keys, there or in the memory of the platform's processes."""
-    victim = next(iter(live.artists.values()))
-    (victim.path / "policy.toml").write_text(
-        victim.policy.changed({"portfolio.path": "/no/such/secret-place"}).to_toml()
-    )
-    settle(victim)
-    process, folder = run(live, tmp_path, "run.rounds=2", "run.seed=4", *OF_TWO, out="wire")
-    secrets = [(live.opener.path / name).read_bytes().strip() for name in ("identity.key", "passphrase")]
-    secrets += [bytes.fromhex(secret.decode()) for secret in secrets]
-    await_rounds(process, folder, 1)
-    for pid in (process.pid, *(int(p) for p in os.listdir("/proc") if p.isdigit() and _is_link(p, live))):
-        assert not [one for one in secrets if one in _memory(pid)]
-    finished(live, process, folder)
     words = [
         b"secret-place",
         b"GalleryError",
@@ -256,6 +235,25 @@ def test_nothing_of_an_artist_but_its_releases_is_at_the_platform(live, tmp_path
             found = [word for word in (*words, *secrets) if word in data]
             assert not found, f"{file}: {found}"
     assert b"secret-place" in (victim.path / "artist.log").read_bytes()
+
+
+def in_order(folder):
+    """No round is left out or told twice, whoever died meanwhile."""
+    assert [line["round"] for line in metrics(folder)] == list(range(len(metrics(folder))))
+
+
+def links(live):
+    """The SuperLink's processes."""
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_link(pid, live)]
+
+
+def _is_link(pid, live):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            line = file.read()
+    except OSError:
+        return False
+    return b"flower-superlink" in line and str(live.platform.path).encode() in line
 
 
 def _memory(pid):
