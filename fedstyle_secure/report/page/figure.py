@@ -1,5 +1,4 @@
-"""One figure in place of many curves: attack by attack what was reached, undefended, by guessing, as "
-"allowed."""
+"""One figure in place of many curves: what each attack reached, with nothing defended, by guessing, at most."""
 
 from __future__ import annotations
 
