@@ -1,4 +1,4 @@
-"""One figure in place of many curves: what each attack reached, with nothing defended, by guessing, at most."""
+"""One figure in place of many curves: what each attack reached, by guessing, undefended, and at most."""
 
 from __future__ import annotations
 
