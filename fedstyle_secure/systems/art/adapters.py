@@ -23,7 +23,8 @@ from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import personal_file
 from fedstyle_secure.system import tensors
-from fedstyle_secure.systems.art.backbone.network import Denoiser, as_tensor, even_times
+from fedstyle_secure.systems.art.backbone.latent import codes
+from fedstyle_secure.systems.art.backbone.network import Denoiser, even_times
 from fedstyle_secure.systems.art.backbone.sampling import Prediction
 from fedstyle_secure.systems.art.factors import OWN, add_factors
 from fedstyle_secure.systems.art.settings import MOST_RANK, ArtSection
@@ -66,7 +67,7 @@ def learned(
     optimizer = torch.optim.AdamW(weights, lr=settings.adapter_rate, weight_decay=0.0)
     rate = get_cosine_schedule_with_warmup(optimizer, _WARMUP, settings.adapter_steps)
     device = device_of(shared)
-    generator, shown = torch.Generator().manual_seed(seed), as_tensor(pictures)
+    generator, shown = torch.Generator().manual_seed(seed), codes(shared, pictures)
     asked = torch.full((settings.adapter_batch,), condition, device=device)
     for _ in range(settings.adapter_steps):
         chosen = shown[torch.randint(len(shown), (settings.adapter_batch,), generator=generator)]

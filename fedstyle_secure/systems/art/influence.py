@@ -24,6 +24,7 @@ from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.galleries.pictures import PictureError, decode_picture
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.system import State, plan_of, system_bound
+from fedstyle_secure.systems.art.backbone.latent import codes
 from fedstyle_secure.systems.art.backbone.network import Denoiser, as_tensor, even_times
 from fedstyle_secure.systems.art.system import ArtSystem, finished
 
@@ -122,8 +123,8 @@ def left_out(run: RunFolder, artists: Sequence[str]) -> list[Moved]:
     public = [gallery.portfolio(artist) for artist in gallery.public_artists]
     if not public:
         raise ConfigError("changes are measured on the public set, and gallery.public names no artist")
-    probe = torch.cat([as_tensor(p.pictures[:4]) for p in public])
     start = system.begun(State.load(run.product_file))
+    probe = codes(system.product(start), np.concatenate([p.pictures[:4] for p in public]))
 
     def told(artists: Sequence[Portfolio]) -> torch.Tensor:
         return _predictions(_played(system, start, artists, public), probe)

@@ -10,7 +10,8 @@ import torch
 from fedstyle_secure.fairness import by_artist, main_label
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.system import Figures, State, Summed
-from fedstyle_secure.systems.art.backbone.network import Denoiser, as_tensor
+from fedstyle_secure.systems.art.backbone.latent import codes
+from fedstyle_secure.systems.art.backbone.network import Denoiser
 from fedstyle_secure.systems.art.records import drawn_for
 from fedstyle_secure.systems.art.settings import ArtConfig
 
@@ -33,9 +34,9 @@ def losses(model: Denoiser, pictures: np.ndarray, conditions: np.ndarray, draws:
     found = np.zeros((len(pictures), draws))
     with torch.no_grad():
         for row, picture, clean, asked in zip(
-            found, pictures, as_tensor(pictures), conditions.tolist(), strict=True
+            found, pictures, codes(model, pictures), conditions.tolist(), strict=True
         ):
-            time, noise = drawn_for(picture, draws, model.steps, _SEED)
+            time, noise = drawn_for(picture, clean, draws, model.steps, _SEED)
             many = clean.expand(draws, *clean.shape)
             row[:] = model.denoising_losses(many, noise, time, torch.full((draws,), asked)).double().numpy()
     return found
@@ -44,8 +45,8 @@ def losses(model: Denoiser, pictures: np.ndarray, conditions: np.ndarray, draws:
 def energies(model: Denoiser, pictures: np.ndarray, draws: int = DRAWS) -> np.ndarray:
     """The same losses for a model that predicts nothing at all."""
     found = np.zeros((len(pictures), draws))
-    for row, picture, clean in zip(found, pictures, as_tensor(pictures), strict=True):
-        time, noise = drawn_for(picture, draws, model.steps, _SEED)
+    for row, picture, clean in zip(found, pictures, codes(model, pictures), strict=True):
+        time, noise = drawn_for(picture, clean, draws, model.steps, _SEED)
         wanted = model.wanted(clean.expand(draws, *clean.shape), noise, time)
         row[:] = wanted.square().mean(dim=(1, 2, 3)).double().numpy()
     return found

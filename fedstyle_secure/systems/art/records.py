@@ -13,40 +13,42 @@ import torch
 from torch import Tensor, nn
 
 from fedstyle_secure.privacy.picture_loss import PictureLoss
-from fedstyle_secure.systems.art.backbone.network import CHANNELS, Denoiser, as_tensor, even_times
+from fedstyle_secure.systems.art.backbone.latent import codes
+from fedstyle_secure.systems.art.backbone.network import Denoiser, even_times
 
 _TOLD = 1
 """Planes of a look beside picture and noise: its first pixel says the time, its second the condition."""
 
 
-def looks(pictures: np.ndarray, conditions: np.ndarray, draws: int, steps: int, seed: int) -> Tensor:
-    """Looks at pictures, float32 (n, draws, 7, s, s): the picture, the noise, and a plane that says which.
+def looks(model: Denoiser, pictures: np.ndarray, conditions: np.ndarray, draws: int, seed: int) -> Tensor:
+    """Looks at pictures, float32 (n, draws, 2 c + 1, h, w): the picture as the model takes it (c, h, w), the
+    noise, and a plane that says which.
 
     Times are drawn one from each of `draws` equal stretches.
 
     Args:
+        model: What is to learn of them.
         pictures: uint8 (n, s, s, 3).
         conditions: int64 (n,).
         draws: Looks a picture.
-        steps: Times that there are.
         seed: Of the run.
     """
-    size = pictures.shape[1]
-    found = torch.zeros(len(pictures), draws, 2 * CHANNELS + _TOLD, size, size)
-    for one, picture, clean, condition in zip(
-        found, pictures, as_tensor(pictures), conditions.tolist(), strict=True
-    ):
-        time, noise = drawn_for(picture, draws, steps, seed)
-        one[:, :CHANNELS], one[:, CHANNELS : 2 * CHANNELS] = clean, noise
+    shown = codes(model, pictures)
+    channels, *side = shown.shape[1:]
+    found = torch.zeros(len(pictures), draws, 2 * channels + _TOLD, *side)
+    for one, picture, clean, condition in zip(found, pictures, shown, conditions.tolist(), strict=True):
+        time, noise = drawn_for(picture, clean, draws, model.steps, seed)
+        one[:, :channels], one[:, channels : 2 * channels] = clean, noise
         one[:, -1, 0, 0], one[:, -1, 0, 1] = time.float(), float(condition)
     return found
 
 
-def drawn_for(picture: np.ndarray, draws: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The times int64 (draws,) and noises float32 (draws, 3, s, s) of one picture uint8 (s, s, 3)."""
+def drawn_for(picture: np.ndarray, clean: Tensor, draws: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The times int64 (draws,) and noises float32 (draws, c, h, w) of one picture uint8 (s, s, 3), which a
+    model takes as (c, h, w)."""
     told = hashlib.sha256(f"looks:{seed}:{picture.shape}:".encode() + picture.tobytes()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(told[:8], "big") >> 1)
-    noise = torch.randn(draws, CHANNELS, *picture.shape[:2], generator=generator)
+    noise = torch.randn(draws, *clean.shape, generator=generator)
     return even_times(draws, steps, generator), noise
 
 
@@ -58,9 +60,10 @@ class Looker(nn.Module):
         self.denoiser = denoiser
 
     def forward(self, looked: Tensor) -> Tensor:
-        """What it predicts less what it should, float32 (b, 3 s s), of looks (b, 7, s, s)."""
+        """What it predicts less what it should, float32 (b, c h w), of looks (b, 2 c + 1, h, w)."""
         model, steps = self.denoiser, self.denoiser.steps
-        clean, noise = looked[:, :CHANNELS], looked[:, CHANNELS : 2 * CHANNELS]
+        channels = (looked.shape[1] - _TOLD) // 2
+        clean, noise = looked[:, :channels], looked[:, channels : 2 * channels]
         with torch.no_grad():
             # Whatever is sent as a look is one: a network asked for a time that there is none of would fail.
             time = looked[:, -1, 0, 0].nan_to_num().round().long().clamp(0, steps - 1)

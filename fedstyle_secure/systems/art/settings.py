@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from fedstyle_secure.config import PLACES, Config, Idle, PrivacySection, Section, ServerTrainingSection
+from fedstyle_secure.names import Names
 from fedstyle_secure.systems.art.gallery_settings import ArtGallerySection
 
 MOST_RANK = 256
@@ -23,6 +24,11 @@ class ArtSection(Section):
         "",
         pattern=r"^([0-9a-f]{64})?$",
         description="Of a folder's backbone, so that everybody knows which one it is.",
+    )
+    prompts: Names = Field(
+        Names.read(""),
+        description="Of a folder with a text encoder: words that it can be asked with; a picture with such a "
+        "label is shown as that.",
     )
     rank: int = Field(
         4, ge=1, le=MOST_RANK, description="Of what trains together: of the change in each layer."

@@ -44,11 +44,11 @@ from fedstyle_secure.words import Words
 _LARGEST = 1e3
 """Largest absolute value of a weight that is plausible: those of honest runs stay under 10."""
 
-_NAMES, _NETWORK, _SCHEDULE = "conditions", "network", "schedule"
-"""Texts of a state that say what its backbone is."""
+_NAMES, _NETWORK, _SCHEDULE, _AUTOENCODER = "conditions", "network", "schedule", "autoencoder"
+"""Texts of a state that say what its backbone is; the last of those alone that have one."""
 
-_INSIDE = "denoiser.unet."
-"""Where its network lies in a `Looker`."""
+_INSIDE, _INSIDE_NETWORK = "denoiser.", "denoiser.unet."
+"""Where a backbone and its network lie in a `Looker`."""
 
 
 def art_config(run: RunFolder) -> ArtConfig:
@@ -116,18 +116,21 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
         """
         art = self.config.art
         if bool(art.backbone) != bool(art.backbone_sha256):
-            known = f"; that of the folder is {backbone(art.backbone).digest}" if art.backbone else ""
+            known = f"; that of the folder is {self._of_folder().digest}" if art.backbone else ""
             raise ConfigError(
                 f"art.backbone = {art.backbone!r} and art.backbone_sha256 = {art.backbone_sha256!r}: valid "
                 f"are both, or neither for the backbone that comes with the package{known}"
             )
-        found = backbone(art.backbone)
+        found = self._of_folder()
         if found.digest != self._agreed:
             raise ConfigError(
                 f"art.backbone: {art.backbone}: is another one than art.backbone_sha256 says: {found.digest}"
             )
         self._require_size(found.build())
         return found
+
+    def _of_folder(self) -> Backbone:
+        return backbone(self.config.art.backbone, self.config.art.prompts)
 
     def _require_size(self, model: Denoiser) -> None:
         if self.config.gallery.size != model.size:
@@ -142,6 +145,8 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
         moments = first_moments(self.config.training, sum(array.size for array in trained.values()))
         plan = found.blueprint
         texts = {_NAMES: plan.names, _NETWORK: (plan.network,), _SCHEDULE: (plan.schedule,)}
+        if plan.autoencoder:
+            texts[_AUTOENCODER] = (plan.autoencoder,)
         return State(0, fixed, trained, moments, texts)
 
     def begun(self, product: State) -> State:
@@ -152,10 +157,10 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
 
     def admit(self, state: State, artists: int) -> None:
         # What never changes must be what everybody agreed to, to the last bit; then it is safe to build.
-        if sorted(state.texts) != sorted((_NAMES, _NETWORK, _SCHEDULE)):
+        if set(state.texts) - {_AUTOENCODER} != {_NAMES, _NETWORK, _SCHEDULE}:
             raise FederationError(f"the instruction has texts {sorted(state.texts)}, which are no backbone's")
-        if any(len(state.texts[key]) != 1 for key in (_NETWORK, _SCHEDULE)):
-            raise FederationError("the instruction has a network or a schedule that is not one text")
+        if odd := [key for key, texts in state.texts.items() if key != _NAMES and len(texts) != 1]:
+            raise FederationError(f"the instruction has a backbone whose {odd[0]} is not one text")
         found = _sent(state)
         if found.digest != self._agreed:
             raise FederationError(
@@ -201,8 +206,8 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
 
     def inputs(self, model: Looker, portfolio: Portfolio) -> Tensor:
         conditions = model.denoiser.asked_by(portfolio.train_labels)
-        art, steps = self.config.art, model.denoiser.steps
-        return looks(portfolio.train_pictures, conditions, art.draws, steps, self.config.run.seed)
+        draws, seed = self.config.art.draws, self.config.run.seed
+        return looks(model.denoiser, portfolio.train_pictures, conditions, draws, seed)
 
     def records(
         self, model: Looker, state: State, artist: str, inputs: Tensor, portfolio: Portfolio
@@ -247,10 +252,12 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _sent(state: State) -> Backbone:
     """The backbone inside a state: its fixed tensors that are no factors."""
-    names, network, schedule = (state.texts.get(key, ()) for key in (_NAMES, _NETWORK, _SCHEDULE))
+    network, schedule, autoencoder = (
+        "".join(state.texts.get(key, ())) for key in (_NETWORK, _SCHEDULE, _AUTOENCODER)
+    )
     weights = {
-        name.removeprefix(_INSIDE).replace(".base_layer.", "."): array
+        name.removeprefix(_INSIDE_NETWORK).removeprefix(_INSIDE).replace(".base_layer.", "."): array
         for name, array in state.fixed.items()
         if ".lora_A." not in name
     }
-    return Backbone(Blueprint(tuple(names), "".join(network), "".join(schedule)), weights)
+    return Backbone(Blueprint(tuple(state.texts.get(_NAMES, ())), network, schedule, autoencoder), weights)

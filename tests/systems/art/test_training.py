@@ -81,19 +81,19 @@ def test_a_layer_whose_rows_are_wrong_is_named_before_anything_is_released(sent)
         require_own_rows(Remembers(), LookLoss(), inputs, torch.zeros(2, dtype=torch.int64))
 
 
-def test_a_look_hangs_on_its_picture_alone():
-    many = pictures(6)
+def test_a_look_hangs_on_its_picture_alone(small):
+    many, model = pictures(6), backbone(str(small)).build()
     conditions = np.arange(6) % 2
-    whole = looks(many, conditions, draws=3, steps=1000, seed=1)
+    whole = looks(model, many, conditions, draws=3, seed=1)
     kept = np.array([4, 1])
-    assert torch.equal(looks(many[kept], conditions[kept], 3, 1000, 1), whole[torch.from_numpy(kept)])
-    assert not torch.equal(looks(many, conditions, 3, 1000, 2)[:, :, 3:6], whole[:, :, 3:6])
+    assert torch.equal(looks(model, many[kept], conditions[kept], 3, 1), whole[torch.from_numpy(kept)])
+    assert not torch.equal(looks(model, many, conditions, 3, 2)[:, :, 3:6], whole[:, :, 3:6])
     assert len({one.numpy().tobytes() for one in whole[:, :, 3:6].flatten(0, 1)}) == 18
 
 
 @given(draws=st.integers(1, 12), seed=st.integers(0, 2**31 - 1))
 def test_times_of_a_picture_are_spread(draws, seed):
-    time, noise = drawn_for(pictures(1)[0], draws, 1000, seed)
+    time, noise = drawn_for(pictures(1)[0], torch.zeros(3, 32, 32), draws, 1000, seed)
     middles = (np.arange(draws) + 0.5) * 1000 / draws
     assert np.abs(time.numpy() - middles).max() <= 500 / draws + 1
     assert noise.shape == (draws, 3, 32, 32)
@@ -101,12 +101,12 @@ def test_times_of_a_picture_are_spread(draws, seed):
 
 def test_the_loss_of_looks_is_the_denoising_loss(small):
     model, works = backbone(str(small)).build(), pictures(2)
-    found = looks(works, np.array([0, 2]), draws=4, steps=model.steps, seed=9)
+    found = looks(model, works, np.array([0, 2]), draws=4, seed=9)
     with torch.no_grad():
         losses = LookLoss()(Looker(model)(found.flatten(0, 1)), torch.zeros(8)).reshape(2, 4)
         for row, work, condition in zip(losses, works, (0, 2), strict=True):
-            time, noise = drawn_for(work, 4, model.steps, 9)
             clean = torch.from_numpy(work).permute(2, 0, 1).float() / 127.5 - 1
+            time, noise = drawn_for(work, clean, 4, model.steps, 9)
             for loss, t, n in zip(row, time, noise, strict=True):
                 one = model.denoising_losses(clean[None], n[None], t[None], torch.tensor([condition]))
                 assert torch.allclose(loss, one[0], rtol=1e-4)

@@ -11,13 +11,15 @@ from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
 from fedstyle_secure.devices import device_of
-from fedstyle_secure.systems.art.backbone.network import CHANNELS, Denoiser, as_pictures
+from fedstyle_secure.systems.art.backbone.latent import code_shape, drawings
+from fedstyle_secure.systems.art.backbone.network import CHANNELS, Denoiser
 
 _TOGETHER = 64
 """Pictures that are made at once."""
 
 Prediction = Callable[[Tensor, Tensor], Tensor]
-"""From noisy pictures (b, 3, s, s) and a time int64 (b,) to what is predicted of them."""
+"""From noisy pictures, as a model takes them (b, c, h, w), and a time int64 (b,) to what is predicted of
+them."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,15 @@ def drawn(model: Denoiser, conditions: Sequence[int], how: Drawing, seed: int) -
 
 
 def first_noise(model: Denoiser, number: int, seed: int) -> Tensor:
-    """What `number` pictures begin as, at least one, float32 (n, 3, s, s), where the model lies."""
+    """What `number` pictures begin as, at least one, float32 (n, c, h, w), where the model lies."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (CHANNELS, model.size, model.size)
-    noise = torch.stack([torch.randn(shape, generator=generator) for _ in range(number)])
+    noise = torch.stack([torch.randn(code_shape(model), generator=generator) for _ in range(number)])
     return noise.to(device_of(model))
 
 
 @torch.no_grad()
 def solve(model: Denoiser, predict: Prediction, noise: Tensor, steps: int) -> np.ndarray:
-    """Pictures uint8 (b, s, s, 3) from noise (b, 3, s, s), by a second-order solver."""
+    """Pictures uint8 (b, s, s, 3) from noise (b, c, h, w), by a second-order solver."""
     solver = DPMSolverMultistepScheduler.from_config(
         model.scheduler.config, algorithm_type="dpmsolver++", timestep_spacing="trailing"
     )
@@ -84,4 +85,4 @@ def solve(model: Denoiser, predict: Prediction, noise: Tensor, steps: int) -> np
     for time in solver.timesteps:
         at = time.expand(len(now))
         now = solver.step(predict(solver.scale_model_input(now, time), at), time, now).prev_sample
-    return as_pictures(now).cpu().numpy()
+    return drawings(model, now).cpu().numpy()
