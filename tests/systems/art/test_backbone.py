@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from safetensors.torch import load_file, save_file
 
 from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.systems.art.backbone.folder import backbone, save
@@ -117,9 +118,49 @@ def changed(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
+def weighed(folder, change):
+    """Replace a tensor of a folder's weights, or more of them."""
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    arrays = load_file(path)
+    arrays["conv_in.weight"] = change(arrays["conv_in.weight"]).contiguous()
+    save_file(arrays, path)
+
+
+UNET, SCHEDULE = "unet/config.json", "scheduler/scheduler_config.json"
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
+        (
+            lambda f: weighed(f, lambda t: t * float("nan")),
+            r"'conv_in\.weight' has values that are no numbers",
+        ),
+        (
+            lambda f: weighed(f, lambda t: t.double() + 1e300),
+            r"'conv_in\.weight' has values that are no numb",
+        ),
+        (lambda f: weighed(f, lambda t: t.float() + 1e30), "what it makes of noise is not of numbers"),
+        (lambda f: weighed(f, lambda t: t.long()), r"'conv_in\.weight' is of int64; valid are floats"),
+        (lambda f: weighed(f, lambda t: t.to(torch.complex64)), "is of complex64; valid are floats"),
+        (lambda f: weighed(f, lambda t: t.bfloat16()), "cannot be read: data type 'bfloat16'"),
+        (lambda f: changed(f / UNET, block_out_channels=[2**20, 2**20]), "and by its settings"),
+        (lambda f: changed(f / UNET, norm_num_groups=0), "no backbone in diffusers' format"),
+        (lambda f: changed(f / UNET, attention_head_dim=0), "no backbone in diffusers' format"),
+        (lambda f: changed(f / UNET, norm_eps=float("nan")), "what it makes of noise is not of numbers"),
+        (lambda f: changed(f / UNET, sample_size=10**9), "makes pictures of 2000000000 pixels; valid: up to"),
+        (lambda f: changed(f / SCHEDULE, trained_betas=[float("nan")] * 1000), "is not of numbers"),
+        (lambda f: changed(f / SCHEDULE, trained_betas=[0.1, 0.2]), "takes no pictures"),
+        (lambda f: changed(f / SCHEDULE, beta_schedule="linear", beta_end=9.0), "is not of numbers"),
+        (lambda f: changed(f / SCHEDULE, num_train_timesteps=0), "has 0 steps .* valid are to"),
+        (lambda f: changed(f / SCHEDULE, prediction_type="flow"), "predicts 'flow'; valid are"),
+        (lambda f: changed(f / SCHEDULE, _class_name="FlowMatch"), "schedule is a 'FlowMatch'; valid is one"),
+        (
+            lambda f: changed(f / "model_index.json", id2label={"0": "a", "1": "a"}),
+            "id2label is empty, there",
+        ),
+        (lambda f: changed(f / "model_index.json", id2label={"0": "a", "1": ""}), "id2label is empty, there"),
+        (lambda f: changed(f / "model_index.json", id2label={"0": "a", "1": "b\n"}), "or not printable"),
         (lambda f: (f / "model_index.json").unlink(), r"model_index\.json: is not there"),
         (lambda f: shutil.rmtree(f / "unet"), r"config\.json: is not there"),
         (lambda f: (f / "model_index.json").write_text("{"), "no backbone in diffusers' format"),
@@ -171,3 +212,14 @@ def test_a_network_without_conditions_is_asked_for_nothing(tmp_path):
     again = backbone(str(tmp_path / "plain")).build()
     assert (again.size, again.names, again.nothing) == (16, (), 0)
     assert drawn(again, [0], Drawing(3, 2.0), seed=0).shape == (1, 16, 16, 3)
+
+
+def test_no_value_is_dropped_by_chance(small, tmp_path):
+    """Networks that were trained with dropout say so in their settings: a work's gradient hung on chance."""
+    folder = tmp_path / "dropping"
+    shutil.copytree(small, folder)
+    changed(folder / "unet" / "config.json", dropout=0.5)
+    model, noise = backbone(str(folder)).build().train(), torch.ones(2, 3, 32, 32)
+    asked = torch.tensor([500, 500]), torch.tensor([0, 0])
+    with torch.no_grad():
+        assert torch.equal(model(noise, *asked), model(noise, *asked))

@@ -256,7 +256,7 @@ def _require_numbers(model: Denoiser, folder: Path) -> None:
     if not bool(wrong.isfinite().all()):
         raise ConfigError(
             f"art.backbone: {folder}: what it makes of noise is not of numbers; its weights, its network's "
-            "or its schedule's settings are none of a model that was trained"
+            "or its schedule's settings are of no trained model"
         )
 
 
