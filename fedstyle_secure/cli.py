@@ -425,8 +425,9 @@ def generate(
     """Draw a sheet of pictures, with an artist's adapter beside the shared model without it."""
     from fedstyle_secure.runs import RunFolder
     from fedstyle_secure.systems.art.drawing import generate as draw
-    from fedstyle_secure.systems.art.drawing import save_sheet
+    from fedstyle_secure.systems.art.drawing import require_free, save_sheet
 
+    require_free(out, force=force)
     sheet = draw(
         RunFolder(run), number, seed, artist=artist, condition=condition, steps=steps, guidance=guidance,
         studios=studios, device=device,

@@ -281,7 +281,8 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, TypeError, AttributeError) as error:
+        # The last two where a type is one that numpy lacks, such as bfloat16 or 8-bit floats.
         raise RunError(f"{path}: cannot be read: {error}") from None
 
 

@@ -16,10 +16,12 @@ from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor
 
 from fedstyle_secure.devices import device_named, device_of
-from fedstyle_secure.errors import RunError
+from fedstyle_secure.errors import RunError, WithdrawnError
 from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_arrays
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.opening import open_gallery
+from fedstyle_secure.names import nfc
+from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import personal_file
 from fedstyle_secure.system import tensors
@@ -28,7 +30,7 @@ from fedstyle_secure.systems.art.backbone.network import Denoiser, even_times
 from fedstyle_secure.systems.art.backbone.sampling import Prediction
 from fedstyle_secure.systems.art.factors import OWN, add_factors
 from fedstyle_secure.systems.art.settings import MOST_RANK, ArtSection
-from fedstyle_secure.systems.art.system import finished
+from fedstyle_secure.systems.art.system import LARGEST, finished
 
 _WARMUP = 10
 
@@ -97,10 +99,15 @@ def adapted(shared: Denoiser, adapter: Adapter) -> Denoiser:
     known = {n: p for n, p in model.unet.named_parameters() if p.requires_grad}
     if sorted(known) != sorted(adapter.arrays):
         raise RunError("the adapter belongs to another backbone: its layers are not the same")
+    for name, array in adapter.arrays.items():
+        shape = tuple(known[name].shape)
+        # Others would be turned into float32, where a number may become none.
+        if array.dtype != np.float32 or array.shape != shape or not (np.abs(array) <= LARGEST).all():
+            raise RunError(
+                f"the adapter's tensor {name!r} is not float32 of shape {shape} with numbers to {LARGEST:g}"
+            )
     with torch.no_grad():
         for name, value in tensors(adapter.arrays).items():
-            if value.shape != known[name].shape or not bool(value.isfinite().all()):
-                raise RunError(f"the adapter's tensor {name!r} has another shape or is not of numbers")
             known[name].copy_(value)
     return model.requires_grad_(False).eval()
 
@@ -132,17 +139,21 @@ def adapt(run: RunFolder, artist: str, studios: Path | None = None, device: str 
         The file, in the artist's own folder, for its owner's eyes alone.
 
     Raises:
-        RunError: The run is not finished, or the artist's folder is not there.
+        RunError: The run is not finished, the artist's folder is not there, or no numbers came of it.
+        PrivacyError: The artist has withdrawn, or others could write into its folder.
         GalleryError: There is no such artist.
         ConfigError: It is a run of another system, or there is no such device here.
     """
     system, shared = finished(run)
     shared.to(device_named(device or system.config.run.device))
     path = personal_file(run, artist, studios)
+    require_present(path, artist)
     private_folder(path.parent)
     portfolio = open_gallery(system.config.gallery).portfolio(artist)
     condition = condition_of(shared, portfolio.train_labels)
     made = learned(shared, portfolio.train_pictures, condition, system.config.art, system.config.run.seed)
+    # Or steps that were too large would take the place of an adapter that draws.
+    adapted(shared, made)
     works = [name for name, test in zip(portfolio.names, portfolio.test, strict=True) if not test]
     told = {
         "artist": artist, "rank": str(made.rank), "condition": str(made.condition),
@@ -156,17 +167,43 @@ def own_adapter(run: RunFolder, artist: str, studios: Path | None = None) -> Ada
     """What `adapt` made.
 
     Raises:
-        RunError: It did not, or the file is damaged.
+        RunError: It did not, or the file is damaged or another artist's.
+        PrivacyError: The artist has withdrawn.
     """
     path = personal_file(run, artist, studios)
+    require_present(path, artist)
     if not path.is_file():
         raise RunError(f"{artist} has no adapter of its own yet: `fedstyle adapt` makes one")
     arrays, told = read_arrays(path)
     try:
-        works = tuple(map(str, json.loads(told["works"])))
-        return Adapter(arrays, int(told["rank"]), int(told["condition"]), works)
-    except (KeyError, ValueError, TypeError) as error:
+        works, owner = json.loads(told["works"]), told["artist"]
+        found = Adapter(arrays, int(told["rank"]), int(told["condition"]), tuple(works))
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{path}: is no adapter: {error!r}") from None
+    # Consent is asked for these works of this artist: without them nobody's refusal would be heard.
+    if nfc(owner) != nfc(artist):
+        raise RunError(f"{path}: is the adapter of {owner!r}, not of {artist!r}")
+    if not isinstance(works, list) or not works or not all(isinstance(name, str) for name in works):
+        raise RunError(f"{path}: is no adapter: it names no works that it was trained on")
+    return found
+
+
+def require_present(path: Path, artist: str) -> None:
+    """Check that an artist has not withdrawn.
+
+    Args:
+        path: Its adapter, there or not: two floors below its studio.
+        artist: Whose.
+
+    Raises:
+        WithdrawnError: It has.
+        PrivacyError: Nobody can tell: its ledger is damaged, or its studio is a link or open to others.
+    """
+    gone = Ledger(private_folder(path.parent.parent) / "ledger.jsonl").withdrawal
+    if gone is not None:
+        raise WithdrawnError(
+            f"{artist} has withdrawn, at {gone.at}: no adapter is trained on its works, and none draws"
+        )
 
 
 def require_allowed(adapter: Adapter, portfolio: Portfolio) -> None:

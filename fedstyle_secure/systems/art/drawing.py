@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -99,7 +100,7 @@ def generate(
     Args:
         run: A finished run.
         number: Pictures, from 1 to 1024.
-        seed: Of the noise: the same seed draws the same pictures.
+        seed: Of the noise, from 0 to 2^63 - 1: the same seed draws the same pictures.
         artist: Whose adapter draws beside the shared model, on that artist's machine; "": nobody's.
         condition: Of the backbone's names; "": none, or what the adapter was trained with.
         steps: Of the solver; None: by the run's settings.
@@ -110,11 +111,14 @@ def generate(
     Raises:
         RunError: The run is not finished, the artist has no adapter yet, or the use of a work that it was
             trained on is refused since.
+        PrivacyError: The artist has withdrawn.
         GalleryError: There is no such artist, or too few of its works are allowed.
         ConfigError: A value is out of range, there is no such device here, or it is a run of another system.
     """
     if not 1 <= number <= 1024:
         raise ConfigError(f"{number} pictures: valid are 1 to 1024")
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"seed {seed}: valid are 0 to {2**63 - 1}")
     system, shared = finished(run)
     shared.to(device_named(device or system.config.run.device))
     drawing = how(system.config.art, steps, guidance)
@@ -126,26 +130,42 @@ def generate(
     asked = shared.names.index(condition) if condition else shared.nothing
     if not artist:
         made = drawn(shared, [asked] * number, drawing, seed)
-        return Sheet((condition or "shared model",), (made,), told | {"asked": condition})
+        return Sheet((condition or "shared model",), (made,), told | {"asked": condition, "adapter": ""})
     adapter = own_adapter(run, artist, studios)
     require_allowed(adapter, open_gallery(system.config.gallery).portfolio(artist))
     if condition:
         adapter = replace(adapter, condition=asked)
+    model = adapted(shared, adapter)
     without = drawn(shared, [adapter.condition] * number, drawing, seed)
-    made = in_manner(shared, adapted(shared, adapter), adapter.condition, number, drawing, seed)
+    made = in_manner(shared, model, adapter.condition, number, drawing, seed)
+    told["asked"] = (*shared.names, "")[adapter.condition]
     return Sheet(("without adapter", f"adapter of {artist}"), (without, made), told | {"adapter": artist})
+
+
+def require_free(path: Path, *, force: bool = False) -> None:
+    """Check before anything is drawn that a sheet can be written.
+
+    Raises:
+        RunError: Something is there already, be it a link to nothing, and `force` is off; or it is to be no
+            PNG.
+    """
+    if path.suffix.lower() != ".png":
+        raise RunError(f"{path}: a sheet is a PNG; valid is a name that ends with .png")
+    if os.path.lexists(path) and not force:
+        raise RunError(f"{path}: is there already; use --force to overwrite it")
+    if not path.parent.is_dir():
+        raise RunError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
 
 
 def save_sheet(sheet: Sheet, path: Path, *, force: bool = False) -> None:
     """Write a sheet as a PNG that says, as text and in XMP, what made it.
 
+    A link is replaced, not followed.
+
     Raises:
-        RunError: There is a file already, and `force` is off; or it is to be no PNG.
+        RunError: As `require_free`.
     """
-    if path.suffix.lower() != ".png":
-        raise RunError(f"{path}: a sheet is a PNG; valid is a name that ends with .png")
-    if path.exists() and not force:
-        raise RunError(f"{path}: is there already; use --force to overwrite it")
+    require_free(path, force=force)
     info = PngInfo()
     for key, value in sheet.told.items():
         info.add_text(key, value)

@@ -41,7 +41,7 @@ from fedstyle_secure.systems.art.settings import ArtConfig
 from fedstyle_secure.systems.art.words import WORDS
 from fedstyle_secure.words import Words
 
-_LARGEST = 1e3
+LARGEST = 1e3
 """Largest absolute value of a weight that is plausible: those of honest runs stay under 10."""
 
 _NAMES, _NETWORK, _SCHEDULE, _AUTOENCODER = "conditions", "network", "schedule", "autoencoder"
@@ -172,8 +172,8 @@ class ArtSystem(System[ArtConfig, Looker, Records]):
         if odd := sorted(name for name in fixed if not _same(fixed[name], state.fixed[name])):
             raise FederationError(f"instruction: tensor {odd[0]!r} does not follow from run.seed")
         size = sum(array.size for array in trained.values())
-        require_arrays("trained", state.trained, trained, _LARGEST)
-        require_arrays("public", state.public, first_moments(self.config.training, size), _LARGEST)
+        require_arrays("trained", state.trained, trained, LARGEST)
+        require_arrays("public", state.public, first_moments(self.config.training, size), LARGEST)
 
     def model(self, state: State) -> Looker:
         model = self._factored(_sent(state))

@@ -9,20 +9,23 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import fedstyle_secure
+from fedstyle_secure.accounts import withdraw
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.cli import app
-from fedstyle_secure.errors import ConfigError, RunError
-from fedstyle_secure.files import read_arrays
+from fedstyle_secure.errors import ConfigError, PrivacyError, RunError, WithdrawnError
+from fedstyle_secure.files import read_arrays, write_arrays
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import studio_home
 from fedstyle_secure.system import State
-from fedstyle_secure.systems.art import measure
+from fedstyle_secure.systems.art import adapters, measure
 from fedstyle_secure.systems.art.adapters import Adapter, adapt, adapted, learned, own_adapter
 from fedstyle_secure.systems.art.backbone.folder import backbone
 from fedstyle_secure.systems.art.drawing import generate
@@ -103,7 +106,7 @@ def test_an_adapter_follows_from_works_and_seed_and_lowers_their_loss(mine):
             adapted(shared, Adapter(made.arrays, rank, condition))
     name = next(iter(made.arrays))
     odd = Adapter({**made.arrays, name: np.full_like(made.arrays[name], np.nan)}, made.rank, 0)
-    with pytest.raises(RunError, match="is not of numbers"):
+    with pytest.raises(RunError, match="is not float32 of shape"):
         adapted(shared, odd)
 
 
@@ -132,6 +135,114 @@ def test_a_sheet_says_what_made_it_and_comes_again_by_its_seed(mine, tmp_path):
             generate(mine, 3, 0, **wrong)
     with pytest.raises(ConfigError, match="valid are 1 to 1024"):
         generate(mine, 0, 0)
+
+
+def test_what_a_sheet_says_is_so(mine):
+    plain = generate(mine, 1, 0, condition="poster")
+    assert (plain.told["asked"], plain.told["adapter"]) == ("poster", "")
+    led = generate(mine, 1, 0, artist=ARTIST, condition="poster")
+    assert (led.told["asked"], led.told["adapter"]) == ("poster", ARTIST)
+    assert generate(mine, 1, 0, artist=ARTIST).told["asked"] == ""
+    for seed in (-1, 2**64):
+        with pytest.raises(ConfigError, match=r"valid are 0 to 9223372036854775807"):
+            generate(mine, 1, seed)
+
+
+def test_a_sheet_takes_the_place_of_nothing(mine, tmp_path):
+    (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
+    for out, says in (
+        ("link.png", "is there already"), ("missing/sheet.png", "there is no folder"), ("sheet.jpg", "a PNG"),
+    ):  # fmt: skip
+        # Before minutes of drawing: the artist that is asked for has no adapter.
+        command = ["generate", str(mine.path), "--artist", "nobody", "--out", str(tmp_path / out)]
+        shown = CliRunner().invoke(app, command)
+        assert isinstance(shown.exception, RunError)
+        assert says in str(shown.exception)
+    assert (tmp_path / "link.png").is_symlink()
+
+
+@pytest.fixture
+def kept(mine):
+    """The adapter's file, which is whole again afterwards."""
+    home = studio_home(mine.path.parent / "studios", mine.config().gallery, ARTIST)
+    (path,) = (home / "personal").iterdir()
+    data = path.read_bytes()
+    yield path
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        (torch.float32, float("nan")), (torch.float32, 3e38), (torch.float64, 1e300), (torch.float16, 0.0),
+        (torch.bfloat16, 0.0), (torch.float8_e4m3fn, 0.0), (torch.int64, 1), (torch.bool, True),
+        (torch.complex64, 1.0),
+    ],
+)  # fmt: skip
+def test_tensors_that_no_adapter_has_draw_nothing(mine, kept, dtype, value):
+    told, arrays = read_arrays(kept)[1], load_file(kept)
+    name = next(iter(arrays))
+    arrays[name] = torch.full(arrays[name].shape, value, dtype=torch.float64).to(dtype)
+    save_file(arrays, kept, told)
+    with pytest.raises(RunError, match=r"is not float32 of shape|cannot be read"):
+        generate(mine, 1, 0, artist=ARTIST)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"works": "[]"}, "names no works"), ({"works": '{"a": 1}'}, "names no works"),
+        ({"works": '"ab"'}, "names no works"), ({"works": "[" * 200_000}, "is no adapter"),
+        ({"artist": "neon-2"}, "is the adapter of 'neon-2', not of"), ({"condition": "3"}, "valid: 0 to 2"),
+    ],
+)  # fmt: skip
+def test_an_adapter_whose_works_or_owner_are_others_draws_nothing(mine, kept, change, says):
+    arrays, told = read_arrays(kept)
+    write_arrays(kept, arrays, told | change)
+    with pytest.raises(RunError, match=says):
+        generate(mine, 1, 0, artist=ARTIST)
+
+
+def test_steps_that_lead_nowhere_leave_the_adapter_as_it_was(mine, kept, monkeypatch):
+    before, real = kept.read_bytes(), learned
+
+    def spoilt(*given):
+        made = real(*given)
+        name = next(iter(made.arrays))
+        made.arrays[name][:] = np.nan
+        return made
+
+    monkeypatch.setattr(adapters, "learned", spoilt)
+    with pytest.raises(RunError, match="with numbers to"):
+        adapt(mine, ARTIST)
+    assert kept.read_bytes() == before
+
+
+def test_no_adapter_lies_behind_a_link_or_where_others_write(mine, kept, tmp_path):
+    home = kept.parent.parent
+    home.rename(tmp_path / "elsewhere")
+    home.symlink_to(tmp_path / "elsewhere")
+    try:
+        with pytest.raises(PrivacyError, match="no link to one"):
+            adapt(mine, ARTIST)
+    finally:
+        home.unlink()
+        (tmp_path / "elsewhere").rename(home)
+    home.chmod(0o777)
+    with pytest.raises(PrivacyError, match="others can write"):
+        adapt(mine, ARTIST)
+    home.chmod(0o700)
+
+
+def test_of_an_artist_who_has_withdrawn_no_adapter_is_made_and_none_draws(mine, tmp_path):
+    shutil.copytree(mine.path.parent, tmp_path / "runs")
+    run = RunFolder(tmp_path / "runs" / "run")
+    assert len(generate(run, 1, 0, artist=ARTIST).halves) == 2
+    withdraw(run, ARTIST)
+    for call in (lambda: generate(run, 1, 0, artist=ARTIST), lambda: adapt(run, ARTIST)):
+        with pytest.raises(WithdrawnError, match=rf"{ARTIST} has withdrawn"):
+            call()
+    assert len(generate(run, 1, 0).halves) == 1
 
 
 def test_a_run_of_another_system_draws_nothing(finished):
