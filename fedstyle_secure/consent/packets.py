@@ -13,8 +13,10 @@ _MOST_PAGES = 4096
 _LONGEST_KEY = 80
 _JPEG_MAIN = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_MORE = b"http://ns.adobe.com/xmp/extension/\0"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_KEY = b"XML:com.adobe.xmp"
 _PNG_RAW = (b"Raw profile type xmp", b"Raw profile type APP1")
+_PNG_PROFILE = b"Raw profile type "
 _TIFF_TAG = 700
 
 
@@ -45,7 +47,7 @@ def packets(data: bytes) -> list[bytes]:
 def _packets(data: bytes) -> Iterator[bytes]:
     if data.startswith(b"\xff\xd8"):
         return _jpeg(data)
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if data.startswith(_PNG_START):
         return _png(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return _webp(data)
@@ -89,32 +91,70 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
     yield from map(bytes, parts.values())
 
 
+def veiled(data: bytes) -> Iterator[bytes]:
+    """Texts of a PNG that are no XMP packets and whose bytes do not stand in the file as they are: those that
+    are packed, and profiles in hexadecimal digits, such as ImageMagick writes of EXIF and IPTC.
+
+    Raises:
+        UnreadableXmp: One is damaged, or they have more than `MOST_BYTES` together.
+    """
+    size = 0
+    for name, key, packed in _png_texts(data):
+        if key in (_PNG_KEY, *_PNG_RAW) or (name == b"tEXt" and not key.startswith(_PNG_PROFILE)):
+            continue
+        try:
+            text = _png_text(name, packed)
+            text = _profile(text) if key.startswith(_PNG_PROFILE) else text
+        except (zlib.error, ValueError) as error:
+            if isinstance(error, UnreadableXmp):
+                raise
+            raise UnreadableXmp("a text in it is damaged, and may hold a reservation") from None
+        size += len(text)
+        _check(size)
+        yield text
+
+
 def _png(data: bytes) -> Iterator[bytes]:
+    for name, key, packed in _png_texts(data):
+        if key not in (_PNG_KEY, *_PNG_RAW):
+            continue
+        # In hexadecimal digits a text takes twice its room.
+        _check(len(packed) // 2)
+        text = _png_text(name, packed)
+        if key == _PNG_KEY:
+            yield text
+        else:
+            profile = _profile(text)
+            if b"<" in profile and not profile.startswith((b"Exif", b"II", b"MM")):
+                yield profile.removeprefix(_JPEG_MAIN)
+
+
+def _png_texts(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Chunks of text of a PNG: type, key, and what follows the key."""
     place = 8
-    while place + 12 <= len(data):
+    while data.startswith(_PNG_START) and place + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, place)
         name, begin = data[place + 4 : place + 8], place + 8
         place += 12 + length
         if name == b"IEND":
             return
-        key = data[begin : begin + min(length, _LONGEST_KEY)].partition(b"\0")[0]
-        if name not in (b"tEXt", b"zTXt", b"iTXt") or key not in (_PNG_KEY, *_PNG_RAW):
-            continue
-        # In hexadecimal digits a text takes twice its room.
-        _check(length // 2)
-        text = data[begin + len(key) + 1 : begin + length]
-        if name == b"zTXt":
-            text = _inflated(text[1:])
-        elif name == b"iTXt":
-            packed, text = text[:1] != b"\0", text[2:].split(b"\0", 2)[-1]
-            text = _inflated(text) if packed else text
-        if key == _PNG_KEY:
-            yield text
-        else:
-            # Lines: the profile's name, its size, and the bytes in hexadecimal digits.
-            profile = bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
-            if b"<" in profile and not profile.startswith((b"Exif", b"II", b"MM")):
-                yield profile.removeprefix(_JPEG_MAIN)
+        if name in (b"tEXt", b"zTXt", b"iTXt"):
+            key = data[begin : begin + min(length, _LONGEST_KEY)].partition(b"\0")[0]
+            yield name, key, data[begin + len(key) + 1 : begin + length]
+
+
+def _png_text(name: bytes, text: bytes) -> bytes:
+    if name == b"zTXt":
+        return _inflated(text[1:])
+    if name == b"iTXt":
+        packed, text = text[:1] != b"\0", text[2:].split(b"\0", 2)[-1]
+        return _inflated(text) if packed else text
+    return text
+
+
+def _profile(text: bytes) -> bytes:
+    """What stands in lines: the profile's name, its size, and the bytes in hexadecimal digits."""
+    return bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
 
 
 def _inflated(packed: bytes) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from xml.parsers import expat
 
-from fedstyle_secure.consent.packets import UnreadableXmp, packets
+from fedstyle_secure.consent.packets import UnreadableXmp, packets, veiled
 from fedstyle_secure.consent.uses import Purpose, Said
 
 _TDM = "www.w3.org/ns/tdmrep"
@@ -29,7 +29,11 @@ _NOT_FOR: Mapping[str, tuple[str, ...]] = {
 }
 """Purposes that a value prohibits; every other value, known or not, prohibits all."""
 
-_TRACES = (b"DMI-PROHIBITED", b"w3.org/ns/tdmrep")
+_TRACES = tuple(
+    trace.encode(coding)
+    for trace in ("DMI-PROHIBITED", "w3.org/ns/tdmrep")
+    for coding in ("ascii", "utf-16-le", "utf-16-be")
+)
 """What no file holds by chance: where one stands outside all packets, somebody meant something by it."""
 
 _DEEPEST = 256
@@ -76,10 +80,12 @@ def _reasons(data: bytes, purpose: Purpose) -> Iterator[str]:
         found = packets(data)
         for packet in found:
             yield from _reserved(read_packet(packet), purpose)
+        others = [data, *veiled(data)]
     except UnreadableXmp as error:
         yield str(error)
         return
-    if any(trace in data and not any(trace in packet for packet in found) for trace in _TRACES):
+    strays = (trace for trace in _TRACES if not any(trace in packet for packet in found))
+    if any(trace in other for trace in strays for other in others):
         yield "it holds a reservation outside of its XMP"
 
 

@@ -190,6 +190,41 @@ def test_a_reservation_that_lies_where_no_xmp_is_read_still_counts():
     assert reasons(with_xmp(mining("DMI-ALLOWED")) + value) == ["it holds a reservation outside of its XMP"]
 
 
+OUTSIDE = ["it holds a reservation outside of its XMP"]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be"])
+def test_a_stray_reservation_counts_in_every_coding(kind, coding):
+    assert reasons(picture(kind) + "DMI-PROHIBITED".encode(coding)) == OUTSIDE
+    assert reasons(picture(kind) + "DMI-ALLOWED".encode(coding)) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["Raw profile type exif", "Raw profile type iptc", "Comment", "xml:com.adobe.XMP"]
+)
+def test_a_stray_reservation_counts_where_its_bytes_do_not_stand_in_the_file(key):
+    """As ImageMagick packs EXIF and IPTC into a PNG."""
+    for value, said in (("DMI-PROHIBITED", OUTSIDE), ("DMI-ALLOWED", [])):
+        text = b"Exif" + value.encode()
+        if key.startswith("Raw"):
+            text = b"\nexif\n %d\n" % len(text) + text.hex().encode()
+        for made in (
+            chunk(b"zTXt", key.encode() + b"\0\0" + zlib.compress(text)),
+            chunk(b"iTXt", key.encode() + b"\0\1\0\0\0" + zlib.compress(text)),
+            chunk(b"tEXt", key.encode() + b"\0" + text),
+        ):
+            whole = picture("png")
+            assert reasons(whole[:33] + made + whole[33:]) == said
+
+
+def test_a_packed_text_that_cannot_be_read_is_a_no():
+    whole = picture("png")
+    for text in (b"no zlib", zlib.compress(b"x" * (MOST_BYTES + 1))):
+        made = chunk(b"zTXt", b"Comment\0\0" + text)
+        assert len(reasons(whole[:33] + made + whole[33:])) == 1
+
+
 def test_one_reason_is_given_once():
     inner = "<plus:DataMining>" + "no\n" * 1000 + "</plus:DataMining>"
     assert reasons(with_xmp(packet(inner))) == ["plus:DataMining has an unknown value"]
