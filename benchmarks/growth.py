@@ -125,7 +125,7 @@ def draw(points: list[dict[str, Any]], file: Path) -> None:
     counts = sorted({p["artists"] for p in points if p["part"] == "gain"})
     left.set_xticks(counts, [str(count) for count in counts])
     left.minorticks_off()
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="upper right")
     own = sorted((p for p in points if p["part"] == "cost"), key=_artists)
     for key, label in (("peak_mb", "all"), ("rest_mb", "but for everybody's pictures")):
         right.plot([p["artists"] for p in own], [p[key] for p in own], marker="o", label=label)

@@ -152,7 +152,7 @@ UNET, SCHEDULE = "unet/config.json", "scheduler/scheduler_config.json"
         (lambda f: changed(f / SCHEDULE, trained_betas=[float("nan")] * 1000), "is not of numbers"),
         (lambda f: changed(f / SCHEDULE, trained_betas=[0.1, 0.2]), "takes no pictures"),
         (lambda f: changed(f / SCHEDULE, beta_schedule="linear", beta_end=9.0), "is not of numbers"),
-        (lambda f: changed(f / SCHEDULE, num_train_timesteps=0), "has 0 steps .* valid are to"),
+        (lambda f: changed(f / SCHEDULE, num_train_timesteps=0), "has 0 steps .* valid: 1 to"),
         (lambda f: changed(f / SCHEDULE, prediction_type="flow"), "predicts 'flow'; valid:"),
         (lambda f: changed(f / SCHEDULE, _class_name="FlowMatch"), "schedule is a 'FlowMatch'; valid is one"),
         (
