@@ -325,6 +325,14 @@ def panels(facts: Facts) -> list[Block]:
             gone=listed(facts.called(artist) for artist in gone),
         )
         return [Para(line, "note")]
+    unknown = [artist for artist in facts.audit["artists"] if artist in facts.own["withdrawal_unknown"]]
+    if unknown:
+        line = facts.say(
+            "Pictures are kept back, as nobody here can tell whether these artists have withdrawn: {unknown}. "
+            "Their own ledgers say it (`--studios`).",
+            unknown=listed(facts.called(artist) for artist in unknown),
+        )
+        return [Para(line, "note")]
     blocks: list[Block] = []
     for name in dict.fromkeys(name for finding in facts.findings for name in finding.pictures):
         places = [i for i, finding in enumerate(facts.findings) if name in finding.pictures]
