@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks.errors import AttackError
+from attacks.errors import AttackError, one_line
 from attacks.ranges import real, whole
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -500,11 +500,12 @@ def losses_of(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
     """
     try:
         losses = loss(outputs, targets)
-    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         what = f"targets {targets.dtype} {tuple(targets.shape)}"
-        raise AttackError(f"loss: it cannot take {what}: {str(error).splitlines()[0]}") from None
-    if tuple(losses.shape) != (len(targets),):
-        raise AttackError(f"loss gives {tuple(losses.shape)}, not one value a picture")
+        raise AttackError(f"loss: it cannot take {what}: {one_line(error)}") from None
+    shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+    if shape != (len(targets),):
+        raise AttackError(f"loss gives {shape}, not one value a picture")
     return losses
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.auditing.data import Records
-from attacks.auditing.signals import Reader, agreement, called
-from attacks.errors import AttackError
+from attacks.auditing.signals import Reader, agreement, called, embedded
+from attacks.errors import AttackError, one_line
 from attacks.ranges import whole
 
 _MOST = 64
@@ -44,7 +44,7 @@ def knowing_by_heart(
     try:
         copied = copy.deepcopy(model).float().eval()
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise AttackError(f"the model cannot be copied: {str(error).splitlines()[0]}") from None
+        raise AttackError(f"the model cannot be copied: {one_line(error)}") from None
     weights = [p for p in copied.parameters() if p.is_floating_point()]
     if not weights:
         raise AttackError("the model has no weights that could learn anything by heart")
@@ -74,7 +74,7 @@ def knowing_by_heart(
 
 def _loss(model: nn.Module, reader: Reader, records: Records, draws: torch.Generator) -> Tensor:
     if reader.views is not None:
-        pair = [called(model, reader.views(records.inputs, draws), "control").flatten(1) for _ in range(2)]
+        pair = [embedded(model, reader.views, records.inputs, draws, "control") for _ in range(2)]
         return 1 - agreement(torch.stack(pair, 1)).mean()
     outputs = called(model, records.inputs, "control")
     return reader.losses(outputs, records.inputs, records.targets).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from attacks.errors import AttackError
+from attacks.errors import AttackError, one_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,9 @@ class Records:
 
         Args:
             given: Records, a tensor or array of inputs, a pair (inputs, targets) of them, or a dataset or
-                loader that yields inputs or such pairs. A loader is read once, in its own order.
+                loader that yields inputs or such pairs. Either is read once, a loader in its own order, so
+                that what shuffles or augments is one draw for all that is asked of it. Sparse tensors are
+                made dense.
             name: For errors.
 
         Raises:
@@ -45,11 +48,10 @@ class Records:
         """
         if isinstance(given, Records):
             return given
-        pair = isinstance(given, tuple | list) and len(given) == 2 and all(map(_array, given))
-        if pair:
-            inputs, targets = map(torch.as_tensor, given)
+        if _is_pair(given):
+            inputs, targets = _tensor(given[0], name), _tensor(given[1], f"{name}: targets")
         elif _array(given):
-            inputs, targets = torch.as_tensor(given), None
+            inputs, targets = _tensor(given, name), None
         elif isinstance(given, Dataset) or hasattr(given, "__getitem__") or isinstance(given, Iterable):
             inputs, targets = _read(given, name)
         else:
@@ -59,8 +61,8 @@ class Records:
             )
         if not inputs.ndim or not len(inputs):
             raise AttackError(f"{name}: there is no record")
-        if targets is not None and len(targets) != len(inputs):
-            raise AttackError(f"{name}: {len(inputs)} inputs, but {len(targets)} targets")
+        if targets is not None and (not targets.ndim or len(targets) != len(inputs)):
+            raise AttackError(f"{name}: {len(inputs)} inputs, but {targets.numel()} targets")
         return cls(inputs, targets)
 
     def __len__(self) -> int:
@@ -105,14 +107,54 @@ class Records:
             yield self.inputs[part], None if self.targets is None else self.targets[part]
 
 
+def identities(records: Records) -> np.ndarray:
+    """int (n,): the same number for records whose inputs and targets are the same to the last bit.
+
+    Example:
+        >>> identities(Records(torch.tensor([[1.0], [2.0], [1.0]]), None)).tolist()
+        [0, 1, 0]
+    """
+    seen: dict[bytes, int] = {}
+    parts = [records.inputs] if records.targets is None else [records.inputs, records.targets]
+    found = np.empty(len(records), int)
+    for k in range(len(records)):
+        digest = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            # By way of bytes: numpy has no bfloat16.
+            digest.update(part[k].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        found[k] = seen.setdefault(digest.digest(), len(seen))
+    return found
+
+
 def _array(given: Any) -> bool:
     return isinstance(given, Tensor | np.ndarray)
+
+
+def _is_pair(given: Any) -> bool:
+    """Inputs and targets, the latter as numbers in a list at most."""
+    if not isinstance(given, tuple | list) or len(given) != 2 or not _array(given[0]):
+        return False
+    listed = (
+        isinstance(given, tuple) and isinstance(given[1], list | tuple) and len(given[1]) == len(given[0])
+    )
+    return _array(given[1]) or listed
+
+
+def _tensor(given: Any, name: str) -> Tensor:
+    """Dense and without a graph. Raises AttackError where torch has no such numbers."""
+    try:
+        found = torch.as_tensor(given).detach()
+        return found if found.layout == torch.strided else found.to_dense()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise AttackError(f"{name}: {type(given).__name__} holds no numbers: {one_line(error)}") from None
 
 
 def _read(given: Any, name: str) -> tuple[Tensor, Tensor | None]:
     """All that a loader or a dataset yields."""
     loader = hasattr(given, "batch_size") and isinstance(given, Iterable)
     items = given if loader else _items(given)
+    # A loader that was told to make no batches gives its data set's items, which may be batches themselves.
+    batched = loader and not (given.batch_size is None and getattr(given, "batch_sampler", None) is None)
     inputs: list[Tensor] = []
     targets: list[Tensor] = []
     for item in items:
@@ -122,17 +164,21 @@ def _read(given: Any, name: str) -> tuple[Tensor, Tensor | None]:
                 f"{name}: each item must be an input tensor or a pair (input, target), not a "
                 f"{type(item).__name__}"
             )
-        inputs.append(torch.as_tensor(one[0]))
-        targets += [torch.as_tensor(part) for part in one[1:]]
+        inputs.append(_tensor(one[0], name))
+        targets += [_tensor(part, f"{name}: a target") for part in one[1:]]
     if not inputs:
         raise AttackError(f"{name}: there is no record")
     if targets and len(targets) != len(inputs):
         raise AttackError(f"{name}: some items have a target and others none")
-    joined = torch.cat if loader else torch.stack
+    if loader and not batched and targets:
+        batched = all(
+            t.ndim > 0 and i.ndim > 0 and len(t) == len(i) for i, t in zip(inputs, targets, strict=True)
+        )
+    joined = torch.cat if batched else torch.stack
     try:
         return joined(inputs), joined(targets) if targets else None
     except RuntimeError as error:
-        raise AttackError(f"{name}: records differ in shape: {str(error).splitlines()[0]}") from None
+        raise AttackError(f"{name}: records differ in shape: {one_line(error)}") from None
 
 
 def _items(given: Any) -> Iterator[Any]:

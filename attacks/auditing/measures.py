@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -44,22 +45,34 @@ class Judged:
     seconds: float = 0.0
 
 
-def met(scores: MembershipScores, is_member: np.ndarray, among: np.ndarray | None = None) -> AttackScores:
+def check_asked(rates: Any, confidence: Any) -> None:
+    """Refuse rates that are none, and a confidence so near 1 that no interval ends."""
+    if not isinstance(rates, Sequence | np.ndarray):
+        raise AttackError(f"rates must be several, such as (0.1, 0.01), not {rates!r}")
+    for rate in rates:
+        real("a rate", rate, "(0, 1)")
+    real("confidence", confidence, "(0, 0.999999999]")
+
+
+def met(
+    scores: MembershipScores, is_member: np.ndarray, among: np.ndarray, telling: bool = False
+) -> AttackScores:
     """Scores of members and of non-members.
 
     Args:
         scores: Of n candidates.
         is_member: bool (n,).
-        among: Candidates that count, bool (n,), or None for all.
+        among: Candidates that count, bool (n,).
+        telling: Whether to refuse reference models whose numbers tell the truth.
 
     Raises:
         AttackError: One side is empty, or how many reference models trained on a candidate tells the truth.
     """
-    chosen = scores.scored if among is None else scores.scored & among
+    chosen = scores.scored & among
     inside, outside = scores.values[chosen & is_member], scores.values[chosen & ~is_member]
     if not len(inside) or not len(outside):
         raise AttackError(f"{scores.attack}: it judges {len(inside)} members and {len(outside)} non-members")
-    if scores.counts is not None and among is None:
+    if scores.counts is not None and telling:
         kept = MembershipScores(
             scores.attack, scores.values[chosen], scores.scored[chosen], scores.notes, scores.counts[chosen]
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,25 @@ from torch import nn
 from attacks.auditing.audit import Audit
 from attacks.auditing.blind import blind_guess
 from attacks.auditing.control import knowing_by_heart
-from attacks.auditing.data import Records
+from attacks.auditing.data import Records, identities
 from attacks.auditing.findings import Claim
-from attacks.auditing.measures import CONFIDENCE, Judged, as_curves, epsilon_row, membership_rows, met
+from attacks.auditing.measures import (
+    CONFIDENCE,
+    Judged,
+    as_curves,
+    check_asked,
+    epsilon_row,
+    membership_rows,
+    met,
+)
 from attacks.auditing.planted import Planted
-from attacks.auditing.references import Fit, read_pool, trained
-from attacks.auditing.scorers import FEWEST_ELSEWHERE, Board, Scorer, refused, scorers
+from attacks.auditing.references import Fit, read_pool, refuse_shared, trained
+from attacks.auditing.scorers import FEWEST_ELSEWHERE, Board, Scorer, hardness, refused, scorers
 from attacks.auditing.signals import Reader, Signals, Views
-from attacks.errors import AttackError
+from attacks.errors import AttackError, one_line
 from attacks.observation import Loss
 from attacks.plots import AttackScores
-from attacks.ranges import real, whole
+from attacks.ranges import whole
 
 RATES = (0.1, 0.01, 0.001)
 
@@ -98,7 +107,9 @@ def audit_model(
         >>> audit_model(net, (x[:60], y[:60]), (x[60:], y[60:])).row("loss threshold").verdict
         'leaks'
     """
-    _check(rates, confidence, batch, seed)
+    check_asked(rates, confidence)
+    whole("batch", batch, 1)
+    whole("seed", seed, 0)
     inside, outside = Records.of(members, "members"), Records.of(non_members, "non_members")
     if min(len(inside), len(outside)) < _FEWEST:
         raise AttackError(
@@ -109,12 +120,19 @@ def audit_model(
     is_member = np.arange(len(candidates)) < len(inside)
     more = None if population is None else Records.of(population, "population")
     records = candidates if more is None else candidates.with_(more)
+    notes = _repeats(records, len(inside), len(candidates))
     board = _board(records, is_member, more is None, seed)
     signals = reader.read(model, records)
-    notes = []
+    notes += [note] if (note := reader.own(model, records)) else []
     if fit is not None or len(references):
         models, sets = _reference_models(fit, shadows, references, trained_on, candidates, len(inside), seed)
         rest = np.zeros((len(records) - len(candidates), len(models)), bool)
+        if sets.dtype != bool or sets.shape != (len(candidates), len(models)):
+            raise AttackError(
+                f"trained_on must be bool ({len(candidates)}, {len(models)}): members first, then "
+                f"non-members, and a column a reference model; not {sets.dtype} {sets.shape}"
+            )
+        refuse_shared({"audited model": model} | {f"reference model {k}": m for k, m in enumerate(models)})
         pool = read_pool(models, np.concatenate([sets, rest]), reader, records)
         board = Board(board.records, board.judged, board.apart, pool, seed)
         notes.append(f"{len(models)} reference models of {int(sets.sum(0).mean())} records")
@@ -125,7 +143,8 @@ def audit_model(
         _judged(name, scorer, signals, truth, board, known, by_heart)
         for name, scorer in scorers(signals, board).items()
     ]
-    blind = blind_guess(candidates, is_member, seed)
+    known_hard = None if board.pool is None else hardness(board)[board.judged]
+    blind = blind_guess(candidates, is_member, seed, hardness=known_hard)
     rows = membership_rows(judged, blind, tuple(rates), confidence)
     if canaries is not None:
         said = reader.read(model, canaries.records)
@@ -139,12 +158,22 @@ def audit_model(
     return Audit("model", rows, (), claim, about, as_curves(judged))
 
 
-def _check(rates: Sequence[float], confidence: float, batch: int, seed: int) -> None:
-    for rate in rates:
-        real("a rate", rate, "(0, 1)")
-    real("confidence", confidence, "(0, 1)")
-    whole("batch", batch, 1)
-    whole("seed", seed, 0)
+def _repeats(records: Records, inside: int, candidates: int) -> list[str]:
+    """A note where records come again; a record cannot be on two sides.
+
+    Raises:
+        AttackError: Members are among the non-members or the population, or non-members in the latter.
+    """
+    numbers = identities(records)
+    sides = {
+        "members": numbers[:inside], "non_members": numbers[inside:candidates],
+        "population": numbers[candidates:],
+    }  # fmt: skip
+    for one, other in combinations(sides, 2):
+        if both := len(np.intersect1d(sides[one], sides[other])):
+            raise AttackError(f"{both} records are in {one} and in {other} alike: leave them out of {other}")
+    again = candidates - len(np.unique(numbers[:candidates]))
+    return [f"{again} of {candidates} records come again, and intervals count them anew"] if again else []
 
 
 def _board(records: Records, is_member: np.ndarray, borrow: bool, seed: int) -> Board:
@@ -173,7 +202,7 @@ def _reference_models(
         # Drawn apart from the audited model's own set, whose members they would tell.
         return trained(fit, candidates, set_size, shadows, seed)
     none = np.zeros((len(candidates), len(references)), bool)
-    return references, none if trained_on is None else trained_on
+    return references, none if trained_on is None else np.asarray(trained_on)
 
 
 def _control(
@@ -186,8 +215,8 @@ def _control(
     try:
         knowing = knowing_by_heart(model, reader, board.records.at(learnt), seed)
         signals = reader.read(knowing, board.records, "control")
-    except (AttackError, RuntimeError) as error:
-        return None, f"has no positive control: {str(error).splitlines()[0]}"
+    except (ValueError, RuntimeError) as error:
+        return None, f"has no positive control: {one_line(error)}"
     known = np.zeros(len(truth), bool)
     known[learnt] = True
     among = np.zeros(len(truth), bool)
@@ -211,7 +240,7 @@ def _judged(
     scores = refused(scorer, signals)
     if isinstance(scores, str):
         return Judged(name, scores, "")
-    judged = met(scores, truth, None if board.judged.all() else board.judged)
+    judged = met(scores, truth, board.judged, telling=True)
     control: AttackScores | str = by_heart
     if known is not None:
         told, which, among = known

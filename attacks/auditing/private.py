@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,13 @@ from attacks.auditing.findings import Check, Claim, Row
 from attacks.auditing.measures import CONFIDENCE, epsilon_row
 from attacks.auditing.sampling import check_sampling
 from attacks.auditing.signals import class_labels
-from attacks.errors import AttackError
+from attacks.errors import AttackError, one_line
 from attacks.observation import Loss, cross_entropy
 from attacks.ranges import real, whole
 from attacks.rows import RowsOf, probe_rows
 from attacks.sensitivity import probe_sensitivity
+
+_RANDOM = "the model draws at random at every call, so that two batches cannot be compared"
 
 _ROWS, _POOL, _BATCH = 6, 32, 4
 
@@ -95,7 +97,9 @@ def audit_private(
     if found.targets is None or len(found) < 2:
         raise AttackError("records must be 2 or more inputs with targets")
     started = time.perf_counter()
-    rows_of = rows if rows is not None else opacus_rows(model, loss)
+    # What drops at random is a record's own affair, and would only hide what is compared.
+    model = without_dropout(model)
+    rows_of = _checked(rows) if rows is not None else opacus_rows(model, loss)
     checks = [_rows(model, loss, found, rows_of), _sensitivity(model, found, rows_of, clip, trials, seed)]
     if drawn is None:
         checks.append(Check("sampling", None, "batch sizes were not given"))
@@ -129,7 +133,10 @@ def opacus_rows(model: nn.Module, loss: Loss) -> RowsOf:
         from opacus import GradSampleModule
     except ImportError:
         raise AttackError("Opacus is not installed: give rows=, your own per-record gradients") from None
-    wrapped = GradSampleModule(bare_copy(model), loss_reduction="sum", strict=False)
+    try:
+        wrapped = GradSampleModule(bare_copy(model), loss_reduction="sum", strict=False)
+    except (NotImplementedError, ValueError) as error:
+        raise AttackError(f"Opacus does not take this model: {one_line(error)}") from None
 
     def rows_of(inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         wrapped.zero_grad()
@@ -137,9 +144,17 @@ def opacus_rows(model: nn.Module, loss: Loss) -> RowsOf:
         given = inputs.detach().clone(memory_format=torch.preserve_format)
         if given.is_floating_point():
             given.requires_grad_(True)
-        loss(wrapped(given), targets).sum().backward()
-        trained = [(name, p) for name, p in unwrapped(wrapped).named_parameters() if p.requires_grad]
-        return {name: p.grad_sample.detach() for name, p in trained}  # type: ignore[attr-defined]
+        try:
+            loss(wrapped(given), targets).sum().backward()
+        except NotImplementedError as error:
+            raise AttackError(f"Opacus has no rows for this model: {one_line(error)}; give rows=") from None
+        found = {}
+        for name, p in unwrapped(wrapped).named_parameters():
+            if p.requires_grad:
+                sample = getattr(p, "grad_sample", None)
+                # A parameter that the model does not use gets none.
+                found[name] = torch.zeros(len(given), *p.shape) if sample is None else sample.detach()
+        return found
 
     return rows_of
 
@@ -152,7 +167,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def bare_copy(model: nn.Module) -> nn.Module:
     """A copy of the user's own module in its mode, without what Opacus hung onto it."""
-    copied = copy.deepcopy(unwrapped(model)).train(model.training)
+    copied = copy.deepcopy(unwrapped(model))
     for module in copied.modules():
         for hooks in (module._forward_hooks, module._backward_hooks, module._backward_pre_hooks):
             hooks.clear()
@@ -164,21 +179,51 @@ def bare_copy(model: nn.Module) -> nn.Module:
     return copied
 
 
+def without_dropout(model: nn.Module) -> nn.Module:
+    """A copy of the user's own module in its mode, but that dropout layers drop nothing."""
+    copied = bare_copy(model)
+    for module in copied.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()
+    return copied
+
+
+def _checked(rows: RowsOf) -> RowsOf:
+    """The user's own rows, refused where they are no rows."""
+
+    def rows_of(inputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        found = rows(inputs, targets)
+        if not isinstance(found, Mapping):
+            raise AttackError(f"rows must give tensors by parameter name, not {type(found).__name__}")
+        for name, row in found.items():
+            if not isinstance(row, Tensor) or not row.ndim or len(row) != len(inputs):
+                what = tuple(row.shape) if isinstance(row, Tensor) else type(row).__name__
+                raise AttackError(f"rows: {name!r} is {what} for {len(inputs)} records, not a row for each")
+        return found
+
+    return rows_of
+
+
+def _drawn(rows_of: RowsOf, few: Records) -> bool:
+    """Whether the same batch has other rows at the next call."""
+    assert few.targets is not None
+    once, again = (rows_of(few.inputs, few.targets) for _ in range(2))
+    return any(not torch.allclose(once[k], again[k], 1e-3, 1e-5, equal_nan=True) for k in once if k in again)
+
+
 def _rows(model: nn.Module, loss: Loss, records: Records, rows_of: RowsOf) -> Check:
     few = records.at(np.arange(min(_ROWS, len(records))))
     assert few.targets is not None
     plain = bare_copy(model)
     try:
+        if _drawn(rows_of, few):
+            return Check("per-record gradients", None, _RANDOM)
         report = probe_rows(plain, loss, few.inputs, few.targets, rows_of)
     except (ValueError, RuntimeError) as error:
         if isinstance(error, AttackError):
             raise
-        return Check("per-record gradients", False, f"one record alone is refused: {_line(error)}")
+        return Check("per-record gradients", False, f"one record alone is refused: {one_line(error)}")
     return Check("per-record gradients", report.holds, str(report))
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0]
 
 
 def _sensitivity(
@@ -211,11 +256,13 @@ def _sensitivity(
 
     rng = np.random.default_rng(seed)
     try:
+        if _drawn(rows_of, few.at(np.arange(2))):
+            return Check("sensitivity", None, _RANDOM)
         report = probe_sensitivity(clipped_sum, pool, clip, "add-remove", rng, trials, batch)
     except (ValueError, RuntimeError) as error:
         if isinstance(error, AttackError):
             raise
-        return Check("sensitivity", None, f"a smaller batch is refused: {_line(error)}")
+        return Check("sensitivity", None, f"a smaller batch is refused: {one_line(error)}")
     says = f"one record moved the clipped sum by {report.worst:.4g} at most in {report.trials} trials"
     if report.holds:
         return Check("sensitivity", True, f"{says}, and the clip is {clip:.4g}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,27 @@ def trained(
         if not isinstance(model, nn.Module):
             raise AttackError(f"fit must return the trained model, not {type(model).__name__}")
         found.append(model)
+        refuse_shared({f"reference model {j}": one for j, one in enumerate(found)})
     return found, sets
+
+
+def refuse_shared(models: Mapping[str, nn.Module]) -> None:
+    """Refuse models that are one and the same: the last training has overwritten those before.
+
+    Args:
+        models: By the name that an error calls them.
+
+    Raises:
+        AttackError: All weights of one are another's; frozen parts may be common.
+    """
+    owned = {name: {id(p) for p in model.parameters()} for name, model in models.items()}
+    for later, name in enumerate(owned):
+        for other in list(owned)[:later]:
+            if models[name] is models[other] or (owned[name] and owned[name] <= owned[other]):
+                raise AttackError(
+                    f"{name} is the {other}, with the same weights: give one of its own; a fit must make and "
+                    "return a new model at every call"
+                )
 
 
 def read_pool(models: Sequence[nn.Module], trained_on: np.ndarray, reader: Reader, records: Records) -> Pool:
@@ -74,7 +94,6 @@ def read_pool(models: Sequence[nn.Module], trained_on: np.ndarray, reader: Reade
     Raises:
         AttackError: Shapes differ, or a model cannot be read; names which.
     """
-    trained_on = np.asarray(trained_on)
     if trained_on.dtype != bool or trained_on.shape != (len(records), len(models)):
         raise AttackError(
             f"trained_on must be bool ({len(records)}, {len(models)}): members first, then non-members, and "

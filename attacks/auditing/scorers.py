@@ -159,12 +159,12 @@ def _rmia(signals: Signals, board: Board) -> MembershipScores:
 
 def _quantile(signals: Signals, board: Board) -> MembershipScores:
     places, apart = np.flatnonzero(board.judged & ~board.apart), np.flatnonzero(board.elsewhere)
-    signal, features = lira_signal(signals), _hardness(board)
+    signal, features = lira_signal(signals), hardness(board)
     threshold = fit_quantile(signal[apart], features[apart], _QUANTILE_FPR, np.random.default_rng(board.seed))
     return _among("quantile regression", board, threshold.score(signal[places], features[places]), places)
 
 
-def _hardness(board: Board) -> np.ndarray:
+def hardness(board: Board) -> np.ndarray:
     """What tells a record's hardness without the victim, (n, 1): what models without it say, or the leading
     direction of its simple numbers."""
     if board.pool is not None:

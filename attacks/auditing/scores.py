@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,21 @@ import numpy as np
 
 from attacks.auditing.audit import Audit
 from attacks.auditing.findings import Claim
-from attacks.auditing.measures import CONFIDENCE, Judged, as_curves, epsilon_row, membership_rows
-from attacks.errors import AttackError
+from attacks.auditing.measures import CONFIDENCE, Judged, as_curves, check_asked, epsilon_row, membership_rows
+from attacks.errors import AttackError, one_line
 from attacks.plots import AttackScores
-from attacks.ranges import real
 
 RATES = (0.1, 0.01, 0.001)
+
+_UNREADABLE = (
+    OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, OverflowError,
+    csv.Error, zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError,
+)  # fmt: skip
+"""What readers raise at a damaged or crafted file: a header that asks for more memory than there is, a stream
+that does not inflate, a method that nobody has."""
+
+_NO_SCORES = "bcmM"
+"""Kinds of numpy that turn into floats and are none: truths, complex numbers, times."""
 
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "1.0"}), frozenset({"0", "false", "no", "0.0"})
 
@@ -57,14 +68,14 @@ def audit_scores(
         >>> print(audit_scores({"member": member, "mine": rng.normal(member)}, rates=()).rows[0])
         mine: membership AUC 0.788 [0.717, 0.844], 0.500 without looking: leaks
     """
-    for rate in rates:
-        real("a rate", rate, "(0, 1)")
-    real("confidence", confidence, "(0, 1)")
-    name, columns = "scores", scores
-    if not isinstance(scores, Mapping):
+    check_asked(rates, confidence)
+    if isinstance(scores, Mapping):
+        name, columns = "scores", {key: _array(f"scores: {key!r}", value) for key, value in scores.items()}
+    elif isinstance(scores, Path | str):
         name, columns = str(scores), read_columns(Path(scores))
-    assert isinstance(columns, Mapping)
-    truth, found = _told(name, {key: np.asarray(value) for key, value in columns.items()}, member, attacks)
+    else:
+        raise AttackError(f"scores must be a file or arrays by name, not {type(scores).__name__}")
+    truth, found = _told(name, columns, member, attacks)
     about = {"source": name, "records": len(truth), "members": int(truth.sum()), "confidence": confidence}
     if canaries:
         rows = tuple(epsilon_row(key, values, truth, claim, confidence) for key, values in found.items())
@@ -92,10 +103,10 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
         raise AttackError(f"{path}: scores are read from {', '.join(readers)}")
     try:
         columns = reader(path)
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         if isinstance(error, AttackError):
             raise
-        raise AttackError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+        raise AttackError(f"{path}: cannot be read: {one_line(error)}") from None
     if not columns:
         raise AttackError(f"{path}: holds no column")
     return columns
@@ -109,6 +120,7 @@ def _csv(path: Path) -> dict[str, np.ndarray]:
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(rows[0]):
             raise AttackError(f"{path}:{number}: has {len(row)} cells, and the head {len(rows[0])}")
+    _refuse_twice(path, rows[0])
     return {name: np.array([row[k] for row in rows[1:]]) for k, name in enumerate(rows[0])}
 
 
@@ -118,12 +130,22 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
     except ImportError:
         raise AttackError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from None
     table = parquet.read_table(path)
+    _refuse_twice(path, table.column_names)
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as parts:
+        _refuse_twice(path, [part.removesuffix(".npy") for part in parts.namelist()])
     with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+        # What is no array in the archive comes as bytes, and is no score.
+        return {name: np.asarray(values) for name, values in file.items()}
+
+
+def _refuse_twice(path: Path, names: Sequence[str]) -> None:
+    """One of two columns of a name would be taken without a word."""
+    if twice := next((name for k, name in enumerate(names) if name in names[:k]), None):
+        raise AttackError(f"{path}: has two columns {twice!r}: leave one")
 
 
 def _told(
@@ -138,6 +160,8 @@ def _told(
     truth = _truth(f"{name}: column {member!r}", columns[member])
     if missing := [key for key in attacks if key not in columns]:
         raise AttackError(f"{name}: has no column {missing[0]!r}; it has {', '.join(columns)}")
+    if member in attacks:
+        raise AttackError(f"{name}: column {member!r} is the truth, and no attack")
     chosen = attacks or [key for key, values in columns.items() if key != member and _is_numeric(values)]
     if not chosen:
         raise AttackError(f"{name}: has no column of numbers beside {member!r}")
@@ -146,6 +170,13 @@ def _told(
         if values.shape != truth.shape:
             raise AttackError(f"{name}: column {key!r} has {values.shape}, and the truth {truth.shape}")
     return truth, found
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise AttackError(f"{name}: is no array (n,): {one_line(error)}") from None
 
 
 def _truth(name: str, values: np.ndarray) -> np.ndarray:
@@ -159,14 +190,16 @@ def _truth(name: str, values: np.ndarray) -> np.ndarray:
 
 def _is_numeric(values: np.ndarray) -> bool:
     try:
-        return values.ndim == 1 and values.dtype != bool and len(values.astype(np.float64)) > 0
+        return values.ndim == 1 and values.dtype.kind not in _NO_SCORES and len(values.astype(np.float64)) > 0
     except (ValueError, TypeError):
         return False
 
 
 def _numbers(name: str, values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind in _NO_SCORES and values.dtype != bool:
+        raise AttackError(f"{name}: holds {values.dtype}, and scores are real numbers")
     try:
-        found = np.asarray(values).astype(np.float64)
+        found = values.astype(np.float64)
     except (ValueError, TypeError):
         raise AttackError(f"{name}: holds something that is no number") from None
     if found.ndim != 1 or not np.isfinite(found).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.auditing.data import Records
-from attacks.errors import AttackError
+from attacks.errors import AttackError, one_line
 from attacks.membership.threshold import checked_logits
 from attacks.observation import Loss, losses_of
 
@@ -22,6 +23,12 @@ Views = Callable[[Tensor, torch.Generator], Tensor]
 
 _VIEWS = 8
 """Of every record."""
+
+_ALIKE = 0.05
+"""Relative and absolute room for two answers on one record: half precision and int8 differ by less."""
+
+_MASKED = 1e4
+"""How far below the largest logit a masked class is put; its probability is zero in double precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +83,8 @@ class Reader:
         with evaluating(model), torch.no_grad():
             for inputs, targets in records.batches(self.batch):
                 if self.views is not None:
-                    seen = torch.stack(
-                        [called(model, self.views(inputs, draws), name).flatten(1) for _ in range(_VIEWS)], 1
-                    )
-                    views.append(seen.double().cpu())
+                    seen = [embedded(model, self.views, inputs, draws, name) for _ in range(_VIEWS)]
+                    views.append(torch.stack(seen, 1).double().cpu())
                     losses.append(-agreement(views[-1]))
                     continue
                 outputs = called(model, inputs, name)
@@ -97,8 +102,46 @@ class Reader:
         if not logits:
             return Signals(found)
         assert records.targets is not None
-        said, labels = checked_logits(torch.cat(logits).numpy(), class_labels(records.targets).numpy())
+        # A class that is masked out has no finite logit, and a probability of nothing all the same.
+        told = torch.cat(logits)
+        told = torch.where(told == -math.inf, told.amax(1, keepdim=True) - _MASKED, told)
+        said, labels = checked_logits(told.numpy(), class_labels(records.targets).cpu().numpy())
         return Signals(found, said, labels)
+
+    def own(self, model: nn.Module, records: Records, name: str = "model") -> str:
+        """Whether the answer on a record is its own, tried on a few.
+
+        Returns:
+            A note where it is drawn anew at every call; else "".
+
+        Raises:
+            AttackError: It hangs on what else is in the batch: members and non-members would be told by
+                their company.
+        """
+        few = records.at(np.unique(np.r_[np.arange(min(4, len(records))), np.arange(len(records))[-4:]]))
+        half = few.at(np.arange((len(few) + 1) // 2))
+
+        def asked(some: Records) -> Tensor:
+            if self.views is not None:
+                found = called(model, some.inputs, name)
+                return (
+                    found.double().cpu().flatten(1)[: len(half)]
+                    if isinstance(found, Tensor)
+                    else torch.zeros(1)
+                )
+            told = self.losses(called(model, some.inputs, name), some.inputs, some.targets)
+            return told.double().cpu()[: len(half)]
+
+        with evaluating(model), torch.no_grad():
+            whole, again, alone = asked(few), asked(few), asked(half)
+        if not torch.allclose(whole, again, _ALIKE, _ALIKE, equal_nan=True):
+            return f"the {name} answers the same record differently each time: figures are of one draw"
+        if not torch.allclose(whole, alone, _ALIKE, _ALIKE, equal_nan=True):
+            raise AttackError(
+                f"{name}: what it says of a record hangs on the others in its batch, so that members and "
+                "non-members would be told by their company: normalise by running statistics, or by record"
+            )
+        return ""
 
     def losses(self, outputs: Any, inputs: Tensor, targets: Tensor | None) -> Tensor:
         """Losses (b,), in double precision where they are a classifier's."""
@@ -114,6 +157,8 @@ class Reader:
             )
         logits = class_logits(outputs).double()
         labels = class_labels(targets).to(logits.device)
+        if len(logits) != len(labels):
+            raise AttackError(f"the model gives {len(logits)} rows of logits for {len(labels)} records")
         if len(labels) and (labels.min() < 0 or labels.max() >= logits.shape[1]):
             raise AttackError(f"targets must be classes 0 to {logits.shape[1] - 1}, as the model has outputs")
         return F.cross_entropy(logits, labels, reduction="none")
@@ -127,7 +172,8 @@ def agreement(views: Tensor) -> Tensor:
 
 
 def class_logits(outputs: Any) -> Tensor:
-    """A classifier's logits (b, c) with c >= 2; a single output is the second class's against zero.
+    """A classifier's logits (b, c) with c >= 2; a single output is the second class's against zero, and
+    probabilities, whose rows add up to one, are taken by their logarithm.
 
     Raises:
         AttackError: The outputs are nothing of the kind.
@@ -137,7 +183,28 @@ def class_logits(outputs: Any) -> Tensor:
         what = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise AttackError(f"the model gives {what}, which are no logits (b, classes): give loss=")
     wide = outputs[:, None] if outputs.ndim == 1 else outputs
-    return torch.cat([torch.zeros_like(wide), wide], 1) if wide.shape[1] == 1 else wide
+    if wide.shape[1] == 1:
+        return torch.cat([torch.zeros_like(wide), wide], 1)
+    room = 10 * torch.finfo(wide.dtype).eps * wide.shape[1]
+    if len(wide) and (wide >= 0).all() and ((wide.double().sum(1) - 1).abs() <= room).all():
+        return wide.clamp(min=torch.finfo(wide.dtype).tiny).log()
+    return wide
+
+
+def embedded(model: nn.Module, views: Views, inputs: Tensor, draws: torch.Generator, name: str) -> Tensor:
+    """Embeddings (b, d) of one view of each input.
+
+    Raises:
+        AttackError: The views or the model give none.
+    """
+    seen = views(inputs, draws)
+    found = called(model, seen, name) if isinstance(seen, Tensor) else seen
+    if not isinstance(found, Tensor) or found.ndim < 2 or len(found) != len(inputs):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise AttackError(
+            f"{name}: views and model give {shape} for {len(inputs)} inputs, not embeddings (b, d)"
+        )
+    return found.flatten(1)
 
 
 def class_labels(targets: Tensor) -> Tensor:
@@ -163,9 +230,9 @@ def called(model: nn.Module, inputs: Tensor, name: str) -> Any:
         inputs = inputs.to(like.device, like.dtype if inputs.is_floating_point() else None)
     try:
         return model(inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         what = f"{inputs.dtype} {tuple(inputs.shape)} on {inputs.device}"
-        raise AttackError(f"{name}: does not take inputs {what}: {str(error).splitlines()[0]}") from None
+        raise AttackError(f"{name}: does not take inputs {what}: {one_line(error)}") from None
 
 
 def refuse_unreadable(model: nn.Module, name: str) -> None:
@@ -186,14 +253,18 @@ def refuse_unreadable(model: nn.Module, name: str) -> None:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, every layer brought back to its own mode afterwards."""
+    """The model in evaluation mode; modes and buffers, which some count in, are brought back afterwards."""
     modes = [(module, module.training) for module in model.modules()]
+    held = [(buffer, buffer.detach().clone()) for buffer in model.buffers() if not buffer.is_meta]
     model.eval()
     try:
         yield
     finally:
         for module, mode in modes:
             module.training = mode
+        with torch.no_grad():
+            for buffer, value in held:
+                buffer.copy_(value)
 
 
 def _device_of(outputs: Any) -> torch.device:

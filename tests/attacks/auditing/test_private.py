@@ -67,7 +67,7 @@ def test_a_right_run_holds_and_its_bound_stays_below_the_claim():
         engine = trained(AuditedEngine(PrivacyEngine(), canaries=800), physical=physical)
         found = engine.audit(delta=1e-5)
         assert set(held(found).values()) == {True}
-        assert len(held(found)) == 6
+        assert len(held(found)) == 8
         assert found.claim.epsilon == pytest.approx(engine.get_epsilon(1e-5))
         assert found.about["steps"] == 20
         assert not found.alarms
@@ -100,6 +100,170 @@ def test_noise_that_comes_again_is_named(monkeypatch):
     checks = held(trained(AuditedEngine(PrivacyEngine(), canaries=20)).audit(delta=1e-5))
     assert checks["fresh noise"] is False
     assert checks["size of the noise"] is True
+
+
+def tampered(change, **given):
+    """A run whose optimiser was changed before anybody watched it."""
+    inner = PrivacyEngine()
+    make = inner.make_private
+
+    def made(**named):
+        parts = make(**named)
+        change(next(part for part in parts if hasattr(part, "add_noise")))
+        return parts
+
+    inner.make_private = made
+    return trained(AuditedEngine(inner, canaries=20), **given)
+
+
+def test_one_parameter_without_noise_is_named():
+    def change(optimizer):
+        add = optimizer.add_noise
+
+        def all_but_the_last():
+            add()
+            last = optimizer.params[-1]
+            last.grad = last.summed_grad.view_as(last).clone()
+
+        optimizer.add_noise = all_but_the_last
+
+    found = tampered(change).audit(delta=1e-5)
+    assert held(found)["size of the noise"] is False
+    assert "its deviation is 0 times what is stated in '3.bias'" in str(found)
+
+
+def test_noise_that_comes_again_every_other_step_is_named():
+    def change(optimizer):
+        add, kept, step = optimizer.add_noise, {}, [0]
+
+        def again():
+            turn = step[0] % 2
+            step[0] += 1
+            add()
+            noise = [p.grad - p.summed_grad.view_as(p) for p in optimizer.params]
+            for p, one in zip(optimizer.params, kept.setdefault(turn, noise), strict=True):
+                p.grad = p.summed_grad.view_as(p) + one
+
+        optimizer.add_noise = again
+
+    found = tampered(change).audit(delta=1e-5)
+    assert held(found)["fresh noise"] is False
+    assert held(found)["size of the noise"] is True
+
+
+@pytest.mark.parametrize("whole_batch", [True, False])
+def test_a_clip_that_is_not_each_records_own_is_named(whole_batch):
+    def change(optimizer):
+        own = optimizer.clip_and_accumulate
+
+        def clip():
+            samples = [s.clone() for s in optimizer.grad_samples]
+            own()
+            sums = [s.sum(0) for s in samples]
+            length = torch.cat([s.flatten() for s in sums]).norm()
+            factor = min(1.0, float(optimizer.max_grad_norm / length)) if whole_batch else 1.0
+            for p, one in zip(optimizer.params, sums, strict=True):
+                p.summed_grad = factor * one
+
+        optimizer.clip_and_accumulate = clip
+
+    checks = held(tampered(change).audit(delta=1e-5))
+    assert checks["clipping"] is False
+    assert checks["size of the noise"] is True
+
+
+def test_a_schedule_of_the_noise_that_is_accounted_for_holds():
+    engine = AuditedEngine(PrivacyEngine(), canaries=20)
+    net = nn.Linear(20, 2)
+    records = TensorDataset(torch.randn(64, 20), torch.arange(64) % 2)
+    net, optimizer, loader = engine.make_private(
+        module=net, optimizer=torch.optim.SGD(net.parameters(), 0.1), noise_multiplier=1.0,
+        max_grad_norm=1.0, data_loader=DataLoader(records, 16),
+    )  # fmt: skip
+    for noise in (1.0, 0.8, 0.7):
+        optimizer.noise_multiplier = noise
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+    assert held(engine.audit(delta=1e-5))["accounting"] is True
+    engine.accountant.history[0] = (2.0, *engine.accountant.history[0][1:])
+    assert held(engine.audit(delta=1e-5))["accounting"] is False
+
+
+def test_a_delta_that_lets_a_record_out_is_named_and_one_that_is_none_is_one_line():
+    engine = trained(AuditedEngine(PrivacyEngine(), canaries=20), epochs=1)
+    found = engine.audit(delta=0.1)
+    assert "delta: 0.1 is not below one in 200 records" in str(found)
+    for delta in (0.0, 1.0, "1e-5"):
+        with pytest.raises(AttackError, match="delta must be a number"):
+            engine.audit(delta=delta)
+    with pytest.raises(AttackError, match="tells no epsilon at delta 1e-05"):
+        trained(AuditedEngine(PrivacyEngine(), canaries=20), noise=0.0, epochs=1).audit(delta=1e-5)
+
+
+def test_ghost_clipping_shows_no_records_and_that_is_said():
+    engine = AuditedEngine(PrivacyEngine(), canaries=20)
+    net = nn.Linear(20, 2)
+    records = TensorDataset(torch.randn(64, 20), torch.arange(64) % 2)
+    net, optimizer, criterion, loader = engine.make_private(
+        module=net, optimizer=torch.optim.SGD(net.parameters(), 0.1), noise_multiplier=1.0,
+        max_grad_norm=1.0, data_loader=DataLoader(records, 8), grad_sample_mode="ghost",
+        criterion=nn.CrossEntropyLoss(),
+    )  # fmt: skip
+    for x, y in loader:
+        optimizer.zero_grad()
+        criterion(net(x), y).backward()
+        optimizer.step()
+    checks = held(engine.audit(delta=1e-5))
+    assert checks["sampling"] is None
+    assert checks["clipping"] is None
+
+
+def test_dropout_is_no_fault_of_rows_or_bound():
+    net = nn.Sequential(nn.Linear(20, 60), nn.ReLU(), nn.Dropout(0.3), nn.Linear(60, 2)).train()
+    records = torch.randn(12, 20), torch.arange(12) % 2
+    checks = held(audit_private(net, records, clip=1.0))
+    assert checks["per-record gradients"] is True
+    assert checks["sensitivity"] is True
+
+    class Drops(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(20, 2)
+
+        def forward(self, x):
+            return self.net(F.dropout(x, 0.3))
+
+    checks = held(audit_private(Drops(), records, clip=1.0))
+    assert checks["per-record gradients"] is None
+    assert checks["sensitivity"] is None
+
+
+def test_parts_that_the_model_does_not_use_have_rows_of_zero():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Linear(20, 2), nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    found = audit_private(Idle(), (torch.randn(12, 20), torch.arange(12) % 2), clip=1.0)
+    assert held(found)["per-record gradients"] is True
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        (lambda x, y: None, "rows must give tensors by parameter name, not NoneType"),
+        (lambda x, y: {"weight": torch.zeros(3)}, "'weight' is (3,) for 6 records"),
+    ],
+)
+def test_rows_that_are_none_are_one_line(rows, line):
+    with pytest.raises(AttackError) as error:
+        audit_private(nn.Linear(20, 2), (torch.randn(12, 20), torch.arange(12) % 2), clip=1.0, rows=rows)
+    assert line in str(error.value)
 
 
 def test_shuffled_batches_are_not_what_the_accountant_assumes():

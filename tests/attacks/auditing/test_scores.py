@@ -1,5 +1,9 @@
 """Scores of anything: the same figures from CSV, Parquet, npz and arrays, equal to scikit-learn's."""
 
+import io
+import warnings
+import zipfile
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -71,6 +75,8 @@ def test_canaries_scores_bound_epsilon_beside_what_is_claimed():
         ("name,member\nann,1\nbo,0\n", "has no column of numbers beside 'member'"),
         ("score,member\n1,1\n2,1\n", "column 'member' has only members"),
         ("score,member\nnan,1\n2,0\n", "must be finite numbers"),
+        ("score,member,member\n1,1,0\n2,0,1\n", "has two columns 'member': leave one"),
+        ("score,score,member\n1,2,0\n2,1,1\n", "has two columns 'score'"),
     ],
 )
 def test_a_bad_file_is_one_line_that_names_it(tmp_path, text, line):
@@ -92,3 +98,53 @@ def test_files_that_are_none_are_refused(tmp_path):
         audit_scores(tmp_path / "a.npz")
     with pytest.raises(AttackError, match="has no column 'yours'"):
         audit_scores({"member": MEMBER, "mine": MINE}, attacks=["yours"])
+
+
+def crafted(path, scores, *more):
+    truth = io.BytesIO()
+    np.save(truth, MEMBER)
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # That a name is there twice.
+        for name, data in (("member.npy", truth.getvalue()), ("mine.npy", scores), *more):
+            archive.writestr(name, data)
+    return path
+
+
+def test_crafted_archives_are_one_line(tmp_path):
+    whole = io.BytesIO()
+    np.save(whole, MINE)
+    npy = whole.getvalue()
+    huge = npy.replace(b"(600,), }" + b" " * 10, b"(9999999999999,), }")
+    assert huge != npy
+    for data in (huge, npy.replace(b"{'descr'", b"{{{'desc"), npy[:200]):
+        with pytest.raises(AttackError, match="cannot be read"):
+            audit_scores(crafted(tmp_path / "a.npz", data))
+    with pytest.raises(AttackError, match="has two columns 'mine'"):
+        audit_scores(crafted(tmp_path / "a.npz", npy, ("mine.npy", npy)))
+    (tmp_path / "b.npz").write_bytes(npy)
+    with pytest.raises(AttackError, match="cannot be read"):
+        audit_scores(tmp_path / "b.npz")
+
+
+def test_damaged_archives_never_raise_what_their_readers_raise(tmp_path):
+    good = crafted(tmp_path / "a.npz", b"").read_bytes()
+    for place in range(0, len(good), 5):
+        bad = bytearray(good)
+        bad[place] ^= 0xFF
+        (tmp_path / "b.npz").write_bytes(bytes(bad))
+        with pytest.raises(AttackError):
+            audit_scores(tmp_path / "b.npz")
+
+
+def test_what_turns_into_numbers_and_is_none_is_no_attack():
+    times = np.arange(600).astype("datetime64[s]")
+    found = audit_scores({"member": MEMBER, "mine": MINE, "when": times, "phase": MINE + 1j}, rates=())
+    assert [row.attack for row in found.rows] == ["mine"]
+    for name in ("when", "phase"):
+        with pytest.raises(AttackError, match=f"column '{name}': holds .*, and scores are real numbers"):
+            audit_scores({"member": MEMBER, "when": times, "phase": MINE + 1j}, attacks=[name])
+    with pytest.raises(AttackError, match="is the truth, and no attack"):
+        audit_scores({"member": MEMBER, "mine": MINE}, attacks=["member"])
+    for given in ([1, 2], None, {"member": MEMBER, "mine": [[1], [1, 2]]}):
+        with pytest.raises(AttackError):
+            audit_scores(given)
