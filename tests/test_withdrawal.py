@@ -195,6 +195,14 @@ def test_pictures_are_kept_back_once_an_attacked_artist_has_withdrawn(own):
     assert name not in plain(block.line)
 
 
+def test_pictures_are_kept_back_where_nobody_can_tell_who_has_withdrawn(own):
+    audited = {"artists": [GONE, "impasto-1"], "show_pictures": True, "views": []}
+    row = SimpleNamespace(pictures=("pictures.png",))
+    shutil.rmtree(own.path.parent / "studios")
+    (block,) = panels(replace(read_facts(own.path), audit=audited, findings=(row,)))
+    assert f"can tell whether these artists have withdrawn: {GONE}, impasto-1." in plain(block.line)
+
+
 def test_a_policy_can_ask_that_nobody_has_withdrawn(own, tmp_path):
     policy = tmp_path / "policy.toml"
     policy.write_text("[consent]\nallow_withdrawn = false\n")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from attacks.auditing.files import FORMAT, KIND
 from attacks.references import METHODS
@@ -17,6 +20,36 @@ VIEW = "holder"
 """Whoever holds what was audited."""
 
 _CLASSES: Mapping[str, tuple[Level, Category]] = {"reconstruction PSNR": ("L4", "reconstruction")}
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Check(_Told):
+    name: str
+    holds: bool | None
+    says: str
+
+
+class _Claim(_Told):
+    epsilon: float | None = Field(ge=0)
+    delta: float = Field(ge=0, lt=1)
+    adjacency: str
+    unit: str
+
+
+class _About(_Told):
+    format: int
+    kind: str
+    subject: str
+    about: dict[str, Any]
+    claim: _Claim | None
+    checks: list[_Check]
+    files: dict[str, str]
+
+
+_FINDING = TypeAdapter(Finding)
 
 
 @dataclass(frozen=True)
@@ -57,20 +90,22 @@ def read_own_audit(folder: Path) -> OwnAudit:
     if (about.get("kind"), about.get("format")) != (KIND, FORMAT):
         raise AuditError(f"{path}: is no audit by `attacks` in format {FORMAT}; make it anew")
     try:
-        stated = dict(about["files"])
-        for name in stated:
-            _require_whole(folder, name, stated[name])
-        if "findings.json" not in stated:
-            raise AuditError(f"{path}: has no hash of findings.json")
-        rows = read_json(folder / "findings.json", list, AuditError)
-        seed = int(about["about"].get("seed", 0))
+        stated = _About.model_validate(about).files
+    except ValidationError as error:
+        raise AuditError(f"{path}: does not hold what it should: {_first(error)}") from None
+    for name in stated:
+        _require_whole(folder, name, stated[name])
+    if "findings.json" not in stated:
+        raise AuditError(f"{path}: has no hash of findings.json")
+    rows = read_json(folder / "findings.json", list, AuditError)
+    seed = about["about"].get("seed", 0)
+    try:
         findings = tuple(_finding(row, seed) for row in rows)
-        for check in about["checks"]:
-            _ = check["name"], check["holds"], check["says"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, AuditError):
-            raise
-        raise AuditError(f"{folder}: a file lacks what it should hold: {error}") from None
+    except ValidationError as error:
+        told = f"{folder / 'findings.json'}: does not hold what it should: {_first(error)}"
+        raise AuditError(told) from None
+    except (KeyError, TypeError) as error:
+        raise AuditError(f"{folder / 'findings.json'}: a row lacks what it should hold: {error}") from None
     return OwnAudit(folder, about, findings, {**stated, "audit.json": file_sha256(path)})
 
 
@@ -84,7 +119,15 @@ def _require_whole(folder: Path, name: str, digest: str) -> None:
 def _finding(row: Mapping[str, Any], seed: int) -> Finding:
     level, category = _CLASSES.get(row["metric"], ("L1", "membership inference"))
     drawn = row["value"] is not None and row["metric"] not in (PROVEN, *_CLASSES)
-    return Finding(
+    whole = dict(
         view=VIEW, target="all", unit="record", seed=seed, level=level, category=category,
-        curve="roc.svg" if drawn else "", **dict(row),
+        curve="roc.svg" if drawn else "", **row,
     )  # fmt: skip
+    # As JSON: a list may stand for a tuple there, and a text for no number.
+    return _FINDING.validate_json(json.dumps(whole), strict=True)
+
+
+def _first(error: ValidationError) -> str:
+    """What is wrong first, and where."""
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

@@ -12,6 +12,7 @@ from attacks.auditing.audit import Audit
 from attacks.auditing.findings import Check, Row
 from fedstyle_secure.audit.own import read_own_audit
 from fedstyle_secure.errors import AuditError, ConfigError
+from fedstyle_secure.files import file_sha256
 from fedstyle_secure.policy.own import all_checks
 from fedstyle_secure.report.formats import report
 from fedstyle_secure.report.page.selfhash import verify_page
@@ -92,6 +93,43 @@ def test_a_policy_judges_figures_checks_and_the_claim(folder, tmp_path):
     assert not [subject for key, subject in found if key == "attacks.max_tpr"]
     met = policy(tmp_path, "[epsilon]\nartwork = 8.0\n")
     assert {key for key, _ in failed(folder, met)} == {"attacks"}, "what does not hold fails any policy"
+
+
+def _rewritten(folder, tmp_path, about=None, rows=None):
+    """A copy with other contents, whose hashes fit."""
+    copy = tmp_path / "crafted"
+    copy.mkdir(exist_ok=True)
+    told = json.loads((folder / "audit.json").read_text())
+    found = json.loads((folder / "findings.json").read_text())
+    (copy / "findings.json").write_text(json.dumps((rows or list)(found)))
+    for name in told["files"]:
+        if name != "findings.json":
+            (copy / name).write_bytes((folder / name).read_bytes())
+    told["files"] = {name: file_sha256(copy / name) for name in told["files"]}
+    (copy / "audit.json").write_text(json.dumps((about or dict)(told)))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("about", "rows", "says"),
+    [
+        (lambda a: a | {"checks": [{"name": "rows", "holds": "false", "says": ""}]}, None, "checks.0.holds"),
+        (lambda a: {k: v for k, v in a.items() if k != "claim"}, None, "claim: Field required"),
+        (lambda a: a | {"claim": a["claim"] | {"epsilon": "8"}}, None, "claim.epsilon"),
+        (lambda a: a | {"claim": a["claim"] | {"epsilon": -1.0}}, None, "claim.epsilon"),
+        (lambda a: a | {"files": dict.fromkeys(a["files"], 1)}, None, "files."),
+        (lambda a: a | {"about": []}, None, "about: "),
+        (None, lambda r: [r[0] | {"value": "0.5"}, *r[1:]], "value"),
+        (None, lambda r: [r[0] | {"verdict": "fine"}, *r[1:]], "verdict"),
+        (None, lambda r: [r[0] | {"view": "x"}, *r[1:]], "lacks what it should hold"),
+        (None, lambda r: ["x"], "lacks what it should hold"),
+    ],
+)
+def test_a_crafted_folder_whose_hashes_fit_is_one_line(folder, tmp_path, about, rows, says):
+    copy = _rewritten(folder, tmp_path, about, rows)
+    with pytest.raises(AuditError, match=says) as caught:
+        all_checks(copy, policy(tmp_path, "[epsilon]\nartwork = 8.0\n"))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_interval_of_no_stated_confidence_meets_no_policy(folder, tmp_path):

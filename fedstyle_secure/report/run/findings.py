@@ -328,8 +328,8 @@ def panels(facts: Facts) -> list[Block]:
     unknown = [artist for artist in facts.audit["artists"] if artist in facts.own["withdrawal_unknown"]]
     if unknown:
         line = facts.say(
-            "Pictures are kept back, as nobody here can tell whether these artists have withdrawn: {unknown}. "
-            "Their own ledgers say it (`--studios`).",
+            "Pictures are kept back, as nobody here can tell whether these artists have withdrawn: "
+            "{unknown}. Their own ledgers say it (`--studios`).",
             unknown=listed(facts.called(artist) for artist in unknown),
         )
         return [Para(line, "note")]
