@@ -166,7 +166,13 @@ CASES = [
     ),
     (
         references.trained,
-        {"fit": lambda data, seed: LINEAR, "records": OWN_RECORDS, "set_size": 4, "models": 2, "seed": 0},
+        {
+            "fit": lambda data, seed: torch.nn.Linear(3, 2),
+            "records": OWN_RECORDS,
+            "set_size": 4,
+            "models": 2,
+            "seed": 0,
+        },
         {"models": whole(2), "set_size": whole(4, 4)},
     ),
     (
@@ -213,8 +219,8 @@ CASES = [
         {
             "model": LINEAR,
             "members": OWN,
-            "non_members": OWN,
-            "fit": lambda data, seed: LINEAR,
+            "non_members": (OWN[0] + 5, OWN[1]),
+            "fit": lambda data, seed: torch.nn.Linear(3, 2),
             "shadows": 2,
             "rates": (0.1,),
             "confidence": 0.9,
