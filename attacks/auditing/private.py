@@ -64,6 +64,7 @@ def audit_private(
     Per-record gradients are compared with those of each record alone, which finds Opacus' silent fault with
     convolutions; a probe tries whether one record ever moves the clipped sum beyond the clip, as batch
     statistics and contrastive losses make it; batch sizes are held against the sampling that is accounted.
+    It clips by itself: what the training clipped, and what noise it drew, only `AuditedEngine` sees.
 
     Args:
         model: As it trains, in the mode that it trains in; left as it is.
