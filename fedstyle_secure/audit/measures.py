@@ -164,7 +164,8 @@ def identification(
     """Share of targets that are ranked first among candidates.
 
     It leaks where the whole interval lies above chance, and the attack finds more than it does without its
-    observation (exact McNemar at the same confidence). The baseline is the larger of chance and of that blind
+    observation (exact McNemar at the same confidence); where the first holds and the second is not known, it
+    is inconclusive. The baseline is the larger of chance and of that blind
     run. The control is won where its whole interval lies above chance.
 
     Args:
@@ -189,11 +190,11 @@ def identification(
     leaks = found.low > chance and ahead.details["p_value"] <= 1 - sure
     best = advantage(name, np.ones(n, int), prior_ranks, sure).details["p_value"] <= 1 - sure
     able = clopper_pearson(n, n, sure)[0] > chance and best
-    won = control.low > chance
-    verdict = judge(leaks, won, able)
+    won, doubtful = control.low > chance, not leaks and found.low > max(chance, prior)
+    verdict = judge(leaks, won, able and not doubtful)
     # A prior that is often right needs no release; the guarantee bounds what comes on top.
     _, known = clopper_pearson(int(blind.sum()), n, sure)
-    failed = _failed(won, able, n, "identified no more than chance where nothing was defended")
+    failed = _failed(won, able, n, "identified no more than chance where nothing was defended", doubtful)
     return Finding(
         view="", attack=name, target=target, unit=how.card.unit, metric=IDENTIFICATION,
         value=found.value, low=found.low, high=found.high, confidence=sure, n=found.n,
@@ -247,8 +248,9 @@ def copies(how: Setting, found: Extraction) -> Finding:
     """Share of what a model draws that is a near copy of a work it was trained on.
 
     It leaks where the whole interval lies above what held-out works in place of the training works give, and
-    there are more than with those on the same pictures (exact McNemar at the same confidence). The control is
-    planted copies. No limit follows: it counts copies of any work, and the guarantee is one work's.
+    there are more than with those on the same pictures (exact McNemar at the same confidence); where the
+    first holds and the second is not known, it is inconclusive. The control is planted copies. No limit
+    follows: it counts copies of any work, and the guarantee is one work's.
 
     Args:
         how: The attack and its setting.
@@ -259,8 +261,9 @@ def copies(how: Setting, found: Extraction) -> Finding:
     baseline = max(found.false_alarm, rate.baseline or 0.0)
     able = clopper_pearson(n, n, how.confidence)[0] > baseline
     leaks = rate.low > baseline and found.advantage.details["p_value"] <= 1 - how.confidence
-    verdict = judge(leaks, found.won, able)
-    failed = _failed(found.won, able, n, "found no copies where some were planted")
+    doubtful = not leaks and rate.low > baseline
+    verdict = judge(leaks, found.won, able and not doubtful)
+    failed = _failed(found.won, able, n, "found no copies where some were planted", doubtful)
     note = _joined(how.note, "no limit: copies of any work count, and the guarantee is one work's")
     return Finding(
         view="", attack=how.card.name, target="all", unit=how.card.unit, metric=how.card.metric,
@@ -391,8 +394,22 @@ def _split(scores: MembershipScores, is_member: np.ndarray) -> tuple[np.ndarray,
     return scores.values[scores.scored & is_member], scores.values[scores.scored & ~is_member]
 
 
-def _failed(won: bool, able: bool, n: int, lost: str) -> str:
-    """Why an attack is inconclusive, where it is."""
+def _failed(won: bool, able: bool, n: int, lost: str, doubtful: bool = False) -> str:
+    """Why an attack is inconclusive, where it is.
+
+    Args:
+        won: Whether it wins where nothing is defended.
+        able: Whether so many trials could have shown a leak.
+        n: How many they are.
+        lost: What it did where it did not win.
+        doubtful: Whether its whole interval lies above its baseline, and the pairs of trials with and without
+            its observation are too few to say the same.
+    """
+    if doubtful:
+        return (
+            f"lies above its baseline with its whole interval, and {n} trials are too few to tell it from "
+            "one that looks at nothing: with more this may be a leak"
+        )
     if not able:
         return f"had {n} trials, of which not even all could have shown a leak"
     return "" if won else lost

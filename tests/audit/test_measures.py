@@ -119,6 +119,17 @@ def test_an_identification_counts_beyond_chance_and_beyond_not_looking():
     assert identification(HOW, last, last, 100, limit, last).verdict == "inconclusive"
 
 
+def test_what_lies_above_its_baseline_is_never_told_as_not_broken():
+    """Six of ten among 40, none without looking: [0.17, 0.94] over 0.025; McNemar's 1/64 is above 0.005."""
+    ranks, last = np.where(np.arange(10) < 6, 1, 9), np.full(10, 30)
+    found = identification(Setting(ONE, 0, 0.995, 1.0), ranks, last, 40, Limit([]), np.ones(20, int))
+    assert found.low > found.baseline
+    assert found.verdict == "inconclusive"
+    assert "10 trials are too few to tell it from one that looks at nothing" in found.reason
+    few = identification(Setting(ONE, 0, 0.95, 1.0), ranks, last, 40, Limit([]), np.ones(20, int))
+    assert few.verdict == "leaks"
+
+
 def test_a_figure_above_its_bound_is_an_alarm():
     first, last = np.ones(20, int), np.full(20, 50)
     found = identification(HOW, first, last, 100, Limit([SampledGaussian(5.0)]), first)
