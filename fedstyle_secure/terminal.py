@@ -153,16 +153,14 @@ def table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) ->
         head: Headings.
         rows: Cells, as many a row as headings; at least one row. Nothing in them is markup.
     """
-    from rich.box import SIMPLE_HEAD
+    from rich.box import MINIMAL
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     cells = [[Text(visible(cell)) for cell in row] for row in rows]
-    # Few lines between the cells: seven columns have to fit into 80 places.
-    drawn = Table(
-        title=Text(visible(title), style="bold"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False
-    )
+    # No frame: seven columns have to fit into 80 places. Lines between them, as names may have spaces.
+    drawn = Table(box=MINIMAL, pad_edge=False)
     widest = max(row[0].cell_len for row in cells)
     if widest <= _WIDEST:
         drawn.add_column(head[0], no_wrap=True, overflow="ignore", min_width=widest)
@@ -172,4 +170,4 @@ def table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) ->
         drawn.add_column(column, overflow="fold")
     for row in cells:
         drawn.add_row(*row)
-    Console().print(drawn)
+    Console().print(Text(visible(title), style="bold"), drawn)

@@ -216,11 +216,11 @@ def test_a_run_without_audit_and_report_goes_as_it_is(tensorboard, bare, tmp_pat
 
 
 @pytest.mark.parametrize("to", TRACKERS)
-def test_a_missing_package_is_named_with_what_installs_it(to, monkeypatch, capsys):
+def test_a_missing_package_is_named_with_what_installs_it(to, monkeypatch, capsys, tmp_path):
     for name in ("mlflow", "torch.utils.tensorboard", "wandb"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, f"fedstyle_secure.tracking.to_{to}", raising=False)
-    monkeypatch.setattr(sys, "argv", ["fedstyle", "track", "no such run", "--to", to])
+    monkeypatch.setattr(sys, "argv", ["fedstyle", "track", str(tmp_path), "--to", to])
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2

@@ -89,7 +89,7 @@ def test_for_machines_it_is_json(command):
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [
-        ("[privacy]\nrounds = 5", 2, "unknown setting 'privacy.rounds'; did you mean 'max_rounds'?"),
+        ("[privacy]\nrounds = 5", 2, "unknown setting 'privacy.rounds'; did you mean 'privacy.max_rounds'?"),
         ("[privacy]\nmax_delta = 1", 2, "privacy.max_delta = 1 is not allowed"),
     ],
 )

@@ -46,7 +46,7 @@ def test_every_policy_is_read_back_as_it_was_written(policy):
     [
         (
             "[privacy]\nmax_epsilon = 3",
-            "unknown setting 'privacy.max_epsilon'; did you mean 'max_epsilon_run'?",
+            "unknown setting 'privacy.max_epsilon'; did you mean 'privacy.max_epsilon_run'?",
         ),
         ("[cards]\npublish = false", "unknown section 'cards'; did you mean 'card'?"),
         ("[card]\nmax_rounds = 3", "did you mean 'privacy.max_rounds'?"),

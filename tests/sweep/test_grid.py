@@ -70,7 +70,7 @@ def test_named_points_set_several_settings_together(grid_of):
     ("grid", "expected"),
     [
         ({"seed": [1]}, r"grid\.seed is no setting; did you mean 'seeds'"),
-        ({"privacy.target_epsilonn": [1]}, r"grid\.privacy\.target_epsilonn.*mean 'target_epsilon'"),
+        ({"privacy.target_epsilonn": [1]}, r"grid\.privacy\.target_epsilonn.*mean 'privacy.target_epsilon'"),
         ({"local_steps": [1]}, r"grid\.local_steps.*'training\.local_steps'"),
         ({"seeds": []}, r"grid\.seeds is empty"),
         ({"seeds": 3}, r"grid\.seeds = 3 is not allowed; allowed: a list"),
