@@ -17,6 +17,7 @@ from audits import measured
 
 from fedstyle_secure.audit.findings import MEMBERSHIP
 from fedstyle_secure.audit.settings import AuditSettings
+from fedstyle_secure.systems.style.attacks.cards import CARD_MEMBERSHIP
 from fedstyle_secure.systems.style.settings import StyleConfig
 from fedstyle_secure.threads import one_thread
 
@@ -42,7 +43,7 @@ def main() -> None:
             for line in lines:
                 if line["target"] != "all" or "attack" not in line:
                     continue
-                if line["attack"] == "card_membership" and line["metric"] == MEMBERSHIP:
+                if line["attack"] == CARD_MEMBERSHIP.name and line["metric"] == MEMBERSHIP:
                     cards.append(line)
                 elif line["verdict"] == "leaks":
                     leaks.setdefault(f"{line['view']}, {line['attack']}", []).append(line["value"])
