@@ -139,10 +139,12 @@ def attacks(
 def _attack_rows(system: str | None) -> list[dict[str, Any]]:
     """The attacks on one system or on all, each once."""
     from fedstyle_secure.audit.catalogue import catalogue, catalogues, told
-    from fedstyle_secure.registry import system_named
+    from fedstyle_secure.registry import system_named, systems
 
     found: dict[tuple[str, bool], dict[str, Any]] = {}
     every = catalogues() if system is None else {system: catalogue(system_named(system))}
+    if system is None and (absent := [name for name in systems() if name not in every]):
+        say(f"Without those on {', '.join(absent)}: `--system NAME` says what it lacks here", err=True)
     for name, known in ((name, known) for name, all_ in every.items() for known in all_):
         # A system may do what the house has no way to, under the same key.
         row = found.setdefault((known.card.key, known.run is None), told(known) | {"systems": []})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from fedstyle_secure.audit import model, planted, updates
 from fedstyle_secure.audit.measures import AttackCard, Outcome
 from fedstyle_secure.audit.scene import Scene
 from fedstyle_secure.audit.views import Item, View
+from fedstyle_secure.errors import ConfigError
 from fedstyle_secure.registry import load, system_named, systems
 from fedstyle_secure.system import AnySystem
 
@@ -123,8 +125,12 @@ def told(known: Known, views: Sequence[View] = ()) -> dict[str, Any]:
 
 
 def catalogues() -> dict[str, Sequence[Known]]:
-    """The catalogue of every system that there is, by its name."""
-    return {name: catalogue(system_named(name)) for name in systems()}
+    """The catalogue of every system that can be loaded, by its name: one may lack its extra."""
+    found = {}
+    for name in systems():
+        with suppress(ConfigError):
+            found[name] = catalogue(system_named(name))
+    return found
 
 
 _OWN_UPDATES = (Item.OWN_UPDATES,)

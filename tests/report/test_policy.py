@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from fedstyle_secure.audit import catalogue
 from fedstyle_secure.audit.catalogue import catalogues
 from fedstyle_secure.audit.findings import not_run
 from fedstyle_secure.audit.settings import AuditSettings
@@ -170,6 +171,25 @@ def test_an_attack_that_nobody_knows_is_an_error_of_the_policy_with_the_nearest_
     ):
         gate('[attacks]\nallow_inconclusive = true\n[attacks.required]\ntxet = ["letters"]\n')
     with pytest.raises(ConfigError, match=r":4: .*no attack is called 'leters'; did you mean 'letters'"):
+        gate('[attacks]\nallow_inconclusive = true\n[attacks.required]\ntext = ["leters"]\n')
+
+
+def test_a_policy_may_name_attacks_of_a_system_that_lacks_its_extra_here(gate, monkeypatch):
+    """The preset names those of all systems, and most installations have one of them."""
+    loaded = catalogue.system_named
+
+    def absent(name):
+        if name == "art":
+            raise ConfigError("run.system = 'art' cannot be loaded: No module named 'diffusers'")
+        return loaded(name)
+
+    monkeypatch.setattr(catalogue, "system_named", absent)
+    asked = (
+        '[attacks]\nallow_inconclusive = true\n[attacks.required]\nall = ["rounds"]\nart = ["work_gain"]\n'
+    )
+    assert gate(asked) == []
+    assert set(catalogues()) == {"style", "text"}
+    with pytest.raises(ConfigError, match="no attack is called 'leters'"):
         gate('[attacks]\nallow_inconclusive = true\n[attacks.required]\ntext = ["leters"]\n')
 
 
