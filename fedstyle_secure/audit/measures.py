@@ -165,8 +165,8 @@ def identification(
 
     It leaks where the whole interval lies above chance, and the attack finds more than it does without its
     observation (exact McNemar at the same confidence); where the first holds and the second is not known, it
-    is inconclusive. The baseline is the larger of chance and of that blind
-    run. The control is won where its whole interval lies above chance.
+    is inconclusive. The baseline is the larger of chance and of that blind run. The control is won where its
+    whole interval lies above chance.
 
     Args:
         how: The attack and its setting.

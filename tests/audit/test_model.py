@@ -57,7 +57,7 @@ def test_a_leak_that_the_weights_before_training_have_too_is_told_as_no_leak_of_
 ):
     at = scene_of(exact_product, SETTINGS)
     found = model.gradient_length(at)
-    leaks = replace(found.findings[0], verdict="leaks", low=0.6, reason="")
+    leaks = replace(found.findings[0], verdict="leaks", low=0.6, reason="known")
     said = model._less_weights(
         at,
         replace(found, findings=(leaks, *found.findings[1:])),
@@ -65,6 +65,7 @@ def test_a_leak_that_the_weights_before_training_have_too_is_told_as_no_leak_of_
     ).findings[0]
     assert said.details["AUC at the weights before training"] == (1.0 if beside else 0.5)
     assert ("1.000 at the weights before training too" in said.reason) is beside
+    assert said.reason.endswith("known")
     assert said.value == leaks.value
 
 
