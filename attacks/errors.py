@@ -8,7 +8,7 @@ class AttackError(ValueError):
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says in its first line, or its kind where it says nothing, as a bare `assert` does.
+    r"""What an error says in its first line, or its kind where it says nothing, as a bare `assert` does.
 
     Example:
         >>> one_line(ValueError("no\nmore")), one_line(AssertionError())
