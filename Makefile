@@ -14,8 +14,8 @@ sweep: $(VENV)/.installed ## privacy against utility, 36 cells
 	$(BIN)/fedstyle sweep configs/tradeoff.toml
 
 test: $(VENV)/.installed-dev lint ## lint, types, tests and the examples in docstrings
+	$(BIN)/python -m pytest --doctest-modules --doctest-ignore-import-errors attacks fedstyle_secure
 	$(BIN)/python -m pytest -n 2
-	$(BIN)/python -m pytest --doctest-modules attacks fedstyle_secure/privacy fedstyle_secure/private_search fedstyle_secure/sites fedstyle_secure/hashing.py fedstyle_secure/systems/text/scores.py
 
 test-slow: $(VENV)/.installed-dev ## the longer checks
 	$(BIN)/python -m pytest -n 2 -m slow

@@ -503,7 +503,7 @@ def gaussian_auc(epsilon: float, delta: float) -> float:
 
     Example:
         >>> round(gaussian_auc(1.0, 1e-5), 3)
-        0.646
+        0.648
     """
     from scipy.special import ndtr
 
