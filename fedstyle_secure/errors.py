@@ -9,6 +9,10 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class FedStyleError(Exception):
@@ -93,6 +97,21 @@ class SearchError(FedStyleError):
     """A private search was refused or could not be answered. Exit code 10."""
 
     exit_code = 10
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where a pydantic model found a value wrong first, and what it says of it.
+
+    Example:
+        >>> from pydantic import TypeAdapter, ValidationError
+        >>> try:
+        ...     _ = TypeAdapter(dict[str, list[int]]).validate_python({"rounds": [1, None]})
+        ... except ValidationError as error:
+        ...     first_problem(error)
+        'rounds.1: Input should be a valid integer'
+    """
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
 
 
 def pasted(*words: object) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedstyle_secure.errors import AuditError
+from fedstyle_secure.errors import AuditError, first_problem
 from fedstyle_secure.files import read_json
 
 _Count = Annotated[int, Field(ge=0)]
@@ -47,9 +47,7 @@ def read_exposed(path: Path) -> dict[str, Any]:
     try:
         _Exposed.model_validate(found)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        raise AuditError(f"{path}: {key}: {problem['msg']}") from None
+        raise AuditError(f"{path}: {first_problem(error)}") from None
     return found
 
 

@@ -28,7 +28,7 @@ from fedstyle_secure.audit.agreement import (
 )
 from fedstyle_secure.audit.settings import AuditSettings
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import AuditError, FedStyleError, PrivacyError
+from fedstyle_secure.errors import AuditError, FedStyleError, PrivacyError, first_problem
 from fedstyle_secure.federation.results import statement
 from fedstyle_secure.files import file_sha256, read_json
 from fedstyle_secure.galleries.canaries import CanaryNote
@@ -336,9 +336,7 @@ def check_audit(run: RunFolder, audit: Mapping[str, Any], sums: Mapping[str, str
     try:
         _AuditFile.model_validate(audit)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        raise AuditError(f"{folder / 'audit.json'}: {key}: {problem['msg']}") from None
+        raise AuditError(f"{folder / 'audit.json'}: {first_problem(error)}") from None
     _check_settings(folder / "audit.json", audit)
     if audit["run"] != run.identity:
         raise AuditError(
@@ -366,9 +364,7 @@ def _check_settings(path: Path, audit: Mapping[str, Any]) -> None:
     try:
         settings = AuditSettings.model_validate(audit["settings"])
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(("settings", *(str(part) for part in problem["loc"])))
-        raise AuditError(f"{path}: {key}: {problem['msg']}") from None
+        raise AuditError(f"{path}: settings.{first_problem(error)}") from None
     if audit["preset"] != settings.label:
         raise AuditError(
             f"{path}: preset {audit['preset']!r} is not what its settings are: {settings.label!r}"

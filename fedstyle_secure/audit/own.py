@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from attacks.auditing.files import FORMAT, KIND
 from attacks.references import METHODS
 from fedstyle_secure.audit.findings import PROVEN, Category, Finding, Level
-from fedstyle_secure.errors import AuditError
+from fedstyle_secure.errors import AuditError, first_problem
 from fedstyle_secure.files import file_sha256, read_json
 
 VIEW = "holder"
@@ -92,7 +92,7 @@ def read_own_audit(folder: Path) -> OwnAudit:
     try:
         stated = _About.model_validate(about).files
     except ValidationError as error:
-        raise AuditError(f"{path}: does not hold what it should: {_first(error)}") from None
+        raise AuditError(f"{path}: does not hold what it should: {first_problem(error)}") from None
     for name in stated:
         _require_whole(folder, name, stated[name])
     if "findings.json" not in stated:
@@ -102,7 +102,7 @@ def read_own_audit(folder: Path) -> OwnAudit:
     try:
         findings = tuple(_finding(row, seed) for row in rows)
     except ValidationError as error:
-        told = f"{folder / 'findings.json'}: does not hold what it should: {_first(error)}"
+        told = f"{folder / 'findings.json'}: does not hold what it should: {first_problem(error)}"
         raise AuditError(told) from None
     except (KeyError, TypeError) as error:
         raise AuditError(f"{folder / 'findings.json'}: a row lacks what it should hold: {error}") from None
@@ -125,9 +125,3 @@ def _finding(row: Mapping[str, Any], seed: int) -> Finding:
     )  # fmt: skip
     # As JSON: a list may stand for a tuple there, and a text for no number.
     return _FINDING.validate_json(json.dumps(whole), strict=True)
-
-
-def _first(error: ValidationError) -> str:
-    """What is wrong first, and where."""
-    problem = error.errors()[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
