@@ -4,7 +4,8 @@ Usage: python benchmarks/learning.py FOLDER [FOLDER ...] [--draws 8] [--resplits
 Folders have a split.csv with both split columns; their artists are taken together. Every run is played in
 memory (`federation.simulation`: the same releases and sums, unencrypted), with new noise in every draw, at
 epsilon 8 over all releases. Prints a JSON line a setting and split: mean top-1, its gain over the start (the
-whole budget on one card an artist), and the standard error of the gain over pictures and over artists.
+whole budget on one card an artist), the standard error of the gain over pictures and over artists, and by
+itself the one that the draws' noise makes: it moves all pictures together, which the first does not count.
 """
 
 from __future__ import annotations
@@ -68,13 +69,17 @@ def measured(folders: Sequence[str], column: str, resplits: int, draws: int) -> 
         p.artist: system.inputs(model, replace(p, test=np.zeros(len(p.pictures), bool))) for p in portfolios
     }
     hits: dict[str, np.ndarray] = {}
+    noise: dict[str, float] = {}
     parted = [resplit(portfolios, number) for number in range(resplits)]
     for name, settings in SETTINGS.items():
         own = config.override(settings)
         noisy = own.privacy.dp == "on"
         each = math.ceil(draws / resplits) if noisy else 1
-        hits[name] = means([played(own, p, public, every, start) for p in parted for _ in range(each)])
+        runs = [[played(own, p, public, every, start) for _ in range(each)] for p in parted]
+        hits[name] = means([run for split in runs for run in split])
+        noise[name] = error_of_draws(runs)
         told = {"setting": name, "draws": each * resplits, "resplits": resplits}
+        told |= {"se_draws": round(math.hypot(noise[name], noise["start"]), 4)}
         yield told | gain(hits[name], hits["start"], portfolios)
     hits["histogram"] = means([histogram(part) for part in parted])
     yield {"setting": "colour histogram, no privacy", "resplits": resplits} | gain(
@@ -90,6 +95,16 @@ def means(found: Sequence[np.ndarray]) -> np.ndarray:
     stacked = np.stack(found)
     times = np.isfinite(stacked).sum(axis=0)
     return np.where(times > 0, np.nansum(stacked, axis=0) / np.maximum(times, 1), np.nan)
+
+
+def error_of_draws(runs: Sequence[Sequence[np.ndarray]]) -> float:
+    """Standard error of mean top-1 that comes of the noise: of draws of the same split against each other.
+
+    Args:
+        runs: By split and draw, as of `played`; with one draw a split the error is 0: it is not seen.
+    """
+    rates = np.array([[np.nanmean(run) for run in split] for split in runs])
+    return float(np.sqrt(rates.var(axis=1, ddof=1).mean() / rates.size)) if rates.shape[1] > 1 else 0.0
 
 
 def artists_of(folders: Sequence[str], column: str) -> tuple[list[Portfolio], list[Portfolio]]:
