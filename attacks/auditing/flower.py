@@ -4,24 +4,33 @@ Both write folders that `captured` reads, a file for what was sent and one for e
 
     round-0001/sent-NODE.safetensors, round-0001/reply-NODE.safetensors
 
-Nothing is changed on the way. The files are as sensitive as the messages.
+Nothing is changed on the way, and no training stops for an audit: what cannot be kept is left out, and the
+logger `attacks` says so. The files are as sensitive as the messages. Of several messages to a client in one
+round the last is kept; so give each run a folder of its own.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from attacks.errors import AttackError
+from attacks.errors import AttackError, one_line
 
-_NAME = re.compile(r"round-(\d+)/reply-(\w+)\.safetensors$")
+_NAME = re.compile(r"round-(\d+)/reply-(-?\w+)\.safetensors$")
+
+_USUAL = "arrays"
+"""The record that Flower's own strategies send and get, where they are not told another."""
+
+_RESERVED = "__metadata__"
+"""In safetensors no name of a tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +38,7 @@ class Captured:
     """One client's round.
 
     Attributes:
-        round: From 1.
+        round: As Flower numbers it; where it does not, the client's answers are counted from 1.
         node: The client, as Flower numbers it.
         before: What it got.
         after: What it sent.
@@ -50,14 +59,14 @@ def capture_mod(folder: Path | str) -> Callable[[Any, Any, Callable[[Any, Any], 
     kept = Path(folder)
 
     def mod(message: Any, context: Any, call_next: Callable[[Any, Any], Any]) -> Any:
-        trains = str(message.metadata.message_type).split(".")[0] == "train"
-        sent = _arrays(message) if trains else None
+        if str(message.metadata.message_type).split(".")[0] != "train":
+            return call_next(message, context)
+        node, turn = str(context.node_id), _round_of(message)
+        if turn is None:
+            turn = _next_turn(kept, node)
+        _keep(kept, turn, node, "sent", message)
         reply = call_next(message, context)
-        answer = _arrays(reply) if trains else None
-        if sent is not None and answer is not None:
-            turn = _round_of(message) or _next_turn(kept, str(context.node_id))
-            _keep(kept, turn, str(context.node_id), "sent", sent)
-            _keep(kept, turn, str(context.node_id), "reply", answer)
+        _keep(kept, turn, node, "reply", reply)
         return reply
 
     return mod
@@ -70,42 +79,38 @@ def keep_updates(strategy: Any, folder: Path | str) -> Any:
         strategy: Any of `flwr.serverapp.strategy`, or the like.
         folder: Made where it is not there.
     """
-    kept = Path(folder)
+    kept, key = Path(folder), str(getattr(strategy, "arrayrecord_key", _USUAL))
     configure, aggregate = strategy.configure_train, strategy.aggregate_train
 
     def configure_train(server_round: int, *given: Any, **named: Any) -> Iterable[Any]:
-        messages = list(configure(server_round, *given, **named))
-        for message in messages:
-            arrays = _arrays(message)
-            if arrays is not None:
-                _keep(kept, server_round, str(message.metadata.dst_node_id), "sent", arrays)
-        return messages
+        def keep(message: Any) -> None:
+            _keep(kept, server_round, str(message.metadata.dst_node_id), "sent", message, key)
+
+        return _passed(configure(server_round, *given, **named), keep)
 
     def aggregate_train(server_round: int, replies: Iterable[Any], *given: Any, **named: Any) -> Any:
-        def passed() -> Iterable[Any]:
-            for reply in replies:
-                arrays = _arrays(reply)
-                if arrays is not None:
-                    _keep(kept, server_round, str(reply.metadata.src_node_id), "reply", arrays)
-                yield reply
+        def keep(reply: Any) -> None:
+            _keep(kept, server_round, str(reply.metadata.src_node_id), "reply", reply, key)
 
-        return aggregate(server_round, list(passed()), *given, **named)
+        return aggregate(server_round, _passed(replies, keep), *given, **named)
 
     strategy.configure_train, strategy.aggregate_train = configure_train, aggregate_train
     return strategy
 
 
 def captured(folder: Path | str) -> list[Captured]:
-    """What was kept, round by round.
+    """What was kept, round by round and by the clients' numbers.
 
     Raises:
         AttackError: There is nothing, or a file is damaged or without the other of its pair; names it.
     """
     found = []
-    for path in sorted(Path(folder).glob("round-*/reply-*.safetensors")):
-        named = _NAME.search(path.as_posix())
-        if named is None:
-            continue
+    names = [
+        (path, named)
+        for path in Path(folder).glob("round-*/reply-*.safetensors")
+        if (named := _NAME.search(path.as_posix()))
+    ]
+    for path, named in sorted(names, key=lambda pair: (int(pair[1][1]), len(pair[1][2]), pair[1][2])):
         before = path.with_name(f"sent-{named[2]}.safetensors")
         found.append(Captured(int(named[1]), named[2], _read(before), _read(path)))
     if not found:
@@ -115,19 +120,34 @@ def captured(folder: Path | str) -> list[Captured]:
     return found
 
 
-def _arrays(message: Any) -> dict[str, Tensor] | None:
-    """The first arrays of a message; None where it has none, or an error."""
-    if not message.has_content() or not message.content.array_records:
+def _passed(messages: Iterable[Any], keep: Callable[[Any], None]) -> Iterable[Any]:
+    """The same messages, each kept when it passes; those made one by one are still made one by one."""
+
+    def passing() -> Iterator[Any]:
+        for message in messages:
+            keep(message)
+            yield message
+
+    return passing() if isinstance(messages, Iterator) else list(passing())
+
+
+def _arrays(message: Any, key: str) -> dict[str, Tensor] | None:
+    """The arrays of a message's record of that name, else the first; None where it has none, or an error."""
+    records = message.content.array_records if message.has_content() else {}
+    if not records:
         return None
-    record = next(iter(message.content.array_records.values()))
+    record = records[key] if key in records else next(iter(records.values()))
     found: dict[str, Tensor] = record.to_torch_state_dict()
+    if _RESERVED in found:
+        raise AttackError(f"no file can hold a tensor of the name {_RESERVED!r}")
     return {name: tensor.detach().clone().contiguous() for name, tensor in found.items()}
 
 
 def _round_of(message: Any) -> int | None:
-    for record in message.content.config_records.values():
-        if "server-round" in record:
-            return int(record["server-round"])
+    for record in message.content.config_records.values() if message.has_content() else ():
+        turn = record.get("server-round")
+        if isinstance(turn, int) and turn >= 0:
+            return turn
     return None
 
 
@@ -135,12 +155,28 @@ def _next_turn(folder: Path, node: str) -> int:
     return 1 + len(list(folder.glob(f"round-*/reply-{node}.safetensors")))
 
 
-def _keep(folder: Path, turn: int, node: str, what: str, arrays: dict[str, Tensor]) -> None:
-    path = folder / f"round-{turn:04}" / f"{what}-{node}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
-    save_file(arrays, draft)
-    draft.replace(path)
+def _keep(
+    folder: Path, turn: int, node: str, what: Literal["sent", "reply"], message: Any, key: str = _USUAL
+) -> None:
+    """Write a message's arrays, a reply only beside what was sent; what goes wrong is logged."""
+    place = folder / f"round-{turn:04}"
+    sent, reply = (place / f"{name}-{node}.safetensors" for name in ("sent", "reply"))
+    path = sent if what == "sent" else reply
+    try:
+        if what == "sent":
+            # An earlier answer is none to this.
+            reply.unlink(missing_ok=True)
+            sent.unlink(missing_ok=True)
+        arrays = _arrays(message, key) if what == "sent" or sent.exists() else None
+        if arrays is None:
+            return
+        place.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        save_file(arrays, draft)
+        draft.replace(path)
+    except Exception as error:
+        # Whatever a client sent and whatever the disk lacks, the training goes on.
+        logging.getLogger("attacks").warning("%s was not kept: %s", path, one_line(error))
 
 
 def _read(path: Path) -> dict[str, Tensor]:
