@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -307,7 +308,10 @@ class Observation:
     public_pictures: Tensor | None = None
 
     def __post_init__(self) -> None:
-        model = copy.deepcopy(self.model)
+        try:
+            model = copy.deepcopy(self.model)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise AttackError(f"model: it cannot be copied: {one_line(error)}") from None
         if self.training is not None:
             model.train(self.training.mode == "train")
         self._set("model", model)
@@ -510,7 +514,7 @@ def losses_of(loss: Loss, outputs: Any, targets: Tensor) -> Tensor:
 
 
 def difference(before: State, after: State) -> dict[str, Tensor]:
-    """After minus before, for every tensor of `after`.
+    """After minus before, for every tensor of `after`; true minus false is 1.
 
     Raises:
         AttackError: A tensor is not in `before` or has another shape there; names it.
@@ -528,7 +532,8 @@ def difference(before: State, after: State) -> dict[str, Tensor]:
                 f"tensor {name!r} is {tuple(tensor.shape)} in the answer but {tuple(before[name].shape)} "
                 "in the global weights"
             )
-        found[name] = tensor - before[name]
+        pair = (one.to(torch.int8) if one.dtype == torch.bool else one for one in (tensor, before[name]))
+        found[name] = operator.sub(*pair)
     return found
 
 

@@ -42,6 +42,10 @@ _MOST_FLIPPED = 6
 _SIMPLER = 0.05
 """A simpler explanation is kept unless another leaves less than this share of its error."""
 
+_TOO_LARGE = (
+    "unknown: the update or its replay is too large to be compared (learning rate, loss or pictures?)"
+)
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -50,7 +54,8 @@ class Replay:
     Attributes:
         verdict: `holds`: the description may be believed. `differs`: it is wrong. `says nothing`: rounding or
             noise is so large that other pictures would pass as well.
-        error: L2 norm of observed minus replayed over that of the observed, over the trained tensors.
+        error: L2 norm of observed minus replayed over that of the observed, over the trained tensors;
+            infinite where one of them is too large to be compared.
         tolerance: The largest error that passes: 1e-6, the rounding of what was sent, and the stated noise.
         mismatch: What in the description is wrong, by name, or why nothing is said; empty where it holds.
         left: The error that remains once that is mended.
@@ -103,6 +108,8 @@ def replay(observation: Observation, pictures: Tensor, targets: Tensor, number: 
         raise AttackError(f"update of round {number}: every trained tensor is zero")
     plain = search.simulated()
     error, tolerance = search.error(plain), search.tolerance()
+    if not (math.isfinite(error) and math.isfinite(tolerance)):
+        return Replay("differs", math.inf, TOLERANCE, _TOO_LARGE, math.inf)
     if not search.fits(plain):
         less = search.less_noise(plain)
         name, left = (less, error) if less else search.explain(tolerance, error)
@@ -229,7 +236,8 @@ class _Search:
 
     def fits(self, update: State) -> bool:
         """Whether what is left of the observed is rounding and the stated noise."""
-        if self.error(update) > self.tolerance():
+        # What overflowed has no error and fits nothing.
+        if not self.error(update) <= self.tolerance():
             return False
         if not self.noise_dominates():
             return True
@@ -302,7 +310,7 @@ class _Search:
                 if alternative is not None and alternative[1] < _SIMPLER * best[1]:
                     best = alternative
         if best[1] > tolerance:
-            largest = max(float(t.abs().max()) for t in self.observed.values())
+            largest = max(float(t.abs().max()) for t in self.observed.values() if t.numel())
             name, left = other_optimiser(lambda t: self.error(self.simulated(t)), self.training, largest)
             if left < _SIMPLER * best[1]:
                 best = (name, left)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from attacks.errors import AttackError
-from attacks.observation import LocalTraining, Loss, Observation, State, losses_of
+from attacks.observation import LocalTraining, Loss, Observation, State, difference, losses_of
 from attacks.optimisers import Memory, stepped
 
 Gradients = dict[str, Tensor]
@@ -71,7 +71,7 @@ def simulate(
         before = observation.weights_of(number)
         after = _train(observation, dict(before), x if views else x[:, None], targets, training, nudge)
         wanted = observation.updates[number] if observation.updates else observation.trainable
-        return {name: after[name] - before[name] for name in wanted}
+        return difference(before, {name: after[name] for name in wanted})
     finally:
         observation.model.train(was_training)
 
@@ -105,7 +105,8 @@ def _train(
 def _nudged(gradient: Tensor, nudge: float, draws: torch.Generator) -> Tensor:
     signs = torch.randint(0, 2, gradient.shape, generator=draws).to(gradient) * 2 - 1
     # What is exactly zero, as behind a dead unit, is so for everybody.
-    return gradient + nudge * gradient.abs().max() * signs * (gradient != 0)
+    largest = gradient.abs().max() if gradient.numel() else 0.0
+    return gradient + nudge * largest * signs * (gradient != 0)
 
 
 def step_gradient(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,26 @@ def identities(records: Records) -> np.ndarray:
 
 def _array(given: Any) -> bool:
     return isinstance(given, Tensor | np.ndarray)
+
+
+def refuse_twice(sides: Mapping[str, np.ndarray]) -> None:
+    """A record cannot be on two sides: it would be asked for where it surely is.
+
+    Args:
+        sides: `identities` of all records together, by side.
+
+    Raises:
+        AttackError: Some are on two.
+    """
+    for one, other in combinations(sides, 2):
+        if both := len(np.intersect1d(sides[one], sides[other])):
+            raise AttackError(f"{both} records are in {one} and in {other} alike: leave them out of {other}")
+
+
+def repeats(numbers: np.ndarray) -> list[str]:
+    """A note where records come again, by their `identities`."""
+    again = len(numbers) - len(np.unique(numbers))
+    return [f"{again} of {len(numbers)} records come again, and intervals count them anew"] if again else []
 
 
 def _is_pair(given: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import nn
 from attacks.auditing.audit import Audit
 from attacks.auditing.blind import blind_guess
 from attacks.auditing.control import knowing_by_heart
-from attacks.auditing.data import Records, identities
+from attacks.auditing.data import Records, identities, refuse_twice, repeats
 from attacks.auditing.findings import Claim
 from attacks.auditing.measures import (
     CONFIDENCE,
@@ -169,11 +168,8 @@ def _repeats(records: Records, inside: int, candidates: int) -> list[str]:
         "members": numbers[:inside], "non_members": numbers[inside:candidates],
         "population": numbers[candidates:],
     }  # fmt: skip
-    for one, other in combinations(sides, 2):
-        if both := len(np.intersect1d(sides[one], sides[other])):
-            raise AttackError(f"{both} records are in {one} and in {other} alike: leave them out of {other}")
-    again = candidates - len(np.unique(numbers[:candidates]))
-    return [f"{again} of {candidates} records come again, and intervals count them anew"] if again else []
+    refuse_twice(sides)
+    return repeats(numbers[:candidates])
 
 
 def _board(records: Records, is_member: np.ndarray, borrow: bool, seed: int) -> Board:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 
 from attacks.auditing.audit import Audit
 from attacks.auditing.blind import blind_guess
-from attacks.auditing.data import Records
+from attacks.auditing.data import Records, identities, refuse_twice, repeats
 from attacks.auditing.findings import Check, Row, Verdict
-from attacks.auditing.measures import CONFIDENCE, Judged, as_curves, membership_rows
+from attacks.auditing.measures import CONFIDENCE, Judged, as_curves, check_asked, membership_rows
 from attacks.baselines import all_blind
-from attacks.errors import AttackError
+from attacks.errors import AttackError, one_line
 from attacks.evaluation import reconstruction
 from attacks.inversion.race import strong_inversion
 from attacks.membership.federated import round_alignments
@@ -32,7 +33,7 @@ from attacks.observation import (
 )
 from attacks.plots import AttackScores
 from attacks.preflight import Replay, positive_control, replay, undefended
-from attacks.ranges import real, whole
+from attacks.ranges import unit_pictures, whole
 from attacks.results import Attack, Budget, Truth
 
 AHEAD = 6.0
@@ -40,6 +41,10 @@ AHEAD = 6.0
 
 _ALIGNED = "alignment of gradients"
 _FEWEST = 4
+"""Pictures of either side."""
+
+_DIFFERS = "the description does not replay, so that an attack that fails would show nothing"
+_UNTOLD = "whether these pictures made this update is not known, so that an attack that fails shows nothing"
 _FAILED = (
     "the attack failed, not the defence held: it does not win either on an undefended update of the same "
     "pictures, mirrored"
@@ -65,18 +70,21 @@ def audit_update(
     """Check the description of a client's training against its update, and attack the update.
 
     The check comes first: if the true pictures do not give this update, an attack that fails shows nothing;
-    it names what differs, the optimiser among others. Pictures are reconstructed where the training was SGD,
+    it names what differs, the optimiser among others, and nothing is then said not to be broken, nor where
+    noise or rounding hides whether they give it. Pictures are reconstructed where the training was SGD,
     with momentum or not; a single step with weight decay or Nesterov's momentum is turned into one without.
-    With pictures of others the update is asked which of them all it was made of, whatever the optimiser.
+    With pictures of others the update is asked which of them all it was made of, whatever the optimiser;
+    fewer than four of either are inconclusive. torch's global generator is left as it was.
 
     Args:
         model: The architecture; parameters that require gradients are those that trained.
-        before: What the client got: tensors by name, a Flower ArrayRecord, or its list of arrays.
+        before: What the client got: tensors by name, a Flower ArrayRecord, or its arrays in the model's
+            order, as a list or by their numbers from "0".
         after: What it sent, of the same kind.
         training: What the client did.
-        pictures: The client's own (n, *shape), in [0, 1], in its order.
+        pictures: The client's own (n, *shape), floating, in its order; in [0, 1] where they are (c, h, w).
         targets: Theirs (n, ...).
-        others: Pictures and targets of the same kind that it did not train on, or None.
+        others: Pictures and targets of the same kind that it did not train on, none of its own, or None.
         loss: Losses (b,) of outputs and targets.
         normalisation: From pictures to inputs.
         attack: That reconstructs; None for `strong_inversion`.
@@ -100,36 +108,70 @@ def audit_update(
         >>> audit_update(net, sent, net.state_dict(), told, x, y).checks[0].says
         'the update is not what the description gives: optimiser: Adam'
     """
-    real("confidence", confidence, "(0, 1)")
+    check_asked((), confidence)
     whole("seed", seed, 0)
     started = time.perf_counter()
     start, end = (_state(model, given, name) for given, name in ((before, "before"), (after, "after")))
+    own, notes = _own(pictures, targets), list[str]()
+    assert own.targets is not None
     public = None if others is None else Records.of(others, "others")
-    if public is not None and public.targets is None:
-        raise AttackError("others need targets as well")
+    if public is not None:
+        if public.targets is None:
+            raise AttackError("others need targets as well")
+        numbers = identities(own.with_(public))
+        refuse_twice({"pictures": numbers[: len(own)], "others": numbers[len(own) :]})
+        notes = repeats(numbers)
     seen = Observation(
-        model, start, tuple(pictures.shape[1:]), (difference(start, end),), training, loss, normalisation,
+        model, start, tuple(own.inputs.shape[1:]), (difference(start, end),), training, loss, normalisation,
         public_pictures=None if public is None else public.inputs,
     )  # fmt: skip
-    told = replay(seen, pictures, targets)
-    inverted = _inverted(seen, told, pictures, targets, attack, budget or Budget(300, 2, 60.0), seed)
-    rows, curves = [inverted], {}
-    if public is None:
-        reason = "no pictures of others were given"
-        rows.append(Row(_ALIGNED, "membership AUC", "not run", reason=reason))
-    else:
-        judged, records, is_member = _aligned(seen, pictures, targets, public)
-        enough = min(is_member.sum(), (~is_member).sum()) >= _FEWEST
-        blind = blind_guess(records, is_member, seed) if enough else None
-        rows += membership_rows([judged], blind, (), confidence)
-        curves = dict(as_curves([judged]))
+    with torch.random.fork_rng(devices=[]):
+        # Dropout in the replay draws from it.
+        torch.default_generator.manual_seed(seed)
+        told = _replayed(seen, own)
+        rows = [_inverted(seen, told, own, attack, budget or Budget(300, 2, 60.0), seed)]
+        asked, curves = _membership(seen, own, public, confidence, seed)
+    rows = [_as_told(row, told) for row in (*rows, *asked)]
     about: dict[str, Any] = {
-        "pictures": len(pictures), "others": 0 if public is None else len(public), "seed": seed,
+        "pictures": len(own), "others": 0 if public is None else len(public), "seed": seed,
         "confidence": confidence, "optimizer": training.optimizer, "steps": training.steps,
-        "model": type(model).__name__, "replay_error": told.error, "replay_tolerance": told.tolerance,
-        "seconds": time.perf_counter() - started, "torch": str(torch.__version__), "notes": [],
+        "model": type(model).__name__, "replay_error": told.error if math.isfinite(told.error) else None,
+        "replay_tolerance": told.tolerance, "seconds": time.perf_counter() - started,
+        "torch": str(torch.__version__), "notes": notes,
     }  # fmt: skip
     return Audit("update", tuple(rows), (_check(told),), None, about, curves)
+
+
+def _own(pictures: Any, targets: Any) -> Records:
+    """The client's pictures and targets, as others' are read.
+
+    Raises:
+        AttackError: They are none, differ in number, or are not what a model sees before normalisation.
+    """
+    found = Records.of((pictures, targets), "pictures")
+    if found.targets is None:
+        raise AttackError("pictures need targets as well")
+    if found.inputs.ndim == 4:
+        unit_pictures("pictures", found.inputs)
+    elif not found.inputs.is_floating_point() or not found.inputs.isfinite().all():
+        raise AttackError(f"pictures must be floating and finite, not {found.inputs.dtype} or NaN")
+    return Records(found.inputs.cpu(), found.targets.cpu())
+
+
+def _replayed(seen: Observation, own: Records) -> Replay:
+    assert own.targets is not None
+    try:
+        return replay(seen, own.inputs, own.targets)
+    except RuntimeError as error:
+        raise AttackError(f"the training cannot be replayed on this model: {one_line(error)}") from None
+
+
+def _as_told(row: Row, told: Replay) -> Row:
+    """A row that says that nothing was broken says so only of an update that these pictures made."""
+    if told.holds or row.verdict != "not broken by this attack":
+        return row
+    why = _DIFFERS if told.verdict == "differs" else _UNTOLD
+    return replace(row, verdict="inconclusive", reason="; ".join(part for part in (why, row.reason) if part))
 
 
 def _state(model: nn.Module, given: Any, name: str) -> State:
@@ -141,15 +183,26 @@ def _state(model: nn.Module, given: Any, name: str) -> State:
     if hasattr(given, "to_torch_state_dict"):
         given = given.to_torch_state_dict()
     names = list(model.state_dict())
-    listed = list(given.values()) if isinstance(given, Mapping) else given
-    numbered = isinstance(given, Mapping) and all(str(key).isdigit() for key in given) and len(given) > 0
-    if isinstance(given, Mapping) and not numbered:
-        return {str(key): torch.as_tensor(value).detach().cpu() for key, value in given.items()}
-    if not isinstance(listed, list | tuple):
+    if isinstance(given, Mapping):
+        by_name = {str(key): value for key, value in given.items()}
+        numbers = [str(k) for k in range(len(by_name))]
+        if not by_name or set(by_name) == set(names) or set(by_name) != set(numbers):
+            return {key: _array(value, f"{name}: tensor {key!r}") for key, value in by_name.items()}
+        # Files hold them in an order of their own.
+        given = [by_name[number] for number in numbers]
+    if not isinstance(given, list | tuple):
         raise AttackError(f"{name}: give tensors by name or a list of arrays, not {type(given).__name__}")
-    if len(listed) != len(names):
-        raise AttackError(f"{name}: {len(listed)} arrays for the model's {len(names)} tensors")
-    return {key: torch.as_tensor(value).detach().cpu() for key, value in zip(names, listed, strict=True)}
+    if len(given) != len(names):
+        raise AttackError(f"{name}: {len(given)} arrays for the model's {len(names)} tensors")
+    return {key: _array(value, f"{name}: tensor {key!r}") for key, value in zip(names, given, strict=True)}
+
+
+def _array(value: Any, name: str) -> Tensor:
+    try:
+        found = torch.as_tensor(value).detach().cpu()
+        return found.dequantize() if found.is_quantized else found.to_dense()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise AttackError(f"{name} holds no numbers: {one_line(error)}") from None
 
 
 def _check(told: Replay) -> Check:
@@ -170,6 +223,10 @@ def as_plain(seen: Observation) -> Observation | str:
     """
     training = seen.training
     assert training is not None
+    if len(set(training.schedule)) == 1:
+        rate = training.learning_rate * training.rate_factor(0)
+        training = replace(training, learning_rate=rate, schedule=())
+        seen = replace(seen, training=training)
     if training.plain:
         return seen
     if training.optimizer != "sgd":
@@ -193,8 +250,7 @@ def as_plain(seen: Observation) -> Observation | str:
 def _inverted(
     seen: Observation,
     told: Replay,
-    pictures: Tensor,
-    targets: Tensor,
+    own: Records,
     attack: Attack | None,
     budget: Budget,
     seed: int,
@@ -209,19 +265,21 @@ def _inverted(
     if len(seen.picture_shape) != 3:
         return nothing("what trained here sees features, not pictures")
     if told.verdict == "differs":
-        return nothing("the description does not replay, so that an attack that fails would show nothing")
+        return nothing(_DIFFERS)
     plain = as_plain(seen)
     if isinstance(plain, str):
         return nothing(plain)
     started = time.perf_counter()
+    assert own.targets is not None
     try:
         found = chosen.run(plain, budget, seed)
-        result = reconstruction(found, Truth(pictures), all_blind(chosen, plain, budget, seed))
+        result = reconstruction(found, Truth(own.inputs), all_blind(chosen, plain, budget, seed))
         control = positive_control(
-            chosen, plain, pictures.flip(-1), targets, reconstruction, AHEAD, budget, seed
+            chosen, plain, own.inputs.flip(-1), own.targets, reconstruction, AHEAD, budget, seed
         ).result
-    except AttackError as error:
-        return nothing(str(error))
+    except (AttackError, RuntimeError) as error:
+        # Some layers have no second derivative.
+        return nothing(one_line(error))
     baseline = result.baseline or 0.0
     won = control.value - (control.baseline or 0.0) >= AHEAD
     reason = ""
@@ -238,14 +296,36 @@ def _inverted(
     )  # fmt: skip
 
 
-def _aligned(
-    seen: Observation, pictures: Tensor, targets: Tensor, others: Records
-) -> tuple[Judged, Records, np.ndarray]:
+def _membership(
+    seen: Observation, own: Records, public: Records | None, confidence: float, seed: int
+) -> tuple[tuple[Row, ...], dict[str, AttackScores]]:
+    """Rows and curves of the question which pictures the update was made of."""
+
+    def nothing(reason: str) -> tuple[tuple[Row, ...], dict[str, AttackScores]]:
+        return (Row(_ALIGNED, "membership AUC", "not run", reason=reason),), {}
+
+    if public is None:
+        return nothing("no pictures of others were given")
+    try:
+        judged, records, is_member = _aligned(seen, own, public)
+    except RuntimeError as error:
+        return nothing(f"this model gives no gradients of single pictures: {one_line(error)}")
+    enough = min(len(own), len(public)) >= _FEWEST
+    rows = membership_rows(
+        [judged], blind_guess(records, is_member, seed) if enough else None, (), confidence
+    )
+    if not enough:
+        few = f"{len(own)} pictures and {len(public)} of others tell nothing: at least {_FEWEST} of each"
+        rows = tuple(replace(row, verdict="inconclusive", reason=few) for row in rows)
+    return rows, dict(as_curves([judged]))
+
+
+def _aligned(seen: Observation, own: Records, others: Records) -> tuple[Judged, Records, np.ndarray]:
     """Which of own and others' pictures push where the update went; the control is an undefended update of
     half of the others."""
     assert others.targets is not None
-    records = Records(pictures, targets).with_(others)
-    is_member = np.arange(len(records)) < len(pictures)
+    records = own.with_(others)
+    is_member = np.arange(len(records)) < len(own)
     assert records.targets is not None
     values = round_alignments(seen, records.inputs, records.targets, "cosine")[0]
     half = len(others) // 2
