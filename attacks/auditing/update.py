@@ -162,7 +162,9 @@ def _replayed(seen: Observation, own: Records) -> Replay:
     assert own.targets is not None
     try:
         return replay(seen, own.inputs, own.targets)
-    except RuntimeError as error:
+    except AttackError:
+        raise
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise AttackError(f"the training cannot be replayed on this model: {one_line(error)}") from None
 
 

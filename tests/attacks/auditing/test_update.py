@@ -464,3 +464,17 @@ def test_a_schedule_of_one_factor_is_another_rate():
     plain = as_plain(seen(net, before, halved))
     assert (plain.training.learning_rate, plain.training.schedule) == (0.1, ())
     assert replay_update(plain, pictures, targets).holds
+
+
+@pytest.mark.parametrize(("shape", "line"), [((64,), "pictures only"), ((3, 4, 4), "missing 1 required")])
+def test_a_model_that_takes_no_such_pictures_is_one_line(shape, line):
+    class Particular(nn.Linear):
+        def forward(self, x, mask=None):
+            assert x.ndim == 4, "pictures only"
+            return super().forward()
+
+    net = Particular(64, 3)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    after = {name: tensor + 0.1 for name, tensor in before.items()}
+    with pytest.raises(AttackError, match=f"cannot be replayed on this model: .*{line}"):
+        audit_update(net, before, after, LocalTraining(0.1), torch.rand(1, *shape), torch.tensor([1]))
