@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Small steps on many threads are many times slower on busy cores than on one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo sweep test test-slow test-deploy test-browser docs lint format bench clean
+.PHONY: demo sweep test test-long test-slow test-deploy test-browser docs lint format bench clean
 
 demo: $(VENV)/.installed ## train on the embedded gallery, attack the run, write its report
 	$(BIN)/fedstyle demo
@@ -16,6 +16,9 @@ sweep: $(VENV)/.installed ## privacy against utility, 36 cells
 test: $(VENV)/.installed-dev lint ## lint, types, tests and the examples in docstrings
 	$(BIN)/python -m pytest --doctest-modules --doctest-ignore-import-errors attacks fedstyle_secure
 	$(BIN)/python -m pytest -n 2
+
+test-long: $(VENV)/.installed-dev ## whole runs, audits and sweeps, killed and resumed; a landing must pass these too
+	$(BIN)/python -m pytest -n 2 -m 'long and not slow and not browser and not deploy'
 
 test-slow: $(VENV)/.installed-dev ## the longer checks
 	$(BIN)/python -m pytest -n 2 -m slow

@@ -42,8 +42,7 @@ def key_of(sources: tuple[Path, ...], *parameters: int | str) -> str:
         sources: Folders of the sources that make it.
         parameters: What they are given.
     """
-    versions = {name: version(name) for name in _LIBRARIES}
-    return json.dumps([_digest(sources), versions, platform.machine(), parameters])
+    return json.dumps([_digest(sources), _versions(), platform.machine(), parameters])
 
 
 def remembered(
@@ -88,6 +87,11 @@ def _read(path: Path, key: str) -> dict[str, np.ndarray] | None:
 @cache
 def _digest(sources: tuple[Path, ...]) -> str:
     return sources_digest(sources)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}
 
 
 @cache

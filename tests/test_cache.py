@@ -105,11 +105,14 @@ def test_a_key_is_another_with_other_sources_versions_or_parameters(tmp_path, mo
     (tmp_path / "b" / "x.py").write_text("2")
     keys = [cache.key_of((tmp_path / name,), *given) for name in "ab" for given in ((1, 2), (12,), ("1", 2))]
     monkeypatch.setattr(cache, "version", lambda library: "9")
+    # They are read once a process.
+    monkeypatch.setattr(cache, "_versions", cache._versions.__wrapped__)
     keys.append(cache.key_of((tmp_path / "a",), 1, 2))
     assert len(set(keys)) == 7
     assert json.loads(keys[-1])[1] == {"numpy": "9", "pillow": "9", "scipy": "9", "torch": "9"}
 
 
+@pytest.mark.long
 def test_practice_features_are_to_the_bit_those_of_the_pictures_and_painted_once(tmp_path, monkeypatch):
     monkeypatch.setenv(cache.FOLDER, str(tmp_path))
     features, artists = measured(practice.practice_portfolios(2), texture_features)
@@ -144,6 +147,7 @@ def remember(folder: Path, start, results) -> None:
         results.put(bool((found["n"] == number).all()))
 
 
+@pytest.mark.long
 def test_two_processes_at_once_get_what_is_right(tmp_path):
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(2), context.Queue()

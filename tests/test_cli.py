@@ -81,6 +81,7 @@ def test_help_names_every_command_and_the_exit_codes(capsys, monkeypatch):
         assert word in out
 
 
+@pytest.mark.long
 def test_train_search_and_list(capsys, monkeypatch, tiny_file, query, tmp_path):
     run = tmp_path / "run"
     code, out, _ = call(capsys, monkeypatch, "train", tiny_file, "--out", run, "--json")
@@ -107,6 +108,7 @@ def test_train_search_and_list(capsys, monkeypatch, tiny_file, query, tmp_path):
     assert "epsilon_artwork_max" in out
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_by_the_line_that_is_printed(capsys, monkeypatch, tiny_file, tmp_path):
     monkeypatch.chdir(tmp_path)
     whole = training._train_here
@@ -200,6 +202,7 @@ def test_errors_are_one_line_with_a_code(capsys, monkeypatch, tiny_file, tmp_pat
     assert "Traceback" not in err
 
 
+@pytest.mark.long
 def test_rivals_writes_a_table_and_plots(capsys, monkeypatch, tiny_file, tmp_path):
     # A grid of one setting a method: what is tried here are the command and the product's own run.
     monkeypatch.setattr(
@@ -276,6 +279,7 @@ def test_settings_of_a_section_and_the_few_to_begin_with(capsys, monkeypatch):
     assert "settings --start" in call(capsys, monkeypatch, "settings")[1]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_attacks")
 def test_the_demo_shows_a_run_that_is_there_and_trains_again_with_force(capsys, monkeypatch, tiny, tmp_path):
     sections = {section: getattr(tiny, section) for section in StyleConfig.model_fields}

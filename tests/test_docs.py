@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ _PATH = re.compile(r"`((?:attacks|benchmarks|configs|docs|examples|fedstyle_secu
 _TEST = re.compile(r"`(test_\w+)(\.\.\.)?")
 
 
+@cache
 def known_tests() -> set[str]:
     found = {path.stem for path in REPO.glob("tests/**/test_*.py")}
     for path in REPO.glob("tests/**/test_*.py"):

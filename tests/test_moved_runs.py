@@ -107,6 +107,7 @@ def test_a_ledger_that_is_missing_among_the_runs_studios_is_no_silence(original,
         check_finished(copy)
 
 
+@pytest.mark.long
 def test_studios_elsewhere_are_found_from_the_run_wherever_both_go(tiny, tmp_path):
     config = tiny.override([f"run.studios={tmp_path / 'a' / 'disks' / 'all'}"])
     fedstyle_secure.train(config, tmp_path / "a" / "runs" / "one")
@@ -118,6 +119,7 @@ def test_studios_elsewhere_are_found_from_the_run_wherever_both_go(tiny, tmp_pat
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.long
 def test_pictures_are_found_from_the_run_or_named_by_hand(tiny, tmp_path):
     pictures = tmp_path / "a" / "pictures"
     painted = open_gallery(tiny.gallery)
@@ -174,6 +176,7 @@ def test_a_run_that_was_moved_from_its_studios_does_not_begin_new_ledgers(tiny, 
     assert len(check_finished(run.folder).own) == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_around_its_closing_a_run_ends_as_it_was_written(tiny, tmp_path, monkeypatch, moment):
     """What the opener signed once is what the run ends with; nothing is released again."""

@@ -32,6 +32,7 @@ def test_every_command_is_a_function_that_completion_shows():
         fedstyle_secure.tarin  # noqa: B018
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "before", ["", "import fedstyle_secure.report.formats, fedstyle_secure.sweep.runner; "]
 )

@@ -124,6 +124,7 @@ def test_a_withdrawal_needs_no_gallery_and_the_first_one_counts(own, monkeypatch
         withdraw(own, "nobody")
 
 
+@pytest.mark.long
 def test_who_withdrew_after_the_last_round_is_not_in_a_run_that_is_resumed(tiny, tmp_path):
     """Killed after its last round and before its end: nobody is asked any more who could say so."""
 

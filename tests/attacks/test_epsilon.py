@@ -158,6 +158,7 @@ AUDITORS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("auditor", AUDITORS)
 def test_nothing_is_claimed_where_there_is_nothing(auditor):
     """400 null runs, the threshold chosen from the scores: 5 % and 3 standard errors may claim any."""
@@ -378,6 +379,7 @@ def gap(first, second, epsilon):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pair",
     [

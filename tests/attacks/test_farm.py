@@ -41,6 +41,7 @@ def same(left, right):
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
+@pytest.mark.long
 def test_processes_are_one_by_one_to_the_bit(nets, world, tmp_path):
     """Two processes, none, and torch's own optimiser in a plain loop, with dropout and BatchNorm."""
     pictures, targets, sets = world
@@ -67,6 +68,7 @@ def test_processes_are_one_by_one_to_the_bit(nets, world, tmp_path):
         assert torch.allclose(outputs, model.eval()(pictures), atol=1e-4)
 
 
+@pytest.mark.long
 def test_groups_of_heads_in_processes_are_the_same_groups(nets, tmp_path):
     features = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
     _, targets, sets = nets.candidates()
@@ -75,6 +77,7 @@ def test_groups_of_heads_in_processes_are_the_same_groups(nets, tmp_path):
     assert same(here, train_shadows(*call, tmp_path / "there", group=4, processes=2))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waiting for another's child needs Linux")
 def test_killed_and_resumed_gives_the_same_scores_and_leaves_no_process(nets, world, tmp_path):
     pictures, targets, sets = world
@@ -199,6 +202,7 @@ def test_what_cannot_be_trusted_is_refused(nets, world, tmp_path):
         train_farm(**call)
 
 
+@pytest.mark.long
 def test_a_process_that_dies_is_told_and_what_was_done_is_kept(nets, world, tmp_path):
     """A process comes to model 2, and ends, only when model 0 or 1 is done."""
     with pytest.raises(AttackError, match="ended early"):

@@ -39,6 +39,7 @@ def test_it_covers_at_least_what_it_says_exactly_computed(p):
     assert covered >= 0.95
 
 
+@pytest.mark.long
 def test_the_paired_difference_covers_over_random_worlds():
     """2000 draws at 95 %; with true coverage 0.95 a count under 1860 has probability below 1e-5."""
     rng, covered = np.random.default_rng(0), 0

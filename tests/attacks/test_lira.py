@@ -66,6 +66,7 @@ def caught(values, is_member, rate=0.01):
     return (values[is_member] > np.quantile(values[~is_member], 1 - rate)).mean()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("models", [16, 32, 64, 128])
 @pytest.mark.parametrize("spread", [0.0, 0.4], ids=["equal", "unequal"])
 def test_it_comes_near_who_knows_the_variances(spread, models):

@@ -73,6 +73,7 @@ METHODS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", METHODS)
 def test_an_undefended_picture_comes_back(name, convnet, watch, smooth_pictures):
     """At least 24 dB and 8 dB above the truth's own mean colour. DLG and iDLG do not know the label."""
@@ -117,6 +118,7 @@ class _At:
         return point.view(shape)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [
@@ -149,6 +151,7 @@ def test_a_clip_that_the_attack_does_not_know_of_costs_it_dearly(convnet, watch,
     assert start.run(naive, Budget(), 0).objective > 1e-3
 
 
+@pytest.mark.long
 def test_the_encoder_with_norms_pooling_and_no_classes_gives_its_picture_away(smooth_pictures):
     """The project's own encoder and loss: at least 2.5 dB above the best baseline, and named among 50."""
     torch.manual_seed(0)
@@ -248,6 +251,7 @@ def test_more_restarts_are_never_worse(convnet, watch, smooth_pictures):
     assert four <= one + 1e-6
 
 
+@pytest.mark.long
 def test_too_few_steps_are_not_called_converged(convnet, watch, smooth_pictures):
     seen = watch(convnet(), smooth_pictures(1), ONE)
     attack = strong_inversion(public=False)
@@ -284,6 +288,7 @@ def test_a_time_limit_stops_the_run_and_is_not_convergence(convnet, watch, smoot
     assert not evidence.converged
 
 
+@pytest.mark.long
 def test_noise_brings_the_attack_down_to_its_prior(convnet, watch, smooth_pictures):
     """Quality over six pictures falls with the noise and ends where the prior alone is, within 1.5 dB: the
     standard error of the difference of such means is about 0.5 dB."""

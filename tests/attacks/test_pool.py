@@ -35,6 +35,7 @@ def run(tasks, folder, processes=2, **how):
     return in_processes(work, lambda task: (task, str(folder)), tasks, processes, **how)
 
 
+@pytest.mark.long
 def test_tasks_end_with_what_the_work_gave_in_processes_that_go_on(tmp_path):
     asked = []
     found = list(in_processes(work, lambda t: asked.append(t) or (t, ""), list("abcde"), 2))
@@ -47,10 +48,12 @@ def test_tasks_end_with_what_the_work_gave_in_processes_that_go_on(tmp_path):
     assert list(run([], tmp_path)) == []
 
 
+@pytest.mark.long
 def test_anew_gives_each_task_a_process(tmp_path):
     assert len({done.value[1] for done in run(list("abc"), tmp_path, processes=1, anew=True)}) == 3
 
 
+@pytest.mark.long
 def test_a_killed_process_costs_its_own_task_alone_and_is_named(tmp_path):
     found = {done.task: done for done in run(["a", "kill", "b", "exit", "c"], tmp_path)}
     assert found["kill"].killed == "by SIGKILL"
@@ -59,12 +62,14 @@ def test_a_killed_process_costs_its_own_task_alone_and_is_named(tmp_path):
     assert not any(found[task].killed for task in "abc")
 
 
+@pytest.mark.long
 def test_what_the_work_raises_comes_with_its_traceback(tmp_path):
     with pytest.raises(ValueError, match=r"^this one line") as raised:
         list(run(["raise", "a"], tmp_path))
     assert "in work" in "".join(raised.value.__notes__)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("finish", [True, False])
 def test_what_runs_when_the_caller_stops_is_finished_where_that_was_asked(finish, tmp_path, monkeypatch):
     if finish:
@@ -77,6 +82,7 @@ def test_what_runs_when_the_caller_stops_is_finished_where_that_was_asked(finish
     assert (tmp_path / "finished").exists() is finish
 
 
+@pytest.mark.long
 def test_nothing_outlives_a_caller_that_is_killed(tmp_path):
     """A process ends with the one that started it, and takes along those that it has started itself."""
     script = tmp_path / "nested.py"

@@ -258,6 +258,7 @@ def test_an_answer_that_rounding_swallowed_says_nothing(observe, smooth_pictures
         assert "rounding" in replay(coarse, pictures, TARGETS).mismatch or verdict == "holds"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("noise", "right", "other"),
     [(1e-3, "holds", "differs"), (1e-2, "holds", "differs"), (0.3, "says nothing", "says nothing")],
@@ -273,6 +274,7 @@ def test_noise_hides_other_pictures_only_where_it_is_said(noise, right, other, o
     assert other != "differs" or found.mismatch.startswith(("unknown", "perhaps"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_noise_of_several_steps_adds_up_with_its_echoes(momentum, observe, smooth_pictures, mlp):
     pictures = smooth_pictures(4)

@@ -22,6 +22,8 @@ from fedstyle_secure.systems.style.whitened import measured
 from fedstyle_secure.systems.style.whitening import fit_whitening
 from fedstyle_secure.textures.statistics import group_widths, texture_features
 
+pytestmark = pytest.mark.long
+
 MEMBERS = 120
 
 

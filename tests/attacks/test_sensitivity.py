@@ -220,6 +220,7 @@ def test_what_would_prove_nothing_is_refused(change, text):
         probe_sensitivity(clipped, **(settings | change))
 
 
+@pytest.mark.long
 def test_attacks_stands_apart():
     code = "import attacks.sensitivity, sys; print([m for m in sys.modules if m.startswith('fedstyle')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

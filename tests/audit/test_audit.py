@@ -90,6 +90,7 @@ def verdicts(scene_of, run, view, attacks, *without):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("defence", "view", "attack"),
     [
@@ -165,6 +166,7 @@ def test_the_limit_of_updates_covers_every_release_that_they_hold(guarded):
     assert Limit(bare.costs(last=last.round)).none
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_attacks", "shared_scene")
 def test_pictures_are_kept_back_where_they_may_not_be_shown(guarded):
     found = audit(guarded, QUICK.model_copy(update={"show_pictures": False}), force=True)
@@ -172,6 +174,7 @@ def test_pictures_are_kept_back_where_they_may_not_be_shown(guarded):
     assert not list(found.folder.glob("pictures*"))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_attacks")
 def test_no_picture_is_shown_once_an_artist_has_withdrawn(guarded, tmp_path):
     shutil.copytree(guarded.path.parent, tmp_path / "copy")
@@ -195,6 +198,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_attacks")
 def test_a_killed_audit_goes_on_with_what_it_had(tiny, tmp_path):
     run = train(tiny.override(["audit.record=all"]), tmp_path / "run").folder
@@ -219,6 +223,7 @@ def test_a_killed_audit_goes_on_with_what_it_had(tiny, tmp_path):
     assert strip == [{**f.to_dict(), "seconds": 0} for f in whole.findings]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_attacks", "shared_scene")
 def test_what_an_interrupted_audit_left_does_not_outlive_its_settings(guarded, monkeypatch):
     """Pictures above all: they may have been allowed then, and not now."""
@@ -283,6 +288,7 @@ def test_an_unfinished_or_missing_run_is_refused(tmp_path):
         audit(Path(tmp_path))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_attacks", "shared_scene")
 def test_a_job_kept_with_other_settings_is_not_used(guarded):
     shutil.rmtree(guarded.audit_folder, ignore_errors=True)

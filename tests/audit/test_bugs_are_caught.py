@@ -59,12 +59,14 @@ def test_the_same_code_without_a_bug_is_not(audit: ModuleType, name: str) -> Non
     assert not audit.found_by(run.bounds(), run.claimed)
 
 
+@pytest.mark.long
 def test_the_probe_finds_nothing_in_sound_code(audit: ModuleType) -> None:
     for report in (audit.probe_linear(), audit.probe(audit.sound_loss(), audit.UnitLinear())):
         assert report.holds
         assert report.worst > 0.9 * report.bound
 
 
+@pytest.mark.long
 def test_a_broken_run_is_claimed_at_the_price_of_the_sound_one(audit: ModuleType) -> None:
     """The ledger is told nothing of any bug; that is what makes it one."""
     for bug in audit.BUGS:

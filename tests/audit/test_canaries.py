@@ -38,6 +38,7 @@ def planted(config, out, seed=0):
     return fedstyle_secure.train(config, out, resume=True).folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "extra",
     [
@@ -66,6 +67,7 @@ def test_without_noise_gradient_canaries_are_told_apart(audited, tmp_path, extra
 SHARED = ("privacy.noise=auto", "secure_sum.updates=true")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 64])
 def test_canaries_show_in_a_sum_with_one_noise_and_stay_below_the_ledger(audited, tmp_path, rank):
     """A quarter of a clip norm of noise on a canary that is in or out; 24 of 4096 values of the sum."""
@@ -122,6 +124,7 @@ def test_with_the_noise_that_the_ledger_has_no_bound_is_above_it(audited, tmp_pa
         assert found.bounds[0].epsilon > 0.3 * found.accounted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [pytest.param("foreign", marks=pytest.mark.slow), "mislabelled"])
 def test_picture_canaries_show_in_updates_without_noise(audited, tmp_path, kind):
     config = audited.override(
@@ -134,6 +137,7 @@ def test_picture_canaries_show_in_updates_without_noise(audited, tmp_path, kind)
     assert found.released == ("update", "scatter", "card", "prototypes", "metrics")
 
 
+@pytest.mark.long
 def test_where_nothing_trains_cards_are_looked_at(audited, tmp_path):
     config = audited.override(["training.local_steps=0", "audit.canary_kind=mislabelled"])
     strong = ["style.encoder=texture", "style.dim=96", "gallery.public_artists=8", "audit.canaries=64"]
@@ -147,6 +151,7 @@ def test_where_nothing_trains_cards_are_looked_at(audited, tmp_path):
     assert 0.5 < noised.accounted < 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encrypted", [True, False])
 def test_canary_artists_show_in_sums_without_noise(tiny, tmp_path, encrypted):
     config = tiny.override(
@@ -167,6 +172,7 @@ def test_canary_artists_show_in_sums_without_noise(tiny, tmp_path, encrypted):
     assert any("zero-out" in note for note in found.notes)
 
 
+@pytest.mark.long
 def test_canary_artists_under_noise_stay_below_the_ledger(tiny, tmp_path):
     config = tiny.override(
         ["privacy.unit=artist", "privacy.noise_multiplier=1", "audit.record=mosaic-1", "audit.canaries=12"]
@@ -178,6 +184,7 @@ def test_canary_artists_under_noise_stay_below_the_ledger(tiny, tmp_path):
     assert found.bounds[1].epsilon < found.accounted
 
 
+@pytest.mark.long
 def test_a_run_that_cannot_be_looked_at_says_why(audited, finished, tmp_path):
     with pytest.raises(RunError, match=r"audit\.canaries = 0"):
         audit_canaries(finished)

@@ -13,6 +13,8 @@ from scipy.stats import binom
 
 from attacks.tradeoff import gaussian_epsilon_of
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def audit(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:

@@ -14,6 +14,8 @@ from fedstyle_secure.errors import AuditError
 from fedstyle_secure.privacy.accounting import merge
 from fedstyle_secure.runs import RunFolder
 
+pytestmark = pytest.mark.long
+
 SETTINGS = AuditSettings(targets=8, candidates=8, pictures=4, steps=5, rounds=2, processes=1, fpr=(0.1,))
 
 

@@ -44,6 +44,7 @@ def test_what_an_artist_trained_on_is_known_to_the_bit_where_there_is_no_noise(p
         np.testing.assert_allclose(made, recorded, rtol=1e-4, atol=1e-5 * np.abs(recorded).max())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["gradient", "mislabelled"])
 def test_canaries_are_trained_on_again_too(train_run, kind):
     settings = ("privacy.noise_multiplier=0", "privacy.clip_norm=0.1", "audit.canaries=16")
@@ -90,6 +91,7 @@ def test_views_are_those_of_training_and_the_first_is_the_picture_itself(plain):
     assert not np.allclose(views[:, 1], works.prepared)
 
 
+@pytest.mark.long
 def test_an_attacker_is_told_the_clip_and_the_noise_that_the_artist_used(train_run):
     """By what the artist's own trainer does: lengths of gradients, deviation of the noise of an update."""
     scene = Scene(train_run(*SMALL, "privacy.noise_multiplier=3", "privacy.clip_norm=0.01"), SETTINGS)

@@ -17,6 +17,8 @@ from fedstyle_secure.privacy.events import SampledGaussian
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.system import system_bound, tensors
 
+pytestmark = pytest.mark.long
+
 SETTINGS = AuditSettings(targets=12, candidates=30, confidence=0.95, rounds=0, processes=1, fpr=(0.1,))
 SMALL = (
     "gallery.artists=6", "gallery.public_artists=6", "gallery.pictures=24", "gallery.size=32", "style.dim=64",

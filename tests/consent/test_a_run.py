@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
+
 import fedstyle_secure
 from fedstyle_secure.config import Config
 from fedstyle_secure.galleries import opening
@@ -17,6 +19,7 @@ from .conftest import ALLOWED, mining, picture, with_xmp
 PURPOSE = "ai_generative_training"
 
 
+@pytest.mark.long
 def test_what_was_refused_is_in_manifest_and_report(tmp_path, monkeypatch):
     for a, artist in enumerate(("anna", "bela", "carl", "dora", "ever", "owner")):
         (tmp_path / "art" / artist).mkdir(parents=True)

@@ -16,6 +16,8 @@ from fedstyle_secure.errors import FederationError
 from fedstyle_secure.files import read_arrays
 from fedstyle_secure.runs import RunFolder
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("ray", reason="needs the extra `simulation`")
 
 # A proxy that nobody answers: a look-up or an installation at run time would fail.

@@ -38,6 +38,7 @@ def sent(run, number, artist, kind):
     return read_rounds(run.folder)[number].replies[artist].arrays[kind]
 
 
+@pytest.mark.long
 def test_a_gradient_canary_moves_an_update_at_its_coordinate_by_the_clip_norm_and_nothing_else(
     tiny, tmp_path
 ):
@@ -59,6 +60,7 @@ def test_a_gradient_canary_moves_an_update_at_its_coordinate_by_the_clip_norm_an
             assert np.array_equal(card, sent(with_some, 0, artist, "card")[name])
 
 
+@pytest.mark.long
 def test_picture_canaries_take_part_in_everything_like_pictures(tiny, tmp_path):
     config = tiny.override(
         ["privacy.dp=off", "secure_sum.enabled=false", "audit.record=all", *FOREIGN, "metrics.releases=1"]
@@ -81,6 +83,7 @@ def test_picture_canaries_take_part_in_everything_like_pictures(tiny, tmp_path):
         assert sent(with_some, last, artist, "metrics")["counts"][0] == 9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["foreign", "mislabelled"])
 def test_no_canary_is_a_query_a_candidate_or_a_picture_of_the_meters(tiny, tmp_path, monkeypatch, kind):
     seen = []
@@ -100,6 +103,7 @@ def test_no_canary_is_a_query_a_candidate_or_a_picture_of_the_meters(tiny, tmp_p
     assert len(State.load(run.folder.product_file).texts["cards"]) == 4
 
 
+@pytest.mark.long
 def test_canary_artists_take_part_and_are_nobody(tiny, tmp_path):
     config = tiny.override(["privacy.unit=artist", "prototypes.releases=2"])
     plain = fedstyle_secure.train(config, tmp_path / "plain" / "run")
@@ -116,6 +120,7 @@ def test_canary_artists_take_part_and_are_nobody(tiny, tmp_path):
     assert {e.kind for e in Ledger(home / "ledger.jsonl").entries} == {"sum"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings", [["audit.canaries=12"], FOREIGN, ["audit.canaries=3", "privacy.unit=artist"]]
 )
@@ -156,6 +161,7 @@ def test_canaries_cost_the_ledgers_nothing_and_the_portfolio_stays_the_same_one(
     assert row["lifetime_epsilon_artwork"] > row["epsilon_artwork"]
 
 
+@pytest.mark.long
 def test_a_resumed_run_keeps_its_coins_and_one_without_them_is_refused(tiny, tmp_path):
     config = tiny.override(["audit.canaries=40"])
 

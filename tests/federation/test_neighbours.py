@@ -86,6 +86,7 @@ def past_the_door(monkeypatch):
 
 
 # Where two OpenBLAS kernels switch.
+@pytest.mark.long
 @pytest.mark.parametrize(("rows", "n", "target"), [(12, 46, 1.0), (12, 46, 0.1), (12, 44, 1.0)])
 def test_a_crafted_instruction_tells_no_number_of_pictures_beyond_the_ledger(
     rows, n, target, tmp_path, past_the_door

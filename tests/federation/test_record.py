@@ -19,6 +19,7 @@ from fedstyle_secure.system import State
 SILENT = ["privacy.noise_multiplier=0", "styles.min_contributors=2"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "extra", [["secure_sum.enabled=false"], [], ["secure_sum.updates=true", "prototypes.releases=2"]]
 )
@@ -47,6 +48,7 @@ def tapped(monkeypatch):
     return seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("extra", [[], ["secure_sum.updates=true"], ["privacy.unit=artist"]])
 def test_a_record_is_what_was_on_the_wire(tiny, tmp_path, monkeypatch, extra):
     seen = tapped(monkeypatch)
@@ -102,6 +104,7 @@ def test_the_opened_sum_is_the_one_that_moved_the_prototypes(tiny, tmp_path):
     assert np.array_equal(recorded[-1].kept, last["kept"])
 
 
+@pytest.mark.long
 def test_a_round_that_is_repeated_after_a_kill_is_recorded_anew(tiny, tmp_path, monkeypatch):
     config = tiny.override(["audit.record=all"])
     real = RunFolder.append_metrics
@@ -130,6 +133,7 @@ def test_a_round_that_is_repeated_after_a_kill_is_recorded_anew(tiny, tmp_path, 
     assert len(read_rounds(run.folder)) == len(run.folder.metrics())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "extra",
     [
@@ -166,6 +170,7 @@ def test_what_would_fit_is_told(tiny, tmp_path):
         fedstyle_secure.train(config.override([f"audit.record_limit_mb={whole - 0.1}"]), tmp_path / "run")
 
 
+@pytest.mark.long
 def test_whoever_is_not_in_the_run_cannot_be_recorded(tiny, tmp_path):
     with pytest.raises(ConfigError, match=r"audit\.record: 'nobody' is no artist of the run"):
         fedstyle_secure.train(tiny.override(["audit.record=nobody"]), tmp_path / "run")
@@ -215,6 +220,7 @@ def test_a_record_beside_another_fixed_part_is_refused(recorded, tmp_path):
         read_rounds(run)
 
 
+@pytest.mark.long
 def test_deleting_a_run_deletes_its_record_and_coins(tiny, tmp_path):
     run = fedstyle_secure.train(tiny.override(["audit.record=all", "audit.canaries=4"]), tmp_path / "run")
     assert run.folder.canaries_file.exists()

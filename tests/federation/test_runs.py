@@ -53,6 +53,7 @@ def weights(run):
     return {**state.fixed, **state.trained, **head}
 
 
+@pytest.mark.long
 def test_a_run_leaves_everything_that_the_next_tool_reads(tiny, tmp_path):
     lines = []
     tiny = tiny.override(["privacy.noise_multiplier=auto"])
@@ -96,6 +97,7 @@ def test_resuming_with_other_settings_is_refused_and_names_the_setting(tiny, tmp
         fedstyle_secure.train(tiny.override(["style.dim=9"]), tmp_path / "run", resume=True)
 
 
+@pytest.mark.long
 def test_same_seed_same_weights_without_noise_and_other_weights_with(tiny, finished, tmp_path):
     quiet = tiny.override(NO_NOISE)
     a, b = (weights(fedstyle_secure.train(quiet, tmp_path / name)) for name in "ab")
@@ -130,6 +132,7 @@ KILLER = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("noise", ["0", "2"])
 @pytest.mark.parametrize("moment", ["between rounds", "inside a round"])
 def test_killed_and_resumed(tiny, tmp_path, moment, noise):
@@ -184,6 +187,7 @@ def with_broken_ledger(config, out):
     return broken.parent
 
 
+@pytest.mark.long
 def test_an_artist_that_fails_declines_with_a_number_and_the_round_goes_on(tiny, tmp_path):
     config = tiny.override(["run.min_artists=3"])
     home = with_broken_ledger(config, tmp_path / "run")
@@ -201,6 +205,7 @@ def test_too_few_artists_stop_the_run(tiny, tmp_path):
         fedstyle_secure.train(config, tmp_path / "run", resume=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["all of it", "its last line"])
 def test_a_ledger_that_lost_a_release_the_platform_got_carries_no_figure(tiny, tmp_path, loss):
     home = studio_home(tmp_path / "studios", tiny.gallery, "mosaic-1")
@@ -221,6 +226,7 @@ def test_a_ledger_that_lost_a_release_the_platform_got_carries_no_figure(tiny, t
     assert privacy["epsilon_artwork_max"] is None
 
 
+@pytest.mark.long
 def test_who_does_not_consent_has_no_card_and_is_not_found(tiny, tmp_path):
     config = tiny.override(["cards.consent=impasto-1,mosaic-1"])
     run = fedstyle_secure.train(config, tmp_path / "run")
@@ -419,6 +425,7 @@ def test_what_never_changes_is_asked_for_again_where_it_is_not_kept(tiny, tmp_pa
         once_more.state(sent(fixed=False))
 
 
+@pytest.mark.long
 def test_what_never_changes_travels_once_a_run_and_artist(tiny, tmp_path, monkeypatch):
     from fedstyle_secure.engines import local
 
@@ -472,6 +479,7 @@ def _sent(state):
     return Instruction.from_record(instruction_record(state, fixed=True))
 
 
+@pytest.mark.long
 def test_labels_outside_the_public_set_do_not_make_an_artist_decline(tiny, tmp_path):
     config = tiny.override(["styles.source=labels"])
     run = fedstyle_secure.train(config, tmp_path / "run")
@@ -504,6 +512,7 @@ def test_force_does_not_delete_a_run_that_is_being_written(tiny, tmp_path):
     assert folder.begun
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("train", ["norms", "all"])
 def test_other_weights_may_train_privately(tiny, tmp_path, train):
     config = tiny.override([f"style.train={train}"])
@@ -565,6 +574,7 @@ def test_a_timeout_that_nobody_can_keep_ends_the_run_with_its_reason(tiny, tmp_p
         fedstyle_secure.train(config, tmp_path / "run")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("failing", ["checkpoint.safetensors", "metrics.jsonl", "summary.staged.json"])
 def test_a_full_disk_is_one_line_with_the_folder_and_the_way_on(tiny, tmp_path, monkeypatch, failing):
     """It was a SafetensorError, or a line that said "output"."""
@@ -643,6 +653,7 @@ def test_a_budget_below_the_plan_is_refused_before_anything_is_released(tiny, tm
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_calibrated_run_fits_its_own_budget_to_the_last_round(tiny, tmp_path):
     config = tiny.override(
         ["privacy.noise_multiplier=auto", "privacy.target_epsilon=3", "privacy.budget_epsilon=3"]
@@ -672,6 +683,7 @@ def test_who_withdraws_between_rounds_releases_nothing_more_and_its_card_goes(ti
         withdraw(run.folder, "nobody")
 
 
+@pytest.mark.long
 def test_noisy_counts_are_released_where_asked_for(tiny, tmp_path):
     config = tiny.override(["metrics.releases=1", "privacy.noise_multiplier=auto"])
     run = fedstyle_secure.train(config, tmp_path / "run")
@@ -693,6 +705,7 @@ def test_noisy_counts_are_released_where_asked_for(tiny, tmp_path):
 ARTIST = ["privacy.unit=artist", "privacy.noise_multiplier=auto", "privacy.target_epsilon=4"]
 
 
+@pytest.mark.long
 def test_unit_artist_releases_sums_only_and_states_both_units(tiny, tmp_path):
     run = fedstyle_secure.train(tiny.override(ARTIST), tmp_path / "run")
     privacy = run.summary["privacy"]
@@ -706,6 +719,7 @@ def test_unit_artist_releases_sums_only_and_states_both_units(tiny, tmp_path):
     assert 0 <= run.summary["utility"]["style_top1"] <= 1
 
 
+@pytest.mark.long
 def test_unit_artist_without_noise_is_the_mean_over_artists(tiny, tmp_path):
     """The whole way of clip, rotation, rounding and back changes style sums by rounding only."""
     config = tiny.override(["privacy.unit=artist", "privacy.dp=off", "styles.min_contributors=2"])
@@ -715,6 +729,7 @@ def test_unit_artist_without_noise_is_the_mean_over_artists(tiny, tmp_path):
     assert max(line["update_kept"] or 0 for line in run.folder.metrics()) == 1.0
 
 
+@pytest.mark.long
 def test_few_artists_are_warned_that_noise_hides_their_styles(tiny, tmp_path, caplog):
     with caplog.at_level("WARNING", logger="fedstyle_secure"):
         fedstyle_secure.train(tiny.override([*ARTIST, "training.local_steps=0"]), tmp_path / "run")
@@ -755,6 +770,7 @@ def test_colluders_cost_noise(tiny):
     assert noise(10).share_deviation > 1.15 * noise(0).share_deviation
 
 
+@pytest.mark.long
 def test_shares_that_leave_in_clear_give_nobody_a_figure(tiny, tmp_path):
     config = tiny.override([*ARTIST, "secure_sum.enabled=false"])
     privacy = fedstyle_secure.train(config, tmp_path / "run").summary["privacy"]
@@ -766,6 +782,7 @@ def test_shares_that_leave_in_clear_give_nobody_a_figure(tiny, tmp_path):
     assert later["per_artist"][0]["lifetime_epsilon_artist"] is None
 
 
+@pytest.mark.long
 def test_consent_of_a_name_with_a_comma_is_that_artists_alone(tiny, tmp_path):
     """Before, cards of Abbey and of Edwin were published, who did not consent."""
     names = ["Abbey, Edwin", "Abbey", "Edwin", " zed ", "open"]

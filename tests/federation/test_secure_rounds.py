@@ -51,6 +51,7 @@ def tap(monkeypatch, change=None):
     return seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("extra", "rounding"),
     # An artist's vector is rounded to 1 / 1024 of its length, by OS entropy, in clear just as encrypted.
@@ -86,6 +87,7 @@ def test_nothing_that_is_summed_is_on_the_wire_in_clear(tiny, tmp_path, monkeypa
     assert kinds.count("query.open") == kinds.count("query.manifest") == 1
 
 
+@pytest.mark.long
 def test_an_upload_that_was_changed_on_its_way_costs_its_artist_the_round_and_nobody_else(
     tiny, tmp_path, monkeypatch
 ):
@@ -130,6 +132,7 @@ def test_an_upload_that_was_changed_on_its_way_costs_its_artist_the_round_and_no
     assert np.array_equal(prototypes(run), prototypes(clear))
 
 
+@pytest.mark.long
 def test_too_few_left_for_a_sum_and_the_round_goes_on_without_it(tiny, tmp_path, monkeypatch):
     def drop(message, reply):
         sealed = reply.has_content() and "upload" in reply.content
@@ -145,6 +148,7 @@ def test_too_few_left_for_a_sum_and_the_round_goes_on_without_it(tiny, tmp_path,
     assert run.summary["secure_sum"]["exact"] is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "weaker",
     [
@@ -173,6 +177,7 @@ def test_the_opener_and_every_artist_refuse_weaker_terms_than_their_settings(
     assert not any(reply.has_content() and "upload" in reply.content for _, reply in seen)
 
 
+@pytest.mark.long
 def test_an_offer_of_another_opener_is_refused_before_a_byte_leaves(tiny, tmp_path, monkeypatch):
     """The platform puts up an opener of its own, which signs everything with a key that nobody pinned."""
     real = artist_module.Studio.seal
@@ -188,6 +193,7 @@ def test_an_offer_of_another_opener_is_refused_before_a_byte_leaves(tiny, tmp_pa
     assert not any(reply.has_content() and "upload" in reply.content for _, reply in seen)
 
 
+@pytest.mark.long
 def test_an_exchanged_encryption_key_is_refused_before_a_byte_leaves(tiny, tmp_path, monkeypatch):
     from fedstyle_secure.secure_sum.profiles import Q60
     from fedstyle_secure.secure_sum.scheme import make_keys
@@ -209,6 +215,7 @@ def test_an_exchanged_encryption_key_is_refused_before_a_byte_leaves(tiny, tmp_p
     assert set(refused) == {Code.PUBLIC_KEY}
 
 
+@pytest.mark.long
 def test_no_secret_is_left_where_the_platform_can_read(tiny, tmp_path, monkeypatch):
     """Seeds and secret keys of this run are in no file of the run's folder and in no message."""
     from fedstyle_secure.secure_sum import opener as opener_module
@@ -246,6 +253,7 @@ def test_no_secret_is_left_where_the_platform_can_read(tiny, tmp_path, monkeypat
     assert not list(studios.rglob("secret.key"))
 
 
+@pytest.mark.long
 def test_verify_finds_a_changed_and_a_missing_line(tiny, tmp_path):
     run = fedstyle_secure.train(tiny.override(["prototypes.releases=2"]), tmp_path / "run")
     assert check(run.folder).problems == []
@@ -288,6 +296,7 @@ KILLER = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("unit", ["artwork", "artist"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_around_an_opening_the_run_goes_on_and_opens_nothing_twice(tiny, tmp_path, moment, unit):
@@ -320,6 +329,7 @@ def test_fewer_artists_than_a_sum_needs_are_told_before_anything_is_released(tin
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_contributors_below_the_threshold_keep_a_style_where_it_was(tiny, tmp_path):
     config = tiny.override(["privacy.noise_multiplier=0", "styles.min_contributors=4"])
     before = fedstyle_secure.train(config.override(["prototypes.releases=0"]), tmp_path / "none")
@@ -348,6 +358,7 @@ def platform_asks(monkeypatch, change):
     monkeypatch.setattr(summing.Counter, "attempt", attempt)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("desk_goes_along", [False, True])
 def test_no_epoch_but_the_plans_is_opened_or_answered(tiny, tmp_path, monkeypatch, desk_goes_along):
     """Another epoch of the same round would be a second opening, and a difference of one artist."""
@@ -364,12 +375,14 @@ def test_no_epoch_but_the_plans_is_opened_or_answered(tiny, tmp_path, monkeypatc
     assert not any(reply.has_content() and "upload" in reply.content for _, reply in seen)
 
 
+@pytest.mark.long
 def test_a_round_without_a_sum_in_the_plan_is_not_signed_for(tiny, tmp_path, monkeypatch):
     platform_asks(monkeypatch, lambda epoch, number, context: (epoch, number + 1, context))
     run = fedstyle_secure.train(tiny, tmp_path / "run")
     assert f"code {Code.EPOCH.value}" in run.folder.metrics()[0]["sum"]["why"]
 
 
+@pytest.mark.long
 def test_all_of_a_sum_are_asked_the_same(tiny, tmp_path, monkeypatch):
     """Sent another instruction than the manifest names, an artist seals nothing: else a platform could ask
     all but one for nothing, and read that one out of the sum."""
@@ -390,6 +403,7 @@ def test_all_of_a_sum_are_asked_the_same(tiny, tmp_path, monkeypatch):
     assert line["sum"]["artists"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lie", ["garbage", "another name", "a stranger"])
 def test_a_false_announcement_leaves_its_sender_out_and_nobody_else(tiny, tmp_path, monkeypatch, lie):
     def change(message, reply):
@@ -408,6 +422,7 @@ def test_a_false_announcement_leaves_its_sender_out_and_nobody_else(tiny, tmp_pa
     assert run.folder.metrics()[0]["sum"]["artists"] == (3 if lie == "another name" else 4)
 
 
+@pytest.mark.long
 def test_keys_are_erased_also_where_the_last_sum_was_never_opened(tiny, tmp_path, monkeypatch):
     waiting = []
 
@@ -424,6 +439,7 @@ def test_keys_are_erased_also_where_the_last_sum_was_never_opened(tiny, tmp_path
     assert not [path for name in ("secret.key", "public.key") for path in (tmp_path / "studios").rglob(name)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("unit", ["artwork", "artist"])
 def test_an_artist_who_touches_its_upload_costs_the_round_its_sum_and_the_run_goes_on(
     tiny, tmp_path, monkeypatch, unit

@@ -133,6 +133,7 @@ def test_what_holds_one_noise_is_opened_for_a_whole_cohort_only(config):
         assert terms.groups is None
 
 
+@pytest.mark.long
 def test_a_cohort_that_is_counted_too_large_is_refused(config, tmp_path, monkeypatch):
     """A platform whose plan counts on more shares than there are: no artist seals, and no opener signs."""
     from fedstyle_secure.federation.summing import Counter

@@ -157,6 +157,7 @@ class TestPortfolio:
         one, two = (Atelier(artists=1, pictures=2, size=32, seed=s).portfolio("impasto-1") for s in (0, 1))
         assert not set(one.sha256) & set(two.sha256)
 
+    @pytest.mark.long
     @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.25, 1 / 3, 0.6, 0.7])
     def test_a_picture_more_moves_no_other_to_the_other_side(self, fraction: float) -> None:
         before = np.zeros(0, bool)
@@ -188,6 +189,7 @@ class TestPortfolio:
         # Nothing blank, nothing clipped away.
         assert (light(portfolio.pictures).std(axis=(1, 2)) > 0.03).all()
 
+    @pytest.mark.long
     @pytest.mark.parametrize("size", [32, 256])
     def test_every_school_at_the_extreme_sizes(self, size: int) -> None:
         gallery = Atelier(artists=len(SCHOOLS), pictures=2, public=0, size=size)
@@ -251,6 +253,7 @@ class TestHands:
         shared = np.minimum(tilts[:, None], tilts[None]).sum(axis=2)
         assert shared.min() > 0.66
 
+    @pytest.mark.long
     def test_an_expert_tells_hands_of_one_school_apart(self) -> None:
         n = len(SCHOOL_NAMES)
         gallery = Atelier(artists=2 * n, pictures=30, public=0, seed=4)

@@ -168,6 +168,7 @@ anything = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=15, deadline=None)
 @given(st.lists(anything, max_size=6), anything, st.randoms())
 def test_by_rdp_every_release_costs_and_neither_order_nor_merging_matters(history, one_more, random):
@@ -180,6 +181,7 @@ def test_by_rdp_every_release_costs_and_neither_order_nor_merging_matters(histor
     assert rdp_epsilon(merge(shuffled), DELTA) == pytest.approx(total, rel=1e-12)
 
 
+@pytest.mark.long
 @settings(max_examples=3, deadline=None)
 @given(st.lists(gaussians, min_size=1, max_size=2), gaussians)
 def test_every_release_costs_and_order_does_not_matter(history, one_more):
@@ -229,6 +231,7 @@ def test_three_hundred_equal_entries_are_one_computation(monkeypatch):
     assert sorted(e.steps for e in seen) == [100, 100, 100]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", [0.05, 1.0, 8.0])
 def test_calibration_lands_just_below_the_target(target):
     def events_at(scale):
@@ -256,6 +259,7 @@ SEARCHES = [
 QUICK = {(0.1, 4, 8.0), (0.001, 1, 250.0), (0.001, 1, 1000.0), (0.01, 4, 250.0), (1.0, 1, 1000.0)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rate", "rounds", "target"),
     [pytest.param(*s, marks=[] if s in QUICK else pytest.mark.slow) for s in SEARCHES],

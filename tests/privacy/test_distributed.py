@@ -224,6 +224,7 @@ def test_the_noise_of_a_sum_has_the_stated_deviation(sampler):
     assert abs(error[:60_000].std() / error[60_000:].std() - 1) < 0.02
 
 
+@pytest.mark.long
 def test_each_value_has_noise_of_its_own():
     """Per coordinate, over 30000 releases of 4 values and 2 shares: 1.2e5 samples."""
     noisy = mechanism(size=4, scale=64.0, honest=2)

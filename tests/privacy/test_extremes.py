@@ -90,6 +90,7 @@ def test_usual_noise_is_no_extreme(tiny, noise):
     assert plan_of(config, 4).sgd.noise_multiplier == pytest.approx(noise)
 
 
+@pytest.mark.long
 def test_a_line_of_an_earlier_version_stops_no_later_command(tiny, tmp_path):
     """Written when such noise was permitted: no guarantee, as without noise, and every figure opens."""
     config = tiny.override(["run.rounds=1"])

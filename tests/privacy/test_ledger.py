@@ -63,6 +63,7 @@ def test_a_changed_line_is_found_and_named(tmp_path, change):
         Ledger(path)
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_flipped_bit_anywhere_is_found_and_its_line_named(tmp_path_factory, data):

@@ -195,6 +195,7 @@ def edited(run, hash_anew, name, path, new):
     return undo
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("beside", [True, False])
 @pytest.mark.parametrize("name", STATED)
 def test_every_field_is_what_the_opener_signed_for(copies, policy, hashed, name, beside):
@@ -253,6 +254,7 @@ def test_a_line_more_or_less_in_the_hashes_or_the_transcript_is_refused(bare, po
             command()
 
 
+@pytest.mark.long
 def test_a_line_more_or_less_is_found_where_every_round_sums_something_too(tiny, tmp_path, policy, hashed):
     settings = tiny.override(["secure_sum.updates=true", "style.rank=auto", "style.scatter=auto"])
     run = fedstyle_secure.train(settings, tmp_path / "runs" / "sealed").folder
@@ -378,6 +380,7 @@ def test_a_policy_that_demands_an_opener_fails_where_there_is_none(clear, tmp_pa
         check_finished(clear, "ab" * 32)
 
 
+@pytest.mark.long
 def test_no_figure_that_follows_from_another_file_can_be_edited_alone(clear, hashed):
     shutil.rmtree(clear.path.parent / "studios")
     check_finished(clear)

@@ -37,6 +37,7 @@ SHARED = ("artist", "counts", "sealed")
 """Kinds of run in which artists share the noise of sums."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_report_of_every_kind_of_run(tiny, tmp_path, kind):
     settings = tiny.override(["run.rounds=1", *KINDS[kind]])

@@ -22,6 +22,8 @@ from fedstyle_secure.report.sweep.facts import read_sweep
 from fedstyle_secure.report.sweep.points import figures
 from fedstyle_secure.sweep import runner
 
+pytestmark = pytest.mark.long
+
 _SPEC = importlib.util.spec_from_file_location("sweeps", Path(__file__).with_name("sweeps.py"))
 sweeps = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(sweeps)

@@ -234,6 +234,7 @@ def test_an_unknown_tracker_and_a_place_that_is_none_are_refused(tensorboard, ru
         track(run.path, "tensorboard", "http://localhost:6006")
 
 
+@pytest.mark.long
 def test_no_tracker_is_loaded_before_it_is_asked_for():
     said = (
         "import sys, fedstyle_secure.tracking.track, fedstyle_secure.cli; "

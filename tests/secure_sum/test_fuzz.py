@@ -138,6 +138,7 @@ def _survivors_opening(world, survivors):
     assert np.array_equal(opening.total, sum(values.values()))
 
 
+@pytest.mark.long
 def test_ten_thousand_mutated_uploads_are_refused_and_the_survivors_sum_is_exact(wide):
     attempt = wide.attempt().seal(wide.values())
     victim, *survivors = wide.artists

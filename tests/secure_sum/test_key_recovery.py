@@ -304,6 +304,7 @@ WAYS = {
 }
 
 
+@pytest.mark.long
 def test_whatever_is_added_is_refused_and_the_next_sum_opens(make_world, tmp_path):
     """Each way in a round of its own, an honest round after it."""
     world = make_world(artists=3, terms=full(8, 12))

@@ -93,6 +93,7 @@ def test_decrypted_sums_equal_plaintext_sums_bit_for_bit(cohort: tuple[Layout, l
     np.testing.assert_array_equal(unpack(slots, layout, sum(counts)), expected)
 
 
+@pytest.mark.long
 @each_profile
 def test_the_most_artists_at_the_extremes_are_exact_and_one_more_is_refused(profile: Profile) -> None:
     """The worst case for lanes (all at one end), added one by one: each an encryption of its own, as uploads

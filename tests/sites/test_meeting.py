@@ -143,6 +143,7 @@ def answer(home, run, plan, config, limits):
     return codes
 
 
+@pytest.mark.long
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.lists(st.tuples(drawn.runs, drawn.scales), min_size=1, max_size=2), drawn.policies)
 def test_whatever_runs_ask_what_leaves_is_allowed_by_the_policy(runs, policy):
@@ -219,6 +220,7 @@ def test_a_stricter_policy_lets_out_no_more(config, scale, policy, change):
         assert less.kinds.keys() == more.kinds.keys()
 
 
+@pytest.mark.long
 @settings(max_examples=15, suppress_health_check=[HealthCheck.filter_too_much])
 @given(drawn.runs, drawn.scales, drawn.policies)
 def test_to_meet_twice_changes_nothing_and_the_shared_settings_stay(config, scale, policy):

@@ -604,6 +604,7 @@ def test_a_second_bundle_under_a_runs_identity_is_held_to_the_policy_too(homes, 
     assert code(node.answer(message)) == Decline.POLICY
 
 
+@pytest.mark.long
 def test_a_node_holds_one_run_at_a_time(homes):
     """Each run left its settings, roster and all pictures in memory for good."""
     platform = Platform(homes)

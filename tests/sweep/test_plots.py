@@ -111,6 +111,7 @@ def test_encryption_is_told_apart_without_colour(drawn):
     assert {c.lines[0].get_marker() for c in shown.containers} == {on[0], off[0]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", [SCREEN, PAPER])
 @pytest.mark.parametrize("more", [{}, {"training.local_steps": [1, 2, 4]}, {"run.rounds": [4]}])
 def test_nothing_covers_anything_else(drawn, full, more, page):
@@ -142,6 +143,7 @@ def test_nothing_covers_anything_else(drawn, full, more, page):
             assert not any(name.contains(*mark) for name in names for mark in marks)
 
 
+@pytest.mark.long
 def test_axes_have_units_and_the_caption_says_what_one_epsilon_leaves_out(drawn):
     _, figures = drawn()
     for figure in figures.values():
@@ -231,6 +233,7 @@ def test_what_was_not_run_is_named_and_not_drawn_as_zero(drawn):
     assert len(right.containers) == 12
 
 
+@pytest.mark.long
 def test_the_same_rows_give_the_same_bytes_whatever_the_users_settings(
     grid_of, rows_of, full, cost, tmp_path
 ):
@@ -253,6 +256,7 @@ def test_the_same_rows_give_the_same_bytes_whatever_the_users_settings(
                 assert image.width > 1000
 
 
+@pytest.mark.long
 def test_more_lines_than_colours_go_to_further_figures(grid_of, rows_of, cost, tmp_path):
     grid = grid_of({"training.local_steps": list(range(1, 9)), "seeds": [0]})
     files = draw_all(rows_of(grid), grid.axes, WORDS.headlines, cost, tmp_path)
@@ -399,6 +403,7 @@ def test_epsilons_that_differ_have_places_and_labels_of_their_own(grid_of, rows_
     assert labels == ["1", "1.5", "4"]
 
 
+@pytest.mark.long
 def test_deltas_and_units_that_differ_are_said(grid_of, rows_of):
     _, figures = _with(grid_of, rows_of, AXES, dict)
     assert (

@@ -19,6 +19,8 @@ from fedstyle_secure.sweep.grid import Grid
 from fedstyle_secure.sweep.runner import Sweep, _left_over, _same_pictures, sweep
 from fedstyle_secure.sweep.work import run_cell
 
+pytestmark = pytest.mark.long
+
 TINY = {
     "gallery.artists": 4, "gallery.public_artists": 3, "gallery.pictures": 12, "gallery.size": 32,
     "style.dim": 16, "style.practice_artists": 0, "styles.count": 3, "run.rounds": 3,

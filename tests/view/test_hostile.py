@@ -137,6 +137,7 @@ class Hostile:
         return self._chance.randbytes(self._chance.randint(0, most))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_ten_thousand_hostile_requests(home, keys, ask_all, asked_of, files, number):
     kept = [place for place in home.iterdir() if place.is_dir() and not place.is_symlink()]

@@ -25,6 +25,7 @@ def audit(shift=1.0):
     return audit_scores({"member": member, "mine <b>": RNG.normal(shift * member)})
 
 
+@pytest.mark.long
 def test_the_index_names_what_is_there_and_loads_nothing_before_it_is_asked_for():
     assert set(attacks.__all__) == set(attacks._INDEX)
     assert set(attacks.__all__) <= set(dir(attacks))

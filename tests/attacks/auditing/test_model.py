@@ -43,6 +43,7 @@ def test_a_net_that_knows_its_records_leaks_and_the_figure_is_scikit_learns(vict
     assert str(found).startswith("leaks: ")
 
 
+@pytest.mark.long
 def test_with_the_users_own_fit_lira_and_rmia_run_and_beat_the_threshold(victim, members, non_members):
     found = audit_model(victim, members, non_members, fit=fit, shadows=12, rates=())
     lira = found.row("LiRA")
@@ -51,6 +52,7 @@ def test_with_the_users_own_fit_lira_and_rmia_run_and_beat_the_threshold(victim,
     assert found.about["notes"] == ["12 reference models of 80 records"]
 
 
+@pytest.mark.long
 def test_references_that_are_there_already_serve_as_well(victim, members, non_members):
     sets = np.zeros((160, 6), bool)
     sets[np.arange(80) * 2, :3] = sets[np.arange(80) * 2 + 1, 3:] = True
@@ -103,6 +105,7 @@ def _null_leaks(runs, records=30):
     return cried
 
 
+@pytest.mark.long
 def test_untrained_nets_leak_in_none_of_ten_runs():
     """Each run cries with probability 0.0025 at most, so ten do in one of forty; the seeds are fixed."""
     assert _null_leaks(10) == 0
@@ -321,6 +324,7 @@ def test_outputs_that_are_no_logits_and_fits_that_give_no_model_are_one_line(vic
         audit_model(nn.Linear(3, 2), members, non_members)
 
 
+@pytest.mark.long
 def test_the_blind_guess_is_calibrated_and_finds_a_shift():
     """Under no difference p is even: of 60, at most 12 lie below a tenth but for one in 100."""
     p = []

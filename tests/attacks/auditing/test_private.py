@@ -172,6 +172,7 @@ def test_a_clip_that_is_not_each_records_own_is_named(whole_batch):
     assert checks["size of the noise"] is True
 
 
+@pytest.mark.long
 def test_a_schedule_of_the_noise_that_is_accounted_for_holds():
     engine = AuditedEngine(PrivacyEngine(), canaries=20)
     net = nn.Linear(20, 2)

@@ -89,6 +89,7 @@ def seen(net, before, training):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_every_optimiser_replays_and_its_absence_from_the_description_is_named(name):
     make, right, mismatch = OPTIMISERS[name]
@@ -103,6 +104,7 @@ def test_every_optimiser_replays_and_its_absence_from_the_description_is_named(n
     assert wrong.left < 1e-4
 
 
+@pytest.mark.long
 def test_other_pictures_do_not_pass_under_adam():
     """What rounding may do under Adam must not be so much that anything replays."""
     net, before, pictures, targets = client(lambda p: optim.Adam(p, 1e-3))

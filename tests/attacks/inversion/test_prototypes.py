@@ -104,6 +104,7 @@ def identified(encoder, smooth_pictures, n, noise, trials=40):
     return hits
 
 
+@pytest.mark.long
 def test_identification_falls_to_chance_with_the_count_and_the_noise(encoder, smooth_pictures):
     """Forty trials; at chance (1 %) three or more hits have probability 0.007."""
     by_count = [identified(encoder, smooth_pictures, n, 0.0) for n in (1, 4, 45)]
@@ -163,6 +164,7 @@ def test_one_picture_scores_are_minus_half_the_squared_distance():
     assert torch.allclose(scores - scores[0], expected)
 
 
+@pytest.mark.long
 def test_inversion_re_embeds_and_identifies_the_artwork(smooth_pictures):
     """Eight targets among 100 by pixels; four right by chance has probability under 1e-6."""
     encoder = Encoder(dim=192).requires_grad_(False)

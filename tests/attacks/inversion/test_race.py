@@ -63,6 +63,7 @@ def reference(model, seen, steps, seed):
     return x.detach()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU], ids=["relu", "gelu"])
 def test_it_is_near_the_best_alone_and_not_below_an_independent_attack(activation, seen_by):
     """Equal steps. L-BFGS alone loses on ReLU, signed Adam alone on GELU."""

@@ -61,6 +61,7 @@ def test_it_is_the_sum_over_all_alignments(data):
             ctc_loss(logits, target)
 
 
+@pytest.mark.long
 def test_first_and_second_derivatives_are_those_of_finite_differences():
     logits = logits_of(WORDS, 7)
     assert torch.autograd.gradcheck(lambda x: ctc_loss(x, WORDS), logits)

@@ -86,6 +86,7 @@ def test_an_adapter_stays_in_its_studio(mine, art_run):
         adapt(mine, "neon-9")
 
 
+@pytest.mark.long
 def test_an_adapter_follows_from_works_and_seed_and_lowers_their_loss(mine):
     system, shared = finished(mine)
     works = open_gallery(system.config.gallery).portfolio(ARTIST).train_pictures
@@ -110,6 +111,7 @@ def test_an_adapter_follows_from_works_and_seed_and_lowers_their_loss(mine):
         adapted(shared, odd)
 
 
+@pytest.mark.long
 def test_a_sheet_says_what_made_it_and_comes_again_by_its_seed(mine, tmp_path):
     out = tmp_path / "sheet.png"
     command = ["generate", str(mine.path), "--artist", ARTIST, "-n", "3", "--seed", "7", "--out", str(out)]
@@ -283,6 +285,7 @@ def test_killed_in_the_middle_of_a_round_it_goes_on_and_spends_nothing_twice(set
     check_finished(done.folder)
 
 
+@pytest.mark.long
 def test_a_run_draws_where_its_backbones_folder_is_not(settings, tmp_path, small):
     folder = tmp_path / "backbone"
     shutil.copytree(small, folder)

@@ -22,6 +22,8 @@ from fedstyle_secure.system import system_bound
 from fedstyle_secure.systems.art.attacks import drawn, gain, named
 from fedstyle_secure.threads import one_thread
 
+pytestmark = pytest.mark.long
+
 FEW = AuditSettings(targets=6, candidates=12, tried=96, rounds=1, confidence=0.9, fpr=(0.3,), processes=1)
 CLEAR = {"secure_sum": {"enabled": False}, "gallery": {"pictures": 16}, "run": {"rounds": 1}}
 

@@ -57,6 +57,7 @@ def of_folder(settings, folder):
     return Config.from_dict({**whole, "audit": {}, "gallery": gallery})
 
 
+@pytest.mark.long
 def test_a_refused_work_changes_no_bit_of_what_leaves_or_of_an_adapter(settings, galleries, tmp_path):
     runs = {
         name: fedstyle_secure.train(of_folder(settings, galleries / name), tmp_path / name / "run").folder
@@ -77,6 +78,7 @@ def test_a_refused_work_changes_no_bit_of_what_leaves_or_of_an_adapter(settings,
     check_finished(runs["with"])
 
 
+@pytest.mark.long
 def test_an_adapter_draws_no_more_once_one_of_its_works_is_refused(settings, galleries, tmp_path):
     shutil.copytree(galleries / "without", tmp_path / "art")
     run = fedstyle_secure.train(of_folder(settings, tmp_path / "art"), tmp_path / "runs" / "run").folder

@@ -25,6 +25,7 @@ def made(small, device):
     return adapter.arrays, own, drawn(shared, [0, 1], HOW, seed=1)
 
 
+@pytest.mark.long
 def test_an_adapter_and_its_drawings_are_the_same_on_a_device(small, pretended):
     factors, own, plain = made(small, CPU)
     with pretended.elsewhere() as away:

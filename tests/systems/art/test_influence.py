@@ -16,6 +16,8 @@ from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.systems.art.influence import _near, bound, left_out, nearest
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def plain(settings, tmp_path_factory):

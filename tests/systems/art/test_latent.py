@@ -160,6 +160,7 @@ def test_artists_hold_every_bit_of_it_to_what_was_agreed(asked):
         system.admit(replace(state, texts=texts), 3)
 
 
+@pytest.mark.long
 def test_a_run_trains_adapts_draws_and_tells_influence(asked, tmp_path):
     """From settings to a sheet. With little noise, or nothing of so small a run would be kept."""
     run = fedstyle_secure.train(asked(privacy={"noise_multiplier": 0.05}), tmp_path / "runs" / "run").folder

@@ -38,6 +38,7 @@ def exact(points: np.ndarray) -> np.ndarray:
 
 
 class TestJudge:
+    @pytest.mark.long
     def test_it_names_pictures_of_artists_that_it_never_saw(self) -> None:
         """Of 56 pictures of 4 schools, chance a quarter; measured 1.0, and 0.9 leaves out five."""
         shown, schools = pictures(92, 1, 14)

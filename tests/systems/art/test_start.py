@@ -21,6 +21,7 @@ def test_it_was_made_by_the_recipe_that_stands_here():
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) <= 4_000_000
 
 
+@pytest.mark.long
 def test_a_recipe_makes_the_same_weights_again_and_learns():
     recipe = learning.Recipe(shape=Shape(32, (8, 16)), hands=1, pictures=2, steps=30, batch=4, rate=1e-2)
     losses: list[float] = []
@@ -31,6 +32,7 @@ def test_a_recipe_makes_the_same_weights_again_and_learns():
     assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:5])
 
 
+@pytest.mark.long
 def test_it_draws_the_schools_that_it_is_asked_for():
     """Four schools of three pictures: by chance one in fourteen is named as asked."""
     model = folder.shipped().build()

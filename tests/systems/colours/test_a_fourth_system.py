@@ -95,6 +95,7 @@ def test_it_trains_with_a_guarantee_under_encryption_and_pays_for_every_release(
     check_finished(run)
 
 
+@pytest.mark.long
 def test_without_noise_it_learns_and_adds_up_what_artists_have(tmp_path):
     values = SETTINGS | {"privacy": {"noise_multiplier": 0.0}, "run": {"system": "colours", "rounds": 20}}
     sealed = fedstyle_secure.train(Config.from_dict(values), tmp_path / "sealed")
@@ -167,6 +168,7 @@ KILLED = """
 """
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_of_a_round_it_goes_on_and_spends_nothing_twice(tmp_path):
     config = Config.from_dict(SETTINGS)
     (tmp_path / "colours.toml").write_text(config.to_toml())
@@ -203,6 +205,7 @@ def test_its_updates_and_its_product_are_attacked(audited):
     assert "encoder" not in told
 
 
+@pytest.mark.long
 def test_undefended_updates_give_their_pictures_away(tmp_path):
     values = SETTINGS | {"privacy": {"dp": "off"}, "secure_sum": {"enabled": False}}
     plain = fedstyle_secure.train(Config.from_dict(values), tmp_path / "runs" / "run").folder
@@ -222,6 +225,7 @@ def test_it_is_reported_and_held_against_a_policy(audited, tmp_path):
     assert [one.problem for one in checks(folder.path, policy) if one.problem] == []
 
 
+@pytest.mark.long
 def test_it_is_swept(tmp_path):
     (tmp_path / "colours.toml").write_text(
         Config.from_dict(SETTINGS | {"audit": {}, "run": {"system": "colours", "rounds": 1}}).to_toml()

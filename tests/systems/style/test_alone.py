@@ -119,6 +119,7 @@ def numbers(encoder: StyleEncoder, dim: int, pictures: np.ndarray) -> Iterator[n
     encoder.eval()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dim", [8, 12, 24, 64])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pictures_numbers_are_the_same_alone_and_in_any_company(kind, dim):

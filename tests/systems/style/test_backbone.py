@@ -292,6 +292,7 @@ def test_arrays_that_no_honest_platform_sends_are_refused_by_name(style, public)
             encoder_from_arrays(STYLE, bad)
 
 
+@pytest.mark.long
 def test_a_run_needs_the_file_where_it_begins_and_nowhere_later(style, tiny, tmp_path):
     changes = ["style.encoder=backbone", "style.backbone=tiny", f"style.weights={style.weights}"]
     config = tiny.override([*changes, f"style.weights_sha256={style.weights_sha256}"])
@@ -321,6 +322,7 @@ def test_clips_names_are_those_of_its_files():
         assert [stage.shape for stage in net.eval()(torch.zeros(1, 3, 32, 32))] == [(1, 64, 16)] * 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "library", "widths"),
     [

@@ -74,6 +74,7 @@ def disagreement(encoder):
     return float(InBatchContrast(0.1)(embeddings, torch.arange(len(pictures)).repeat(2)).mean())
 
 
+@pytest.mark.long
 def test_public_learning_brings_patches_of_a_picture_together_and_keeps_what_trains():
     torch.manual_seed(0)
     encoder = CnnEncoder(16, "head")
@@ -99,6 +100,7 @@ def test_the_first_view_is_the_picture_itself():
     assert not torch.allclose(views[:, 0], views[:, 1], atol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("adjacency", ["add-remove", "replace"])
 def test_with_views_one_picture_still_moves_the_clipped_sum_by_the_bound_at_most(adjacency):
     encoder = CnnEncoder(8, "head").train()

@@ -46,6 +46,7 @@ def call(capsys, monkeypatch, *arguments):
     return ended.value.code or 0, out, err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("run", ["finished", "noisy_product"])
 def test_a_private_search_finds_whom_the_plain_one_finds(run, query, request):
     """A network of pixels, and textures with a directed head."""

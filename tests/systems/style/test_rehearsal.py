@@ -59,6 +59,7 @@ def test_a_plan_is_proposed_only_beyond_its_error():
     assert "no gain is to be expected" in Rehearsal((cards, unsure), 20, 60).verdict
 
 
+@pytest.mark.long
 def test_no_private_picture_is_looked_at(monkeypatch):
     """The gallery of a rehearsal is painted; a private one is never opened."""
     config = fedstyle_secure.Config().override(SMALL)
@@ -78,6 +79,7 @@ def test_no_private_picture_is_looked_at(monkeypatch):
     assert found.artists == 4
 
 
+@pytest.mark.long
 def test_with_noise_of_their_own_artists_are_not_asked_for_second_moments():
     config = fedstyle_secure.Config().override([*SMALL, "privacy.noise=own", "run.rounds=1"])
     assert [p.plan for p in rehearse(config, 3, draws=1).plans] == ["cards", "head"]
@@ -89,6 +91,7 @@ def test_a_run_without_cards_has_nothing_to_weigh(setting):
         rehearse(fedstyle_secure.Config().override([*SMALL, setting]), 4)
 
 
+@pytest.mark.long
 def test_plan_auto_rehearses_first_and_keeps_what_it_chose(tmp_path, monkeypatch):
     asked = []
 

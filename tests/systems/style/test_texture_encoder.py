@@ -50,6 +50,7 @@ def test_a_card_follows_a_later_head(encoder, gallery):
     assert np.allclose(placed, expected / np.linalg.norm(expected), atol=1e-5)
 
 
+@pytest.mark.long
 def test_practice_artists_change_the_whitening_only_when_asked_for(gallery):
     public = [gallery.portfolio(a) for a in gallery.public_artists]
     without, again = (arrays_of(fit_encoder(STYLE, public, seed)) for seed in (0, 1))
@@ -58,6 +59,7 @@ def test_practice_artists_change_the_whitening_only_when_asked_for(gallery):
     assert not np.allclose(without["projection"], practised["projection"], atol=1e-3)
 
 
+@pytest.mark.long
 def test_public_realignment_moves_the_head_and_nothing_else(encoder, gallery):
     public = [gallery.portfolio(a) for a in gallery.public_artists]
     prepared = encoder.prepare(np.concatenate([p.pictures for p in public]))
@@ -87,6 +89,7 @@ def test_weights_from_a_peer_are_checked(encoder):
             encoder_from_arrays(STYLE, bad)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("adjacency", "bound"), [("add-remove", 1.0), ("replace", 2.0)])
 def test_one_picture_never_moves_the_clipped_sum_of_the_real_loss_beyond_the_bound(
     encoder, gallery, adjacency, bound

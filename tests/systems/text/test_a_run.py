@@ -86,6 +86,7 @@ def test_no_word_of_anybody_is_in_any_byte_of_the_run(run):
     assert next(iter(words)).encode() in json.dumps(sorted(words)).lower().encode()
 
 
+@pytest.mark.long
 def test_encryption_changes_a_step_by_its_rounding_alone(tmp_path):
     found = []
     for enabled in (True, False):
@@ -101,6 +102,7 @@ def test_encryption_changes_a_step_by_its_rounding_alone(tmp_path):
     assert 0 < max(apart) <= 2 / (2**16 - 2) + 1e-7
 
 
+@pytest.mark.long
 def test_without_privacy_it_learns_to_read(tmp_path):
     """From the start that comes with the package, on lettering that it has not seen."""
     values = {

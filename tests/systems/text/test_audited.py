@@ -16,6 +16,8 @@ from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sweep.runner import sweep
 from tests.systems.text.conftest import settings
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def audited(run, tmp_path_factory):

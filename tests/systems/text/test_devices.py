@@ -1,6 +1,7 @@
 """Recognisers that learn on a device, and a run whose releases do not."""
 
 import numpy as np
+import pytest
 import torch
 
 import fedstyle_secure
@@ -34,6 +35,7 @@ def test_an_own_recogniser_is_the_same_on_a_device(pretended):
         assert np.abs(array - there[name]).max() <= 1e-5
 
 
+@pytest.mark.long
 def test_no_release_is_computed_on_the_device_that_a_run_names(pretended, monkeypatch, tmp_path):
     """Public learning and what a run is compared with are; the product is the same as on the CPU."""
     base = {

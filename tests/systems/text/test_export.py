@@ -93,6 +93,7 @@ def test_what_is_there_stays_unless_forced(reader, made):
     assert made.read_bytes() == before
 
 
+@pytest.mark.long
 def test_a_model_of_other_scores_is_not_written(reader, tmp_path, monkeypatch):
     pytest.importorskip("onnxscript", reason=REASON)
     traced = exporting._traced

@@ -75,6 +75,7 @@ def released_for_real(at, sums, name, read):
     return split * at.config.training.expected_pictures
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("unit", ["artwork", "artist"])
 def test_every_release_made_anew_has_the_noise_of_the_real_mechanism(scene, unit, request):
     """Draws are seeded. 924 values at least on either side: deviations within 3.3 % of each other at one
@@ -105,6 +106,7 @@ def test_every_release_made_anew_has_the_noise_of_the_real_mechanism(scene, unit
         assert np.concatenate(made).std() == pytest.approx(np.concatenate(real).std(), rel=0.12)
 
 
+@pytest.mark.long
 def test_without_noise_sums_are_those_that_were_opened(scene, noiseless):
     """Dropped styles are zeros, and the others what the opener decrypted, up to rounding to 16 bits."""
     at = scene(noiseless)
@@ -143,6 +145,7 @@ def test_prototypes_hold_directions_and_no_counts(scene, noiseless):
     assert (blocks[:, :-1] / lengths[:, None] * last).sum(axis=1) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("unit", ["artwork", "artist"])
 def test_sums_that_came_in_clear_are_read_and_not_made_anew(scene, train_run, unit):
     run = train_run(*SMALL, "secure_sum.enabled=false", f"privacy.unit={unit}")
@@ -163,6 +166,7 @@ def test_sums_that_came_in_clear_are_read_and_not_made_anew(scene, train_run, un
     assert (found.findings[0].bound is None) == (unit == "artist")
 
 
+@pytest.mark.long
 def test_limits_cover_what_was_read_in_both_worlds(scene, artwork):
     """Members and the others differ in two artworks: mu = 2 sqrt(releases) / noise, AUC Phi(mu / sqrt 2)."""
     at = scene(artwork)
@@ -238,6 +242,7 @@ def test_a_run_without_prototype_sums_says_so(scene, artwork):
             attack(at)
 
 
+@pytest.mark.long
 def test_a_card_under_trained_weights_is_limited_by_all_that_trained_them(scene, train_run):
     """A card of the last round holds the updates before it."""
     run = train_run(

@@ -12,6 +12,8 @@ from fedstyle_secure.privacy.events import DistributedNoise
 from fedstyle_secure.systems.style.attacks import model
 from fedstyle_secure.systems.style.attacks.cards import CardSide
 
+pytestmark = pytest.mark.long
+
 SETTINGS = AuditSettings(targets=8, candidates=8, pictures=4, steps=5, rounds=2, processes=1, fpr=(0.1,))
 
 

@@ -9,6 +9,8 @@ from fedstyle_secure.privacy.events import SampledGaussian
 from fedstyle_secure.systems.style.attacks import updates
 from fedstyle_secure.systems.style.attacks.works import records_of
 
+pytestmark = pytest.mark.long
+
 SETTINGS = AuditSettings(targets=12, candidates=30, confidence=0.95, rounds=0, processes=1, fpr=(0.1,))
 SMALL = (
     "gallery.artists=6", "gallery.public_artists=6", "gallery.pictures=24", "gallery.size=32", "style.dim=64",

@@ -108,6 +108,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(tuning, "LEAST", 4)
 
 
+@pytest.mark.long
 def test_everything_is_chosen_before_a_private_portfolio_is_opened(tiny, quick, monkeypatch):
     told, opened = [], Atelier.portfolio
 
@@ -130,6 +131,7 @@ def test_everything_is_chosen_before_a_private_portfolio_is_opened(tiny, quick, 
     assert told[last + 1 :] == ["private"] * 4
 
 
+@pytest.mark.long
 def test_a_comparison_has_a_line_a_method_and_as_many_draws_as_there_is_noise(tiny, quick):
     config = tiny.override(["privacy.noise_multiplier=auto"])
     rows = compare(config, 2)

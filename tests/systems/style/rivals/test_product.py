@@ -27,6 +27,7 @@ def test_the_products_ranks_are_those_of_its_run(tiny, tmp_path, encrypted):
     assert found.leaks == pytest.approx(1), "a card without noise is the mean"
 
 
+@pytest.mark.long
 def test_pictures_are_prepared_once_and_noise_is_new(tiny, monkeypatch):
     settings = ["privacy.noise_multiplier=auto", "style.encoder=texture", "style.views=1"]
     config = tiny.override(settings)
@@ -46,6 +47,7 @@ def test_pictures_are_prepared_once_and_noise_is_new(tiny, monkeypatch):
     assert max(one.leaks, other.leaks) < 1
 
 
+@pytest.mark.long
 def test_a_plan_left_to_a_rehearsal_is_chosen_once(tiny, monkeypatch):
     asked = []
 
