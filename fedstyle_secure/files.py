@@ -185,15 +185,29 @@ def private_folder(path: Path) -> Path:
 
 
 def read_secret(path: Path) -> bytes:
-    """Read a file that nobody else may read.
+    """Read a key that nobody else may read.
+
+    Raises:
+        PrivacyError: Others can read or write it.
+        FileNotFoundError: It is not there.
+    """
+    require_secret(path, "key")
+    return path.read_bytes()
+
+
+def require_secret(path: Path, what: str) -> None:
+    """Check that nobody else may read a file.
+
+    Args:
+        path: The file.
+        what: It is, for the message.
 
     Raises:
         PrivacyError: Others can read or write it.
         FileNotFoundError: It is not there.
     """
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise PrivacyError(f"{path}: others can read this key; run chmod 600 on it, or make a new one")
-    return path.read_bytes()
+        raise PrivacyError(f"{path}: others can read this {what}; run chmod 600 on it, or make a new one")
 
 
 @contextmanager

@@ -113,8 +113,8 @@ class Rounds(Strategy):
         """Check the replies and move the state by one round.
 
         Raises:
-            FederationError: Fewer than `run.min_artists` replies can be used, or a sum that the round cannot
-                do without was not opened.
+            FederationError: Fewer than `run.min_artists` replies can be used, a sum that the round cannot do
+                without was not opened, or what was released leads to a state that no artist would answer.
         """
         good, declined = self._read(replies, self._attempt)
         silent = self._sent - len(good) - len(declined)
@@ -136,10 +136,26 @@ class Rounds(Strategy):
         if self._recorder is not None:
             self._recorder.keep(self.state, good, opened)
         taken = take(self._system, self._layouts, self.state, good, opened, self._public)
+        self._require_sound(taken.state, good)
         self.state = taken.state
         report = self._report(before, good, declined, opened) | taken.figures
         self._after_round(before, self.state, taken.sums, report)
         return None, None
+
+    def _require_sound(self, state: State, replies: Sequence[Reply]) -> None:
+        """Hold a state to what artists hold it to, before the round stands: a release may be any number."""
+        try:
+            self._system.admit(state, len(self._roster))
+        except FederationError as error:
+            sizes = {
+                max(float(np.abs(a).max(initial=0)) for group in r.arrays.values() for a in group.values()): r
+                for r in replies
+                if r.arrays
+            }
+            whose = f"; in clear the largest value is artist {sizes[max(sizes)].artist!r}'s" if sizes else ""
+            raise FederationError(
+                f"round {self.state.round}: what was released leads where no artist answers: {error}{whose}"
+            ) from None
 
     def _messages(self, nodes: Iterable[int], attempt: Attempt | None) -> list[Message]:
         # What never changes goes once to whoever has not answered yet, as far as this process knows.

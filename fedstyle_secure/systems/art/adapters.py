@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fedstyle_secure.devices import device_named, device_of
 from fedstyle_secure.errors import RunError, WithdrawnError
-from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_arrays
+from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, require_secret, write_arrays
 from fedstyle_secure.galleries.base import Portfolio
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.names import nfc
@@ -168,12 +168,13 @@ def own_adapter(run: RunFolder, artist: str, studios: Path | None = None) -> Ada
 
     Raises:
         RunError: It did not, or the file is damaged or another artist's.
-        PrivacyError: The artist has withdrawn.
+        PrivacyError: The artist has withdrawn, or others can read the file.
     """
     path = personal_file(run, artist, studios)
     require_present(path, artist)
     if not path.is_file():
         raise RunError(f"{artist} has no adapter of its own yet: `fedstyle adapt` makes one")
+    require_secret(path, "adapter")
     arrays, told = read_arrays(path)
     try:
         works, owner = json.loads(told["works"]), told["artist"]

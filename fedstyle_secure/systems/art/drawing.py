@@ -111,7 +111,7 @@ def generate(
     Raises:
         RunError: The run is not finished, the artist has no adapter yet, or the use of a work that it was
             trained on is refused since.
-        PrivacyError: The artist has withdrawn.
+        PrivacyError: The artist has withdrawn, or others can read its adapter.
         GalleryError: There is no such artist, or too few of its works are allowed.
         ConfigError: A value is out of range, there is no such device here, or it is a run of another system.
     """

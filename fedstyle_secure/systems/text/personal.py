@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fedstyle_secure.devices import device_named
 from fedstyle_secure.errors import RunError
-from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, write_arrays
+from fedstyle_secure.files import PRIVATE, private_folder, read_arrays, require_secret, write_arrays
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.studios import personal_file
@@ -56,11 +56,13 @@ def personal_model(run: RunFolder, artist: str, studios: Path | None = None) -> 
 
     Raises:
         RunError: It did not, or the file is damaged.
+        PrivacyError: Others can read the file.
         ConfigError: It is a run of another system.
     """
     path = personal_file(run, artist, studios)
     if not path.is_file():
         raise RunError(f"{artist} has no recogniser of its own yet: `fedstyle personalise` makes one")
+    require_secret(path, "recogniser")
     _, model = finished(run)
     try:
         model.load_state_dict(tensors(read_arrays(path)[0]))

@@ -19,7 +19,7 @@ from fedstyle_secure.accounts import withdraw
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.cli import app
 from fedstyle_secure.errors import ConfigError, PrivacyError, RunError, WithdrawnError
-from fedstyle_secure.files import read_arrays, write_arrays
+from fedstyle_secure.files import PRIVATE, read_arrays, write_arrays
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.runs import RunFolder
@@ -171,6 +171,7 @@ def kept(mine):
     data = path.read_bytes()
     yield path
     path.write_bytes(data)
+    path.chmod(PRIVATE)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +187,7 @@ def test_tensors_that_no_adapter_has_draw_nothing(mine, kept, dtype, value):
     name = next(iter(arrays))
     arrays[name] = torch.full(arrays[name].shape, value, dtype=torch.float64).to(dtype)
     save_file(arrays, kept, told)
+    kept.chmod(PRIVATE)
     with pytest.raises(RunError, match=r"is not float32 of shape|cannot be read"):
         generate(mine, 1, 0, artist=ARTIST)
 
@@ -200,9 +202,20 @@ def test_tensors_that_no_adapter_has_draw_nothing(mine, kept, dtype, value):
 )  # fmt: skip
 def test_an_adapter_whose_works_or_owner_are_others_draws_nothing(mine, kept, change, says):
     arrays, told = read_arrays(kept)
-    write_arrays(kept, arrays, told | change)
+    write_arrays(kept, arrays, told | change, mode=PRIVATE)
     with pytest.raises(RunError, match=says):
         generate(mine, 1, 0, artist=ARTIST)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
+def test_an_adapter_that_others_can_read_draws_nothing(mine, kept, mode):
+    kept.chmod(mode)
+    with pytest.raises(
+        PrivacyError, match=rf"{kept.name}: others can read this adapter; run chmod 600 on it"
+    ):
+        generate(mine, 1, 0, artist=ARTIST)
+    kept.chmod(0o600)
+    assert len(generate(mine, 1, 0, artist=ARTIST).halves) == 2
 
 
 def test_steps_that_lead_nowhere_leave_the_adapter_as_it_was(mine, kept, monkeypatch):

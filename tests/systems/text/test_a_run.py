@@ -20,7 +20,7 @@ import fedstyle_secure
 from fedstyle_secure.audit.integrity import check_finished
 from fedstyle_secure.cli import app
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import ConfigError, FederationError, GalleryError, RunError
+from fedstyle_secure.errors import ConfigError, FederationError, GalleryError, PrivacyError, RunError
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.dp_sgd import DPTrainer, record_rows
 from fedstyle_secure.privacy.ledger import Ledger
@@ -319,6 +319,10 @@ def test_an_artists_own_recogniser_stays_with_it(run, folder, tmp_path):
     home = studio_home(runs / "studios", mine.config().gallery, "letterer-1")
     assert path.is_relative_to(home)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    with pytest.raises(PrivacyError, match="others can read this recogniser; run chmod 600 on it"):
+        Reader.of(mine, "letterer-1")
+    path.chmod(0o600)
     # Nothing of the run, which others may have, was touched.
     assert {path: path.read_bytes() for path in mine.path.rglob("*") if path.is_file()} == before
     shown = CliRunner().invoke(app, ["read", str(mine.path), crop, "--artist", "letterer-1", "--json"])
