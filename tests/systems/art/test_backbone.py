@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,6 +184,25 @@ def test_what_is_no_backbone_is_one_line(small, tmp_path, spoil, says):
     with pytest.raises(ConfigError, match=says) as caught:
         backbone(str(folder))
     assert "\n" not in str(caught.value)[:200]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("schedule", "num_train_timesteps", 10**15),
+        ("schedule", "num_train_timesteps", 0),
+        ("network", "layers_per_block", 10**9),
+        ("network", "transformer_layers_per_block", [1, [10**9]]),
+    ],
+)
+def test_what_a_run_says_of_its_backbone_takes_no_time_and_no_memory_beyond_its_weights(
+    small, text, key, value
+):
+    """Artists build it of what a platform sends."""
+    found = backbone(str(small))
+    told = json.dumps(json.loads(getattr(found.blueprint, text)) | {key: value})
+    with pytest.raises(ConfigError, match=f"{key} is {10**9 if 'layers' in key else value}"):
+        replace(found, blueprint=replace(found.blueprint, **{text: told})).build()
 
 
 def test_a_network_that_takes_no_pictures_is_refused():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -39,6 +39,10 @@ _SCHEDULES = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler")
 _PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
 _MOST_STEPS = 100_000
+
+_DEPTHS = ("layers_per_block", "transformer_layers_per_block")
+"""Settings of diffusers' networks that say how many layers there are."""
+
 _LARGEST_SIZE = 512
 """Side of a picture, as `gallery.size` has it."""
 
@@ -90,7 +94,10 @@ class Backbone:
         try:
             # Dropped values would make a work's gradient hang on chance.
             network = {**json.loads(plan.network), "dropout": 0.0}
-            schedule = DDPMScheduler.from_config(json.loads(plan.schedule))
+            told = json.loads(plan.schedule)
+            if not _whole(told["num_train_timesteps"], _MOST_STEPS):
+                raise ValueError(f"num_train_timesteps is {told['num_train_timesteps']!r}")
+            schedule = DDPMScheduler.from_config(told)
             if not plan.autoencoder:
                 return Denoiser(_built(UNet2DModel, network, self.weights), schedule, plan.names)
             coder = {n: a for n, a in self.weights.items() if n.startswith(_CODER)}
@@ -115,8 +122,12 @@ def _built(
 ) -> _Network:
     """One of diffusers' networks with these weights.
 
-    They are held to its settings before it has any memory: those could ask for all there is.
+    They are held to its settings before it has any memory: those could ask for all there is. Without memory
+    a layer takes time still, and has a tensor at least.
     """
+    for key in _DEPTHS:
+        if (depth := max(_integers(settings.get(key)), default=0)) > len(weights):
+            raise ValueError(f"{key} is {depth}, and there are {len(weights)} tensors")
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         wanted = {n: tuple(t.shape) for n, t in kind.from_config(settings).state_dict().items()}
     for name in sorted(wanted.keys() | weights.keys()):
@@ -223,6 +234,14 @@ def _coder(folder: Path) -> tuple[str, dict[str, np.ndarray]]:
     if kind != "AutoencoderKL":
         raise ConfigError(f"art.backbone: {folder}: is a {kind!r}; valid is one of 'AutoencoderKL'")
     return json.dumps(told, sort_keys=True), arrays
+
+
+def _integers(value: object) -> Iterator[int]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _integers(one)
+    elif isinstance(value, int):
+        yield value
 
 
 def _whole(value: object, most: int) -> bool:
