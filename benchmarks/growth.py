@@ -24,7 +24,7 @@ from fedstyle_secure.systems.style import rehearsal
 from fedstyle_secure.systems.style.settings import StyleConfig
 from fedstyle_secure.threads import one_thread
 
-GAIN = ((28, 45, 4), (56, 45, 4), (112, 45, 4), (1000, 12, 1))
+GAIN = ((28, 45, 4), (56, 45, 4), (112, 45, 4), (1000, 12, 1), (1000, 45, 1))
 """Artists, training pictures of each, draws of noise."""
 
 COST = (250, 500, 1000)
@@ -125,7 +125,7 @@ def draw(points: list[dict[str, Any]], file: Path) -> None:
     counts = sorted({p["artists"] for p in points if p["part"] == "gain"})
     left.set_xticks(counts, [str(count) for count in counts])
     left.minorticks_off()
-    left.legend(frameon=False, loc="upper right")
+    left.legend(frameon=False, loc="center right")
     own = sorted((p for p in points if p["part"] == "cost"), key=_artists)
     for key, label in (("peak_mb", "all"), ("rest_mb", "but for everybody's pictures")):
         right.plot([p["artists"] for p in own], [p[key] for p in own], marker="o", label=label)
