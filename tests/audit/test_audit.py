@@ -147,6 +147,7 @@ def area(curve):
     return sum((c - a) * (b + d) / 2 for (a, b), (c, d) in pairwise(corners))
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_findings(scene_of, guarded):
     """Noise that an audit draws anew is its own, and seeded."""
     keys = ("update_one", "sum_styles", "card_membership")
@@ -156,6 +157,7 @@ def test_the_same_seed_gives_the_same_findings(scene_of, guarded):
         assert [f.value for f in a.findings] == [f.value for f in b.findings]
 
 
+@pytest.mark.long
 def test_the_limit_of_updates_covers_every_release_that_they_hold(guarded):
     """By the last round that is everything; an update alone would be a limit that nothing promises."""
     scene = Scene(guarded, SETTINGS)
@@ -270,6 +272,7 @@ def test_before_an_audit_it_is_said_how_much_is_to_be_done_and_from_what_that_is
     assert Estimate.of(finished, AuditSettings(processes=8), 3).processes == 3
 
 
+@pytest.mark.long
 def test_studios_that_lie_elsewhere_are_named_and_others_refused(guarded, tmp_path):
     shutil.copytree(guarded.path.parent, tmp_path / "runs")
     (tmp_path / "runs" / "studios").rename(tmp_path / "disks")

@@ -18,6 +18,8 @@ from fedstyle_secure.systems.style.attacks import updates as of_style
 from fedstyle_secure.systems.style.attacks.cards import Sums
 from fedstyle_secure.systems.style.system import PROTOTYPES
 
+pytestmark = pytest.mark.long
+
 SETTINGS = AuditSettings(targets=8, candidates=20, rounds=0, processes=1, fpr=(0.1,))
 SMALL = (
     "gallery.artists=7", "gallery.public_artists=5", "gallery.pictures=16", "gallery.size=32",
@@ -46,7 +48,6 @@ def scene(scene_of):
     return lambda run, **changes: scene_of(run, SETTINGS.model_copy(update=changes))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("run", ["directed", "whole"])
 @pytest.mark.parametrize("without", [(), ("masks",)])
 def test_platform_and_opener_are_stated_no_limit_for_anything_that_holds_one_share(
@@ -143,7 +144,6 @@ def test_updates_made_anew_have_a_share_of_the_noise(scene, directed):
     assert (noisy - clean).std() == pytest.approx(rate * told.noise_std, rel=5 / np.sqrt(2 * len(noisy)))
 
 
-@pytest.mark.long
 def test_the_encoders_change_is_what_artists_shares_give(scene, directed):
     """Remade from the truth, within the noise of seven shares; and the limit is that of all releases."""
     at = scene(directed)

@@ -268,6 +268,7 @@ def cells(swept_copy):
     return sweep, next(run for run in sweep.runs.values() if run.config.privacy.dp == "off")
 
 
+@pytest.mark.long
 def test_a_sweep_of_the_same_run_gives_measured_alternatives(cells):
     sweep, bare = cells
     found = alternatives(bare, sweep)
@@ -281,6 +282,7 @@ def test_a_sweep_of_the_same_run_gives_measured_alternatives(cells):
     assert "instead of" in words
 
 
+@pytest.mark.long
 def test_a_sweep_of_something_else_is_refused_by_the_setting(cells, run, swept_copy):
     sweep, _ = cells
     with pytest.raises(AuditError, match=r"cell .* has [a-z_.]+ = .*, and this run"):
@@ -289,6 +291,7 @@ def test_a_sweep_of_something_else_is_refused_by_the_setting(cells, run, swept_c
         report(swept_copy, ("html",), sweep=swept_copy)
 
 
+@pytest.mark.long
 def test_an_attack_that_did_not_run_there_has_not_ended(cells):
     sweep, own = cells
     extra = replace(own.findings[0], attack="Only here", verdict="leaks", low=0.9, value=0.95)

@@ -42,6 +42,7 @@ def sent_by(artist, change, monkeypatch):
     monkeypatch.setattr(local.LocalGrid, "_handle", handle)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
 def test_an_update_that_is_no_number_costs_its_artist_the_round_alone(settings, tmp_path, monkeypatch, value):
     sent_by("neon-1", lambda array, number: np.full_like(array, value), monkeypatch)
@@ -52,6 +53,7 @@ def test_an_update_that_is_no_number_costs_its_artist_the_round_alone(settings, 
         assert "artist 'neon-1': update: tensor" in line["declined"][0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("optimiser", ["adam", "mean"])
 def test_an_update_beyond_all_measure_ends_the_run_by_name_and_not_in_a_product_that_nobody_opens(
     settings, tmp_path, monkeypatch, optimiser
