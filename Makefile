@@ -24,7 +24,7 @@ test-slow: $(VENV)/.installed-dev ## the longer checks
 	$(BIN)/python -m pytest -n 2 -m slow
 
 test-deploy: $(VENV)/.installed-dev ## a federation of processes with TLS, hidden from each other, some of them killed
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m deploy tests/sites
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m deploy tests/sites
 
 test-browser: $(VENV)/.installed-dev ## the report in a browser; needs Chromium (Debian: apt install chromium)
 	$(BIN)/python -m pytest -m browser tests/browser

@@ -144,6 +144,7 @@ def charged_once(live, folder):
 
 
 @pytest.mark.deploy
+@pytest.mark.xdist_group("a node")
 def test_a_run_outlives_a_node_and_its_platform(live, tmp_path):
     """A killed node never came back: the SuperLink took it for online, and it ended itself with 305. Bounds:
     back within 90 seconds; the same command goes on with a killed platform's run, and nothing is paid twice.
@@ -176,6 +177,7 @@ def test_a_run_outlives_a_node_and_its_platform(live, tmp_path):
 
 
 @pytest.mark.deploy
+@pytest.mark.xdist_group("all else")
 def test_a_run_outlives_its_opener_and_its_superlink_and_the_platform_learns_nothing_else(live, tmp_path):
     """All artists were charged for prototypes that never left, where the opener was dead. The run goes on by
     itself within 120 seconds of the SuperLink's death, and comes to its end.
@@ -191,9 +193,9 @@ def test_a_run_outlives_its_opener_and_its_superlink_and_the_platform_learns_not
     settle(victim)
     asked = ("run.rounds=8", "run.seed=3", "run.open_timeout=10", *OF_TWO)
     process, folder = run(live, tmp_path, *asked, out="opener")
+    await_rounds(process, folder, 2)
     secrets = [(live.opener.path / name).read_bytes().strip() for name in ("identity.key", "passphrase")]
     secrets += [bytes.fromhex(secret.decode()) for secret in secrets]
-    await_rounds(process, folder, 2)
     for pid in (process.pid, *links(live)):
         assert not [one for one in secrets if one in _memory(pid)]
 

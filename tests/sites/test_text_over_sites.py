@@ -29,6 +29,7 @@ def written(folder, portfolio):
 
 
 @pytest.mark.deploy
+@pytest.mark.xdist_group("all else")
 def test_text_recognition_over_sites_comes_to_the_weights_of_one_machine(tmp_path):
     source = Letterer(artists=3, pictures=12, public=1, seed=0, test_fraction=0.25)
     artists, (public,) = source.artists, source.public_artists
