@@ -136,23 +136,24 @@ class Rounds(Strategy):
         if self._recorder is not None:
             self._recorder.keep(self.state, good, opened)
         taken = take(self._system, self._layouts, self.state, good, opened, self._public)
-        self._require_sound(taken.state, good)
+        self._require_sound(taken.state, good if opened is None else [])
         self.state = taken.state
         report = self._report(before, good, declined, opened) | taken.figures
         self._after_round(before, self.state, taken.sums, report)
         return None, None
 
-    def _require_sound(self, state: State, replies: Sequence[Reply]) -> None:
-        """Hold a state to what artists hold it to, before the round stands: a release may be any number."""
+    def _require_sound(self, state: State, in_clear: Sequence[Reply]) -> None:
+        """Hold a state to what artists hold it to, before the round stands: a release may be any number.
+
+        Args:
+            state: Where the round leads.
+            in_clear: Replies that can be blamed; none where a sum may have led there.
+        """
         try:
             self._system.admit(state, len(self._roster))
         except FederationError as error:
-            sizes = {
-                max(float(np.abs(a).max(initial=0)) for group in r.arrays.values() for a in group.values()): r
-                for r in replies
-                if r.arrays
-            }
-            whose = f"; in clear the largest value is artist {sizes[max(sizes)].artist!r}'s" if sizes else ""
+            loudest = max(in_clear, key=_largest, default=None)
+            whose = f"; the largest value is artist {loudest.artist!r}'s" if loudest else ""
             raise FederationError(
                 f"round {self.state.round}: what was released leads where no artist answers: {error}{whose}"
             ) from None
@@ -313,3 +314,8 @@ class Rounds(Strategy):
             "encoder_moved": float(np.sqrt(sum(np.square(m, dtype=np.float64).sum() for m in moved))),
             "seconds": time.perf_counter() - self._began,
         }
+
+
+def _largest(reply: Reply) -> float:
+    arrays = (array for group in reply.arrays.values() for array in group.values())
+    return max((float(np.abs(array).max(initial=0)) for array in arrays), default=0.0)

@@ -185,6 +185,9 @@ def test_only_training_is_kept_and_only_its_owner_may_read_it(tmp_path):
 
 
 def test_a_training_that_is_kept_is_the_same_to_the_last_bit(tmp_path):
+    # Flower's strategies draw clients from Python's own generator.
+    chance = random.getstate(), torch.get_rng_state()
+
     def run(mods, keep):
         made = ClientApp(mods=mods)
 
@@ -197,8 +200,8 @@ def test_a_training_that_is_kept_is_the_same_to_the_last_bit(tmp_path):
             reply = {"arrays": ArrayRecord(net.state_dict()), "m": MetricRecord({"num-examples": 1})}
             return Message(RecordDict(reply), reply_to=message)
 
-        random.seed(0)
-        torch.manual_seed(0)
+        random.setstate(chance[0])
+        torch.set_rng_state(chance[1])
         strategy = keep(FedAvg(fraction_evaluate=0.0, min_available_nodes=2))
         start = ArrayRecord(nn.Sequential(nn.Linear(3, 2)).state_dict())
         result = strategy.start(LocalGrid(made, 3, {}), start, num_rounds=2)

@@ -255,7 +255,6 @@ def features(n, seed):
 @pytest.fixture
 def world():
     """A net, what it was and became, its pictures, and those of others among whom its own are told."""
-    torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 3))
     own = features(30, 1)
     return net, *trained(net, *own), own, features(80, 7)
@@ -322,7 +321,6 @@ def test_pure_noise_is_never_said_to_leak_and_the_picture_itself_always_is(world
         found = audit_update(net, before, noise, BATCH, *own, others=others, seed=seed)
         assert not found.leaks, seed
         assert found.rows[1].verdict == "inconclusive"
-    torch.manual_seed(0)
     # The first layer's gradient is the picture, times a number.
     linear, (_, _, picture, target) = (
         nn.Sequential(nn.Flatten(), nn.Linear(768, 5)),
@@ -387,7 +385,6 @@ def test_crafted_tensors_are_one_line_that_names_them(crafted):
 
 
 def test_numbered_arrays_are_the_models_although_a_file_orders_them_otherwise(tmp_path):
-    torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.Flatten(), *(nn.Linear(384, 384) for _ in range(3))
     )
@@ -448,7 +445,6 @@ def test_a_model_that_cannot_be_copied_is_one_line():
 
 
 def test_an_audit_of_dropout_moves_no_generator_and_no_mode():
-    torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 64), nn.Dropout(), nn.Linear(64, 3))
     own = features(4, 1)
     states = trained(net, *own)

@@ -193,6 +193,7 @@ def test_what_is_no_backbone_is_one_line(small, tmp_path, spoil, says):
         ("schedule", "num_train_timesteps", 0),
         ("network", "layers_per_block", 10**9),
         ("network", "transformer_layers_per_block", [1, [10**9]]),
+        ("network", "reverse_transformer_layers_per_block", [[10**9], [1]]),
     ],
 )
 def test_what_a_run_says_of_its_backbone_takes_no_time_and_no_memory_beyond_its_weights(

@@ -40,8 +40,8 @@ _PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
 _MOST_STEPS = 100_000
 
-_DEPTHS = ("layers_per_block", "transformer_layers_per_block")
-"""Settings of diffusers' networks that say how many layers there are."""
+_DEPTH = "layers_per_block"
+"""Ends the names of the settings of diffusers' networks that say how many layers there are."""
 
 _LARGEST_SIZE = 512
 """Side of a picture, as `gallery.size` has it."""
@@ -125,8 +125,8 @@ def _built(
     They are held to its settings before it has any memory: those could ask for all there is. Without memory
     a layer takes time still, and has a tensor at least.
     """
-    for key in _DEPTHS:
-        if (depth := max(_integers(settings.get(key)), default=0)) > len(weights):
+    for key in (key for key in settings if key.endswith(_DEPTH)):
+        if (depth := max(_integers(settings[key]), default=0)) > len(weights):
             raise ValueError(f"{key} is {depth}, and there are {len(weights)} tensors")
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         wanted = {n: tuple(t.shape) for n, t in kind.from_config(settings).state_dict().items()}
