@@ -10,6 +10,7 @@ from flwr.app import Array, ArrayRecord
 import fedstyle_secure
 from fedstyle_secure.engines import local
 from fedstyle_secure.errors import FederationError, PrivacyError
+from fedstyle_secure.federation import strategy
 from fedstyle_secure.federation.artist import Studio
 from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.privacy.clipping import SHARED_GRID, to_grid
@@ -71,6 +72,28 @@ def test_an_update_beyond_all_measure_ends_the_run_by_name_and_not_in_a_product_
     for artist in open_gallery(config.gallery).artists:
         home = studio_home(out.parent / "studios", config.gallery, artist)
         assert [entry.round for entry in Ledger(home / "ledger.jsonl").entries] == [1, 2]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("summed", [True, False])
+def test_whoever_led_a_round_astray_is_named_only_where_each_ones_part_was_seen(
+    settings, tmp_path, monkeypatch, summed
+):
+    """Of a sum it cannot be known whose part it was."""
+    real = strategy.take
+
+    def take(*given):
+        taken = real(*given)
+        far = np.float32(2000 * bool(taken.sums))
+        beyond = {name: array + far for name, array in taken.state.trained.items()}
+        return replace(taken, state=replace(taken.state, trained=beyond))
+
+    monkeypatch.setattr(strategy, "take", take)
+    config = settings() if summed else settings(**IN_CLEAR)
+    with pytest.raises(FederationError, match=r"leads where no artist answers: .* values beyond") as raised:
+        fedstyle_secure.train(config, tmp_path / "runs" / "run")
+    assert any(name in str(raised.value) for name in open_gallery(config.gallery).artists) != summed
+    assert ("the largest value is" in str(raised.value)) != summed
 
 
 def asked(settings, tmp_path):
