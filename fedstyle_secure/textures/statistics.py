@@ -41,10 +41,13 @@ def texture_features(pictures: np.ndarray, without: Collection[str] = ()) -> npt
     """
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
         raise ValueError(f"pictures must be uint8 (n, s, s, 3), not {pictures.dtype} {pictures.shape}")
-    with torch.no_grad():
-        rows = [_row(one, without) for one in pictures]
     width = sum(part.stop - part.start for name, part in feature_groups().items() if name not in without)
-    return np.concatenate(rows).astype(np.float32) if rows else np.zeros((0, width), np.float32)
+    # Into one piece of memory: rows of their own, between what each picture leaves free, held three times it.
+    found = np.empty((len(pictures), width), np.float32)
+    with torch.no_grad():
+        for place, picture in zip(found, pictures, strict=True):
+            place[:] = _row(picture, without)[0]
+    return found
 
 
 def _row(picture: np.ndarray, without: Collection[str]) -> np.ndarray:
