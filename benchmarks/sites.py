@@ -3,7 +3,7 @@
 Usage: python benchmarks/sites.py
 Four artists of 12 pictures of 32 px, an opener and a platform, each a process of its own with TLS and a node
 key; two rounds, and those before. JSON lines: seconds and CPU seconds from the command to the finished run,
-once all are online; seconds of an update round; the same of the local engine; CPU of a node's start.
+once all are online; seconds of an update round; the same of the local engine; CPU of a start.
 """
 
 import json
@@ -33,13 +33,20 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def cpu(processes: list[int]) -> float:
-    """CPU seconds of some processes and of everything that they started and that is still there."""
-    total = 0.0
-    for pid in processes:
-        for one in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-            total += sum(one.cpu_times()[:2])
-    return total
+def own(processes: list[psutil.Process]) -> float:
+    """CPU seconds of some processes."""
+    return sum(sum(one.cpu_times()[:2]) for one in processes)
+
+
+def started(process: psutil.Process) -> list[psutil.Process]:
+    """Everything that a process started and that is still there."""
+    return list(process.children(recursive=True))
+
+
+def by_part(platform: psutil.Process, nodes: list[psutil.Process]) -> dict[str, float]:
+    """CPU seconds until now: of the process that plays the runs, its SuperLink, opener and artists."""
+    nodes = [one for node in nodes for one in (node, *started(node))]
+    return {"platform": own([platform]), "SuperLink": own(started(platform)), "nodes": own(nodes)}
 
 
 def main() -> None:
@@ -65,27 +72,24 @@ def main() -> None:
                 (home.path / "policy.toml").write_text(allowed.to_toml())
                 settle(home)
             sites.start()
-            link = [sites.process(sites.platform).pid]
-            nodes = [sites.process(home).pid for home in (sites.opener, *sites.artists.values())]
-            start = cpu(nodes[1:2])
+            homes = (sites.platform, sites.opener, *sites.artists.values())
+            platform, *nodes = [psutil.Process(sites.process(home).pid) for home in homes]
+            before = by_part(platform, nodes)
+            starts = {"platform": before["platform"], "node": own(nodes[1:2])}
             path = sites.platform.path.parent / "run.toml"
             path.write_text(config.to_toml())
             out = sites.platform.path / "runs" / "run"
-            before = {"SuperLink": cpu(link), "nodes": cpu(nodes)}
             children, began = os.times(), time.perf_counter()
             process = sites.spawn(sites.platform, "platform", "run", more=(str(path), "--out", str(out)))
             assert process.wait() == 0, sites.log(sites.platform).read_text()
             seconds, ended = time.perf_counter() - began, os.times()
-            used = {
-                "platform run": sum(ended[2:4]) - sum(children[2:4]),
-                "SuperLink": cpu(link) - before["SuperLink"],
-                "nodes": cpu(nodes) - before["nodes"],
-            }
+            used = {part: now - before[part] for part, now in by_part(platform, nodes).items()}
+            used["command"] = sum(ended[2:4]) - sum(children[2:4])
         said = {
             "seconds": seconds,
             "cpu": sum(used.values()),
             "cpu by part": used,
-            "cpu of a node's start": start,
+            "cpu of a start": starts,
         }
         print(json.dumps({"what": "over sites", **said, "round": rounds(RunFolder(out))}), flush=True)
 

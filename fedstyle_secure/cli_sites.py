@@ -153,12 +153,13 @@ def artist_withdraw(home: HomePath) -> None:
 
 @platform_app.command("serve")
 def platform_serve(home: HomePath, watch: Watch = None, json_logs: JsonLogs = False) -> None:
-    """Run the SuperLink of a platform, and start it again when it ends."""
+    """Run the SuperLink of a platform, started again when it ends, and play the platform's runs."""
     from fedstyle_secure.sites.homes import Home
+    from fedstyle_secure.sites.played import serving
     from fedstyle_secure.sites.superlink import serve
 
     opened = Home.open(home, "platform")
-    with _watched(opened.role, watch, json_logs) as (stop, online, _):
+    with _watched(opened.role, watch, json_logs) as (stop, online, _), serving(opened, stop):
         serve(opened, stop, online)
 
 
@@ -181,8 +182,9 @@ def platform_run(
     """Train over the enrolled nodes; the same command goes on with a run that was interrupted."""
     from fedstyle_secure.config import Config
     from fedstyle_secure.privacy.figures import epsilon_told
+    from fedstyle_secure.runs import RunFolder
     from fedstyle_secure.sites.homes import Home
-    from fedstyle_secure.sites.hosted import run_over_sites
+    from fedstyle_secure.sites.played import follow
 
     opened = Home.open(home, "platform")
     config = file_of(config, "run")
@@ -194,11 +196,15 @@ def platform_run(
             say(f"round {line['round']} of {rounds}: {line['replies']} of {line['asked']} artists answered")
 
     with _told_to_stop() as stop:
-        run = run_over_sites(opened, loaded, folder, on_round, wait=wait, stop=stop)
+        if not follow(opened, loaded, folder, on_round, wait=wait, stop=stop):
+            from fedstyle_secure.sites.hosted import run_over_sites
+
+            run_over_sites(opened, loaded, folder, on_round, wait=wait, stop=stop)
+    summary = RunFolder(folder).summary()
     if as_json:
-        print_json(run.summary)
+        print_json(summary)
         return
-    epsilon = run.summary["privacy"]["epsilon_artwork_max"]
+    epsilon = summary["privacy"]["epsilon_artwork_max"]
     said = "no guarantee for all" if epsilon is None else f"epsilon {epsilon_told(epsilon)} at most"
     say(f"Done: {said}. The run lies in {short(folder)}.")
 

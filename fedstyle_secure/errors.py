@@ -99,6 +99,17 @@ class SearchError(FedStyleError):
     exit_code = 10
 
 
+def error_of(code: int, text: str) -> FedStyleError:
+    """An error that another process ended with, from its exit code and its line.
+
+    Example:
+        >>> error_of(6, "too few replies")
+        FederationError('too few replies')
+    """
+    kinds = (kind for kind in FedStyleError.__subclasses__() if kind.exit_code == code)
+    return next(kinds, FedStyleError)(text)
+
+
 def first_problem(error: ValidationError) -> str:
     """Where a pydantic model found a value wrong first, and what it says of it.
 

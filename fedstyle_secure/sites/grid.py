@@ -33,6 +33,7 @@ _POLL_S = 0.4
 _BEAT_S = 5.0
 _PATIENCE_S = 90.0
 """How long a SuperLink may be gone before a call gives up."""
+_TOLD = "told to stop"
 
 
 class LinkLost(FederationError):
@@ -144,7 +145,7 @@ class SiteGrid(HttpGrid):
             waiting -= {message.metadata.reply_to_message_id for message in come}
             replies += [reply for reply in come if self._goes_on(reply)]
             if waiting and self._stop.wait(_POLL_S):
-                raise LinkLost("told to stop")
+                raise LinkLost(_TOLD)
         return replies
 
     def _with_head(self, message: Message) -> Message:
@@ -192,7 +193,8 @@ class SiteGrid(HttpGrid):
             except (httpx.HTTPError, OSError) as error:
                 if time.monotonic() > end:
                     raise LinkLost(f"the SuperLink is gone ({type(error).__name__})") from None
-            time.sleep(1)
+            if self._stop.wait(1):
+                raise LinkLost(_TOLD)
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT_S):

@@ -89,6 +89,7 @@ class LocalSites:
         self.spawn(self.platform, "platform", "serve")
         for home in (self.opener, *self.artists.values()):
             self.spawn(home, "node")
+        self.await_line(self.platform, "ready for runs")
         for home in (self.opener, *self.artists.values()):
             self.await_line(home, "online as node")
 

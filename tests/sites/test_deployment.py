@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -196,7 +197,8 @@ def test_a_run_outlives_its_opener_and_its_superlink_and_the_platform_learns_not
     await_rounds(process, folder, 2)
     secrets = [(live.opener.path / name).read_bytes().strip() for name in ("identity.key", "passphrase")]
     secrets += [bytes.fromhex(secret.decode()) for secret in secrets]
-    for pid in (process.pid, *links(live)):
+    (link,) = links(live)
+    for pid in (process.pid, link, psutil.Process(link).ppid()):
         assert not [one for one in secrets if one in _memory(pid)]
 
     end(live.process(live.opener), signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import threading
 
+import httpx
 import pytest
 from flwr.app import Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
@@ -13,7 +14,7 @@ from fedstyle_secure.federation.summing import Counter
 from fedstyle_secure.privacy.ledger import Ledger
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.sites import heads
-from fedstyle_secure.sites.grid import SiteGrid
+from fedstyle_secure.sites.grid import LinkLost, SiteGrid
 from fedstyle_secure.sites.heads import Keeper
 from fedstyle_secure.sites.parcel import body, unpack, wrapped
 
@@ -122,3 +123,18 @@ def test_a_reply_behind_which_the_ledger_went_back_does_not_count(tmp_path):
     assert heads.SignedHead.from_bytes(shown, identity.public).head.lines == 1
     grid.answers[1] = lambda message: RecordDict({})
     assert ask() == 0
+
+
+def test_who_is_told_to_stop_waits_for_no_superlink(tmp_path):
+    """It waited a minute and a half for one that was gone, whatever it was told."""
+    grid = Grid(tmp_path)
+    asked = []
+
+    def gone():
+        asked.append(grid._stop.set())
+        raise httpx.ConnectError("refused")
+
+    grid.get_nodes = gone
+    with pytest.raises(LinkLost, match="told to stop"):
+        grid.get_node_ids()
+    assert len(asked) == 1

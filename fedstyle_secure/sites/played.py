@@ -1,0 +1,262 @@
+"""A platform's runs, played in the process that serves its SuperLink: that one is loaded already.
+
+A process of a run's own spends more on imports than on the run, where the run is small. `fedstyle platform
+run` asks at a socket in the platform's home, whose folder is the platform's alone, and follows. Where nobody
+serves there, it plays the run itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
+from typing import Any
+
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import FedStyleError, RunError, error_of
+from fedstyle_secure.files import PRIVATE
+from fedstyle_secure.sites.homes import Home
+from fedstyle_secure.version import __version__
+
+log = logging.getLogger("fedstyle_secure")
+
+SOCKET = "runs.sock"
+"""In the platform's home; whoever may open it may read the platform's keys as well."""
+
+_LOOK_S = 0.3
+_LONGEST_END_S = 20.0
+
+OnRound = Callable[[dict[str, Any], int], None]
+Say = Callable[[Mapping[str, Any]], None]
+
+
+@contextmanager
+def serving(home: Home, stop: threading.Event) -> Iterator[None]:
+    """Play the runs that are asked for in a home, while the block lasts.
+
+    Args:
+        home: The platform's.
+        stop: Ends the runs that are under way; the same command goes on with each.
+    """
+    path = home.path / SOCKET
+    path.unlink(missing_ok=True)
+    try:
+        server = _Server(str(path), home, stop)
+    except OSError as error:
+        # A socket's path may have a hundred bytes.
+        log.warning("%s: %s; `fedstyle platform run` plays its runs itself", path, error)
+        yield
+        return
+    path.chmod(PRIVATE)
+    for work in (server.serve_forever, _load):
+        threading.Thread(target=work, daemon=True).start()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        server.shutdown()
+        server.end()
+
+
+def follow(
+    home: Home,
+    config: Config,
+    out: Path,
+    on_round: OnRound,
+    *,
+    wait: float,
+    stop: threading.Event,
+) -> bool:
+    """Have a run played by whoever serves the home, and follow it to its end.
+
+    Args:
+        home: The platform's.
+        config: The settings.
+        out: The run's folder, anywhere.
+        on_round: Called with the metrics of each round and the number of rounds in all.
+        wait: As of `run_over_sites`.
+        stop: Ends the run.
+
+    Returns:
+        Whether it was played to its end; False where nobody serves, or whoever did has ended. A folder
+        outside the home is not asked for: who serves may not be allowed to write there.
+
+    Raises:
+        FedStyleError: What the run failed of, as `run_over_sites` says it.
+        RunError: Another version serves the home.
+    """
+    folder = out.resolve()
+    if not folder.is_relative_to(home.path.resolve()):
+        return False
+    flat = config.to_flat()
+    flat |= {key: str(Path(str(flat[key])).resolve()) for key in config.places if flat[key]}
+    asked = {"version": __version__, "config": flat, "out": str(folder), "wait": wait}
+    with socket.socket(socket.AF_UNIX) as line:
+        try:
+            line.connect(str(home.path / SOCKET))
+            line.sendall(_packed(asked))
+        except OSError:
+            return False
+        for told in _lines(line, stop):
+            if "round" in told:
+                on_round(told["round"], told["rounds"])
+            elif "warning" in told:
+                log.warning("%s", told["warning"])
+            elif "error" in told:
+                raise error_of(told["code"], told["error"])
+            else:
+                return True
+    log.warning("%s: who served it has ended; going on in this process", home.path)
+    return False
+
+
+def _packed(said: Mapping[str, Any]) -> bytes:
+    return json.dumps(said).encode() + b"\n"
+
+
+def _lines(line: socket.socket, stop: threading.Event) -> Iterator[dict[str, Any]]:
+    """What comes, until nothing does; the other side is told once `stop` is set."""
+    line.settimeout(_LOOK_S)
+    rest, told = b"", False
+    while True:
+        if stop.is_set() and not told:
+            told = True
+            line.shutdown(socket.SHUT_WR)
+        try:
+            came = line.recv(1 << 16)
+        except TimeoutError:
+            continue
+        except OSError:
+            return
+        if not came:
+            return
+        *whole, rest = (rest + came).split(b"\n")
+        yield from map(json.loads, whole)
+
+
+def _load() -> None:
+    """Import what a run needs, and bring up what torch loads at its first optimiser."""
+    import_module("fedstyle_secure.sites.hosted")
+    torch = import_module("torch")
+    torch.optim.SGD([torch.zeros(1)])
+    log.info("ready for runs")
+
+
+class _Server(ThreadingUnixStreamServer):
+    """Runs that are asked for, and what stops each."""
+
+    daemon_threads = True
+
+    def __init__(self, path: str, home: Home, stop: threading.Event) -> None:
+        super().__init__(path, _Line)
+        self.home, self.stop = home, stop
+        self._under_way: dict[threading.Event, threading.Event] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def under_way(self, stopped: threading.Event) -> Iterator[None]:
+        """Count a run, once those whose command is gone have ended."""
+        ended = threading.Event()
+        with self._lock:
+            leaving = [done for told, done in self._under_way.items() if told.is_set()]
+            self._under_way[stopped] = ended
+        for one in leaving:
+            one.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._under_way[stopped]
+            ended.set()
+
+    def end(self) -> None:
+        """Stop what is under way, and wait a while for it."""
+        with self._lock:
+            left = list(self._under_way.items())
+        for stopped, _ in left:
+            stopped.set()
+        for _, ended in left:
+            ended.wait(_LONGEST_END_S)
+        self.server_close()
+
+
+class _Line(StreamRequestHandler):
+    """One run: its settings come, what happens goes back."""
+
+    server: _Server
+
+    def handle(self) -> None:
+        asked = json.loads(self.rfile.readline() or "null")
+        if asked is None:
+            return
+        stopped, over = threading.Event(), threading.Event()
+        watch = threading.Thread(target=self._watch, args=(stopped, over), daemon=True)
+        with self.server.under_way(stopped), _warnings_to(self._say):
+            watch.start()
+            try:
+                self._play(asked, stopped)
+                said: dict[str, Any] = {"done": True}
+            except FedStyleError as error:
+                said = {"error": str(error), "code": error.exit_code}
+            except (OSError, MemoryError) as error:
+                said = {"error": f"{type(error).__name__}: {error}", "code": FedStyleError.exit_code}
+            except Exception as error:
+                log.error("a run failed:\n%s", traceback.format_exc())
+                kind = type(error).__name__
+                said = {"error": f"the run failed ({kind}); see what the platform's process says", "code": 1}
+        over.set()
+        watch.join()
+        self._say(said)
+
+    def _play(self, asked: dict[str, Any], stop: threading.Event) -> None:
+        from fedstyle_secure.sites.hosted import run_over_sites
+
+        if asked["version"] != __version__:
+            raise RunError(
+                f"{self.server.home.path}: version {__version__} serves it, and this is {asked['version']}; "
+                "start `fedstyle platform serve` again"
+            )
+
+        def on_round(line: dict[str, Any], rounds: int) -> None:
+            self._say({"round": line, "rounds": rounds})
+
+        config, out = Config.from_flat(asked["config"]), Path(asked["out"])
+        run_over_sites(self.server.home, config, out, on_round, wait=asked["wait"], stop=stop)
+
+    def _watch(self, stopped: threading.Event, over: threading.Event) -> None:
+        """Stop the run where its command is gone, or where the platform is told to stop."""
+        while not over.is_set() and not stopped.is_set():
+            gone, _, _ = select.select([self.connection], [], [], _LOOK_S)
+            if self.server.stop.is_set() or (gone and not self.connection.recv(1)):
+                stopped.set()
+
+    def _say(self, said: Mapping[str, Any]) -> None:
+        # Who follows may be gone: the run is told to stop then.
+        with suppress(OSError):
+            self.wfile.write(_packed(said))
+
+
+@contextmanager
+def _warnings_to(say: Say) -> Iterator[None]:
+    """Say what this thread warns of meanwhile, too."""
+    own = threading.get_ident()
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == own:
+                say({"warning": record.getMessage()})
+
+    handler = Handler(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

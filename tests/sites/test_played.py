@@ -1,0 +1,229 @@
+"""Runs that the platform's own process plays: what its command is told, and who ends what."""
+
+import logging
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from fedstyle_secure import errors
+from fedstyle_secure.config import Config
+from fedstyle_secure.errors import FederationError, RunError
+from fedstyle_secure.sites import hosted, played
+from fedstyle_secure.sites.homes import init_platform
+
+LONGEST_S = 60
+
+
+@pytest.fixture
+def home(tmp_path):
+    return init_platform(tmp_path / "home", "localhost", 8443, tmp_path / "public")
+
+
+@pytest.fixture
+def stop():
+    return threading.Event()
+
+
+@pytest.fixture
+def served(home, stop):
+    with played.serving(home, stop):
+        yield home
+
+
+@pytest.fixture
+def plays(monkeypatch):
+    """Sets what is played in place of a run."""
+    return lambda play: monkeypatch.setattr(hosted, "run_over_sites", play)
+
+
+def followed(home, *, out="run", config=None, on_round=None, stop=None):
+    return played.follow(
+        home, config or Config(), home.path / "runs" / out, on_round or (lambda line, rounds: None),
+        wait=2.5, stop=stop or threading.Event(),
+    )  # fmt: skip
+
+
+def in_a_thread(work):
+    """Runs it aside; what it returned or raised comes with `join`."""
+    found = []
+
+    def caught():
+        try:
+            found.append(work())
+        except errors.FedStyleError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=caught, daemon=True)
+    thread.start()
+
+    def join():
+        thread.join(LONGEST_S)
+        return found[0]
+
+    return join
+
+
+def until_told(home, config, out, on_round, *, wait, stop):
+    """A run that goes on until it is told to stop."""
+    on_round({"round": 0}, 2)
+    assert stop.wait(LONGEST_S)
+    raise FederationError("told to stop")
+
+
+def test_a_run_is_played_with_its_settings_and_its_rounds_are_told_in_order(served, plays):
+    asked = Config().override(["run.rounds=7", "privacy.target_epsilon=3.25", "run.studios=here"])
+    seen, told = [], []
+
+    def play(home, config, out, on_round, *, wait, stop):
+        seen.append((home.path, config.digest(), config.run.studios, out, wait, stop.is_set()))
+        for i in range(3):
+            on_round({"round": i, "loss": float("nan") if i else 0.1}, 7)
+
+    plays(play)
+    assert followed(served, config=asked, on_round=lambda line, rounds: told.append((line, rounds)))
+    here = str(Path("here").resolve())
+    assert seen == [(served.path, asked.digest(), here, served.path / "runs" / "run", 2.5, False)]
+    assert [(line["round"], rounds) for line, rounds in told] == [(0, 7), (1, 7), (2, 7)]
+    assert told[0][0]["loss"] == 0.1
+
+
+@pytest.mark.parametrize("kind", errors.FedStyleError.__subclasses__())
+def test_what_a_run_failed_of_comes_as_it_was_said(served, plays, kind):
+    def play(*given, **more):
+        raise kind("a line\nand 'another'")
+
+    plays(play)
+    with pytest.raises(errors.FedStyleError, match="a line\nand 'another'") as raised:
+        followed(served)
+    assert raised.value.exit_code == kind.exit_code
+
+
+def test_a_fault_of_the_program_ends_the_run_and_not_who_serves(served, plays, caplog):
+    def play(*given, **more):
+        raise ZeroDivisionError("in a run")
+
+    plays(play)
+    with pytest.raises(errors.FedStyleError, match="ZeroDivisionError"):
+        followed(served)
+    assert "in a run" in caplog.text
+    plays(lambda *given, **more: None)
+    assert followed(served)
+
+
+def test_where_nobody_serves_the_command_plays_it_itself(home, plays):
+    plays(lambda *given, **more: pytest.fail("nobody was asked"))
+    assert not followed(home)
+    # A process that was killed leaves its socket behind.
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(home.path / played.SOCKET))
+    assert not followed(home)
+
+
+def test_a_folder_outside_the_home_is_not_asked_for(served, plays, tmp_path):
+    """Who serves may be kept from writing there."""
+    plays(lambda *given, **more: pytest.fail("asked for"))
+    assert not followed(served, out=tmp_path / "elsewhere")
+    assert not followed(served, out="../../elsewhere")
+
+
+def test_a_socket_that_was_left_behind_is_replaced_and_taken_away(home, stop, plays):
+    (home.path / played.SOCKET).touch()
+    plays(lambda *given, **more: None)
+    with played.serving(home, stop):
+        mode = (home.path / played.SOCKET).stat().st_mode
+        assert stat.S_ISSOCK(mode)
+        assert (stat.S_IMODE(mode), stat.S_IMODE(home.path.stat().st_mode)) == (0o600, 0o700)
+        assert followed(home)
+    assert not (home.path / played.SOCKET).exists()
+    assert not followed(home)
+
+
+def test_a_home_too_deep_for_a_socket_is_said(tmp_path, stop, caplog):
+    home = init_platform(tmp_path / ("d" * 120), "localhost", 8443, tmp_path / "public")
+    with played.serving(home, stop):
+        assert not followed(home)
+    assert "plays its runs itself" in caplog.text
+
+
+def test_a_command_that_is_told_to_stop_stops_the_run(served, plays):
+    plays(until_told)
+    mine = threading.Event()
+    with pytest.raises(FederationError, match="told to stop"):
+        followed(served, stop=mine, on_round=lambda line, rounds: mine.set())
+
+
+def test_a_platform_that_is_told_to_stop_stops_the_run(served, stop, plays):
+    plays(until_told)
+    with pytest.raises(FederationError, match="told to stop"):
+        followed(served, on_round=lambda line, rounds: stop.set())
+
+
+def test_a_run_whose_command_is_gone_ends_before_the_next_begins(served, plays):
+    """A run that nobody follows any more would keep the next one out: one at a time."""
+    begun, told, late, order = threading.Event(), threading.Event(), threading.Event(), []
+
+    def play(home, config, out, on_round, *, wait, stop):
+        if out.name == "first":
+            begun.set()
+            assert stop.wait(LONGEST_S)
+            told.set()
+            assert late.wait(LONGEST_S)
+        order.append(out.name)
+
+    plays(play)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(served.path / played.SOCKET))
+        asked = {"version": played.__version__, "config": Config().to_flat(), "wait": 0.0}
+        line.sendall(played._packed(asked | {"out": str(served.path / "runs" / "first")}))
+        assert begun.wait(LONGEST_S)
+    assert told.wait(LONGEST_S)
+    second = in_a_thread(lambda: followed(served, out="second"))
+    late.set()
+    assert second() is True
+    assert order == ["first", "second"]
+
+
+def test_who_serves_and_ends_leaves_the_run_to_its_command(home, caplog):
+    """As where it is killed: the line ends without a word."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(home.path / played.SOCKET))
+        server.listen()
+
+        def gone():
+            line, _ = server.accept()
+            with line:
+                line.recv(1 << 20)
+
+        in_a_thread(gone)
+        assert not followed(home)
+    assert "going on in this process" in caplog.text
+
+
+def test_another_version_is_not_played(served, plays, monkeypatch):
+    plays(lambda *given, **more: pytest.fail("played"))
+    packed = played._packed
+    older = {"version": "0.0.1"}
+    monkeypatch.setattr(
+        played, "_packed", lambda said: packed({**said, **(older if "version" in said else {})})
+    )
+    with pytest.raises(RunError, match=r"and this is 0\.0\.1; start `fedstyle platform serve` again"):
+        followed(served)
+
+
+def test_a_runs_own_warnings_are_told_to_its_command(served, plays, caplog):
+    log = logging.getLogger("fedstyle_secure")
+
+    def play(*given, **more):
+        other = threading.Thread(target=log.warning, args=("of another",))
+        other.start()
+        other.join(LONGEST_S)
+        log.info("of no weight")
+        log.warning("the SuperLink is gone")
+
+    plays(play)
+    assert followed(served)
+    said = [record.getMessage() for record in caplog.records if record.threadName == "MainThread"]
+    assert said == ["the SuperLink is gone"]
