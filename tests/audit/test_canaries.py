@@ -244,7 +244,8 @@ def test_twenty_runs_with_one_noise_stay_below_their_ledgers(audited, tmp_path):
 @pytest.mark.long
 def test_a_thousandth_of_one_noise_breaks_its_ledger(audited, tmp_path, monkeypatch):
     """As where shares are counted that nobody added. What canaries are told from is then the sum of the
-    pictures' own gradients: 24 of them proved too little in 1 of 5 runs, 96 proved twelve times the ledger in all of 5."""
+    pictures' own gradients: 24 of them proved too little in 1 of 5 runs, 96 twelve times the ledger in
+    each of 5."""
     real = SharedNoise.deviation
     monkeypatch.setattr(SharedNoise, "deviation", lambda self, noise: real(self, noise) / 1000)
     found = audit_canaries(planted(one_noise(audited, 96), tmp_path / "run"), 0.999)
