@@ -20,6 +20,7 @@ from fedstyle_secure.secure_sum.identity import SIGNATURE_BYTES
 from fedstyle_secure.secure_sum.manifest import Manifest, SignedManifest, Terms
 from fedstyle_secure.secure_sum.messages import Receipt, Request, Upload
 from fedstyle_secure.secure_sum.profiles import MOST_ARTISTS
+from fedstyle_secure.secure_sum.spool import Spool, joined
 
 _MAX_TERMS = 2**12
 _MAX_FILES = 2**22
@@ -188,7 +189,7 @@ def open_request(request: Request) -> RecordDict:
                     "bodies": b"".join(bytes.fromhex(receipt.body) for receipt in receipts),
                     "signatures": b"".join(receipt.signature for receipt in receipts),
                     "total": request.total,
-                    "uploads": b"".join(request.uploads) if request.uploads is not None else b"",
+                    "uploads": joined(request.uploads) if request.uploads is not None else b"",
                 }
             )
         }
@@ -204,13 +205,16 @@ def read_open_request(record: RecordDict) -> Request:
     signatures = _cut(
         _get(values, "signatures", bytes), SIGNATURE_BYTES, len(artists), "request: 'signatures'"
     )
+    asked = signed.digest
     receipts = tuple(
-        Receipt(artist, signed.digest, body.hex(), signature)
+        Receipt(artist, asked, body.hex(), signature)
         for artist, body, signature in zip(artists, bodies, signatures, strict=True)
     )
-    total, joined = _get(values, "total", bytes), _get(values, "uploads", bytes)
-    uploads = _cut(joined, len(total), len(artists), "request: 'uploads'") if joined else None
-    return Request(signed, receipts, total, uploads)
+    total, uploads = _get(values, "total", bytes), _get(values, "uploads", bytes)
+    if not uploads:
+        return Request(signed, receipts, total, None)
+    _require_pieces(uploads, len(total), len(artists), "request: 'uploads'")
+    return Request(signed, receipts, total, Spool.over(uploads, len(total)))
 
 
 def closing_request(run: str, files: Mapping[str, str]) -> RecordDict:
@@ -272,9 +276,13 @@ def _names(values: ConfigRecord) -> tuple[str, ...]:
 
 def _cut(data: bytes, size: int, count: int, what: str) -> list[bytes]:
     """`count` pieces of `size` bytes, or FederationError naming what they are."""
+    _require_pieces(data, size, count, what)
+    return [data[i * size : (i + 1) * size] for i in range(count)]
+
+
+def _require_pieces(data: bytes, size: int, count: int, what: str) -> None:
     if len(data) != size * count:
         raise FederationError(f"{what} must be {count} times {size} bytes")
-    return [data[i * size : (i + 1) * size] for i in range(count)]
 
 
 def _values(record: RecordDict, name: str) -> ConfigRecord:

@@ -2,54 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
-from collections.abc import Sequence
-from typing import overload
-
 from fedstyle_secure.errors import SecureSumError
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.manifest import SignedManifest
 from fedstyle_secure.secure_sum.messages import Receipt, Request, Upload, checked_key
 from fedstyle_secure.secure_sum.scheme import Accumulator
-
-
-class Spool(Sequence[bytes]):
-    """Bodies of one size in a temporary file without a name, which goes when the spool goes. In memory there
-    is one at a time."""
-
-    def __init__(self, size: int) -> None:
-        """
-        Args:
-            size: Bytes of each body.
-        """
-        self._size = size
-        self._count = 0
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by the next line)
-        weakref.finalize(self, self._file.close)
-
-    def append(self, body: bytes) -> None:
-        """Keep a body."""
-        if len(body) != self._size:
-            raise ValueError(f"{len(body)} bytes, not {self._size}")
-        self._file.seek(self._size * self._count)
-        self._file.write(body)
-        self._count += 1
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
-        if not 0 <= index < self._count:
-            raise IndexError(index)
-        self._file.seek(self._size * index)
-        return self._file.read(self._size)
+from fedstyle_secure.secure_sum.spool import Spool
 
 
 class Aggregator:

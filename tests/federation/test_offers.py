@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -26,8 +27,9 @@ from fedstyle_secure.secure_sum.artist_side import ANNOUNCEMENT_BYTES
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.manifest import Manifest, Quantisation, SignedManifest, Terms, sign_manifest
-from fedstyle_secure.secure_sum.messages import Request, sign_upload
+from fedstyle_secure.secure_sum.messages import Receipt, Request, sign_upload
 from fedstyle_secure.secure_sum.profiles import MOST_ARTISTS
+from fedstyle_secure.secure_sum.spool import Spool
 
 TERMS = Terms(27, 3, 12, Quantisation(1.0, 10, "float"))
 DEEP = b"[" * 200_000
@@ -117,7 +119,29 @@ def test_a_request_comes_back_as_it_went(opener, signed):
     receipts, bodies = tuple(u.receipt for u in uploads), [u.body for u in uploads]
     for sent in (bodies, None):
         request = Request(signed, receipts, bytes(40), sent)
-        assert read_open_request(open_request(request)) == request
+        read = read_open_request(open_request(request))
+        assert read == dataclasses.replace(request, uploads=read.uploads)
+        assert read.uploads is None if sent is None else list(read.uploads) == sent
+
+
+def test_uploads_lie_in_memory_once_however_many_they_are(opener, signed):
+    """They lay there three times, in pieces on both sides of the message and joined in it."""
+    count, size = 200, 40_000
+    spool = Spool(size)
+    for i in range(count):
+        spool.append(bytes([i]) * size)
+    receipts = tuple(Receipt(f"a{i}", signed.digest, "ab" * 32, bytes(64)) for i in range(count))
+    tracemalloc.start()
+    try:
+        record = open_request(Request(signed, receipts, bytes(size), spool))
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * count * size
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        read = read_open_request(record)
+        assert [body[:1] for body in read.uploads] == [bytes([i]) for i in range(count)]
+        assert tracemalloc.get_traced_memory()[1] - before < 0.1 * count * size
+    finally:
+        tracemalloc.stop()
 
 
 def _spoilt(record, **changes):

@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedstyle_secure.secure_sum import aggregator as module
-from fedstyle_secure.secure_sum.aggregator import Aggregator, Spool
+from fedstyle_secure.secure_sum.aggregator import Aggregator
 from fedstyle_secure.secure_sum.codes import Code, Refusal
 from fedstyle_secure.secure_sum.identity import Identity
 from fedstyle_secure.secure_sum.messages import sign_upload
 from fedstyle_secure.secure_sum.opener import Opener
 from fedstyle_secure.secure_sum.scheme import Accumulator, SecretKey, make_keys
+from fedstyle_secure.secure_sum.spool import Spool
 
 
 def refused(aggregator, upload):
