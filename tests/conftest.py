@@ -21,8 +21,17 @@ from fedstyle_secure.galleries.opening import open_gallery
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.threads import one_thread
 
-# No test depends on how fast the machine is.
-hypothesis.settings.register_profile("any machine", deadline=None)
+# No test depends on how fast the machine is, or on chance: examples follow from the test itself.
+# `pytest --hypothesis-profile "new examples"` looks at others.
+hypothesis.settings.register_profile(
+    "any machine",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile(
+    "new examples", hypothesis.settings.get_profile("any machine"), derandomize=False
+)
 hypothesis.settings.load_profile("any machine")
 
 TINY = (

@@ -149,7 +149,10 @@ def test_findings_are_of_the_recorded_updates(noisy, attack):
         }
 
     scene = _with_replies(noisy, noisy.first.round, redrawn)
-    assert attack(scene).findings[0].value != attack(noisy).findings[0].value
+    # One AUC of 3888 pairs is the same by chance once in some hundred draws; all artists' are not.
+    of_redrawn, of_recorded = ([f.value for f in attack(at).findings] for at in (scene, noisy))
+    assert len(of_recorded) > 6
+    assert of_redrawn != of_recorded
 
 
 def test_an_audit_that_overlooks_the_views_is_not_run(plain):

@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, WebPImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin, WebPImagePlugin
 
 from fedstyle_secure.errors import GalleryError
 from fedstyle_secure.galleries.pictures import PictureError, decode_picture, read_picture_bytes
@@ -402,11 +401,17 @@ def test_the_middle_is_kept(upright: bool) -> None:
     assert (out == (0, 255, 0)).all()
 
 
-def test_a_long_strip_is_not_blown_up_before_it_is_cropped() -> None:
+def test_a_long_strip_is_not_blown_up_before_it_is_cropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, real = [], Image.Image.resize
+
+    def resize(self: Image.Image, size: tuple[int, int], *rest: object, **named: object) -> Image.Image:
+        made.append(size)
+        return real(self, size, *rest, **named)
+
+    monkeypatch.setattr(Image.Image, "resize", resize)
     strip = encoded(Image.new("L", (400_000, 16), 9), "PNG")
-    start = time.perf_counter()
     assert (decode_picture(strip, 256) == 9).all()
-    assert time.perf_counter() - start < 1
+    assert made == [(256, 256)]
 
 
 @given(st.integers(16, 90), st.integers(16, 90), st.integers(1, 40))
@@ -452,11 +457,13 @@ WEBP_BOMB = bytes.fromhex("5249464620000000574542505650384c140000002fc7f2b10c075
     ],
     ids=["png", "jpeg", "webp", "tiff", "tiff tile"],
 )
-def test_a_header_that_claims_too_much_is_refused_before_decoding(bomb: bytes) -> None:
-    start = time.perf_counter()
+def test_a_header_that_claims_too_much_is_refused_before_decoding(
+    bomb: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in (ImageFile.ImageFile, TiffImagePlugin.TiffImageFile, WebPImagePlugin.WebPImageFile):
+        monkeypatch.setattr(kind, "load", lambda image: pytest.fail("decoded"))
     with pytest.raises(PictureError, match=r"pixels, too many; valid: at most 100000000"):
         decode_picture(bomb, 96)
-    assert time.perf_counter() - start < 0.2
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])

@@ -217,7 +217,11 @@ def test_every_field_is_what_the_opener_signed_for(copies, policy, hashed, name,
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_no_edit_of_any_field_passes_any_command(copies, policy, hashed, data):
     run = data.draw(st.sampled_from(copies))
     name = data.draw(st.sampled_from(STATED))

@@ -221,7 +221,7 @@ def test_a_stricter_policy_lets_out_no_more(config, scale, policy, change):
 
 
 @pytest.mark.long
-@settings(max_examples=15, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(drawn.runs, drawn.scales, drawn.policies)
 def test_to_meet_twice_changes_nothing_and_the_shared_settings_stay(config, scale, policy):
     plan = drawn.met_by(config, scale)
