@@ -75,7 +75,9 @@ def test_only_hashed_numbers_travel(run):
 
 
 def test_no_word_of_anybody_is_in_any_byte_of_the_run(run):
-    words = {text.lower() for p in portfolios(run.config()) for text in p.labels if len(text) >= 5}
+    texts = {text.lower() for p in portfolios(run.config()) for text in p.labels if len(text) >= 5}
+    # Five digits stand by chance among the thousands of hashes and figures, once in a hundred runs.
+    words = {text for text in texts if text.isalpha()}
     assert len(words) > 10
     files = [path for path in run.path.rglob("*") if path.is_file()]
     assert len(files) > 5
