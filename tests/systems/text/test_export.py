@@ -80,7 +80,12 @@ def test_by_what_the_file_tells_crops_are_read_as_the_run_reads_them(run, reader
 
 
 def test_a_file_tells_nothing_of_where_it_was_made(made):
-    data = made.read_bytes()
+    told = pytest.importorskip("onnx", reason=REASON).load(made)
+    # Weights may be any bytes, and three of so many spell a file's ending once in a hundred trainings.
+    for tensor in told.graph.initializer:
+        tensor.ClearField("raw_data")
+    data = told.SerializeToString()
+    assert 1000 < len(data) < made.stat().st_size / 2
     assert b"fedstyle_secure" in data
     for trace in (b".py", b"File ", b"/site-packages", b"stack_trace", str(made.parent).encode()):
         assert trace not in data
