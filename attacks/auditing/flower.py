@@ -14,11 +14,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -40,14 +41,24 @@ class Captured:
     Attributes:
         round: As Flower numbers it; where it does not, the client's answers are counted from 1.
         node: The client, as Flower numbers it.
-        before: What it got.
-        after: What it sent.
+        sent: The file of what it got.
+        reply: The file of what it sent.
     """
 
     round: int
     node: str
-    before: dict[str, Tensor]
-    after: dict[str, Tensor]
+    sent: Path
+    reply: Path
+
+    @property
+    def before(self) -> dict[str, Tensor]:
+        """What it got, read anew each time: all rounds of all clients need not fit into memory."""
+        return _read(self.sent)
+
+    @property
+    def after(self) -> dict[str, Tensor]:
+        """What it sent, read anew each time."""
+        return _read(self.reply)
 
 
 def capture_mod(folder: Path | str) -> Callable[[Any, Any, Callable[[Any, Any], Any]], Any]:
@@ -111,8 +122,10 @@ def captured(folder: Path | str) -> list[Captured]:
         if (named := _NAME.search(path.as_posix()))
     ]
     for path, named in sorted(names, key=lambda pair: (int(pair[1][1]), len(pair[1][2]), pair[1][2])):
-        before = path.with_name(f"sent-{named[2]}.safetensors")
-        found.append(Captured(int(named[1]), named[2], _read(before), _read(path)))
+        sent = path.with_name(f"sent-{named[2]}.safetensors")
+        for file in (sent, path):
+            _require_whole(file)
+        found.append(Captured(int(named[1]), named[2], sent, path))
     if not found:
         raise AttackError(
             f"{folder}: no update was kept here; `capture_mod` or `keep_updates` in the app keep them"
@@ -179,8 +192,20 @@ def _keep(
         logging.getLogger("attacks").warning("%s was not kept: %s", path, one_line(error))
 
 
+def _require_whole(path: Path) -> None:
+    """Raise AttackError where a file is none, by its head and its length alone."""
+    with _damage_named(path), safe_open(path, "pt"):
+        pass
+
+
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
+    with _damage_named(path):
         return load_file(path)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, SafetensorError) as error:
         raise AttackError(f"{path}: no whole safetensors file ({error})") from None

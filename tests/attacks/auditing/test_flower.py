@@ -11,6 +11,7 @@ from flwr.serverapp.strategy import FedAvg
 from torch import nn
 
 from attacks import AttackError, capture_mod, captured, keep_updates
+from attacks.auditing import flower
 from fedstyle_secure.engines.local import LocalGrid
 
 
@@ -211,3 +212,20 @@ def test_a_training_that_is_kept_is_the_same_to_the_last_bit(tmp_path):
     watched = run([capture_mod(tmp_path / "c")], lambda strategy: keep_updates(strategy, tmp_path / "s"))
     assert plain == watched
     assert len(captured(tmp_path / "c")) == len(captured(tmp_path / "s")) == 6
+
+
+def test_what_was_kept_is_read_where_it_is_asked_for_and_its_damage_is_named_before(tmp_path, monkeypatch):
+    """A hundred rounds of a large model do not fit into memory; cut files are found without reading them."""
+    for number in range(20):
+        kept = {"arrays": arrays(w=np.full(3, number))}
+        passed(tmp_path, kept, kept, number=number)
+    with monkeypatch.context() as patched:
+        patched.setattr(flower, "load_file", lambda path: pytest.fail(f"{path} was read"))
+        found = captured(tmp_path)
+    assert [float(one.after["w"][-1]) for one in found] == list(range(20))
+    cut = found[7].reply.read_bytes()[:-1]
+    found[7].reply.write_bytes(cut)
+    with pytest.raises(AttackError, match=r"reply-2\.safetensors: no whole safetensors file"):
+        captured(tmp_path)
+    with pytest.raises(AttackError, match=r"reply-2\.safetensors: no whole safetensors file"):
+        _ = found[7].after
