@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -228,6 +228,21 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def alone(folder: Path, why: str) -> Iterator[None]:
+    """Keep others out of a folder, as `locked`, or say why not to go in.
+
+    Raises:
+        RunError: Somebody is in.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder, wait=False))
+        except BlockingIOError:
+            raise RunError(f"{folder}: {why}") from None
+        yield
 
 
 def held(folder: Path) -> bool:

@@ -8,8 +8,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from urllib.parse import quote
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import RunError, pasted
 from fedstyle_secure.files import (
+    alone,
     append,
     file_sha256,
     held,
-    locked,
     read_json,
     sync_folder,
     write_json,
@@ -332,19 +332,13 @@ class RunFolder:
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Keep other processes out of this run while it is written.
 
         Raises:
             RunError: Another process is writing it.
         """
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(self.path, wait=False))
-            except BlockingIOError:
-                raise RunError(f"{self.path}: another process is writing this run") from None
-            yield
+        return alone(self.path, "another process is writing this run")
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add the line of a round."""

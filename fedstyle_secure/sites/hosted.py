@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from flwr.common.constant import SubStatus
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.engines.flower import quiet
-from fedstyle_secure.errors import ConfigError, FederationError, RunError
+from fedstyle_secure.errors import ConfigError, FederationError
 from fedstyle_secure.federation.apps import make_server_app
 from fedstyle_secure.federation.bundle import packed
-from fedstyle_secure.files import locked, private_folder
+from fedstyle_secure.files import alone, private_folder
 from fedstyle_secure.runs import RunFolder
 from fedstyle_secure.sites import superlink
 from fedstyle_secure.sites.grid import LinkLost, SiteGrid
@@ -81,16 +81,10 @@ def run_over_sites(
     return Run.open(folder.path)
 
 
-@contextmanager
-def _alone(home: Home) -> Iterator[None]:
+def _alone(home: Home) -> AbstractContextManager[None]:
     """Keep a second run out: an artist has one key at a time to mask its share of a sum with."""
     runs = private_folder(home.path / "runs")
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(runs, wait=False))
-        except BlockingIOError:
-            raise RunError(f"{runs}: another run of this platform is under way; one at a time") from None
-        yield
+    return alone(runs, "another run of this platform is under way; one at a time")
 
 
 def _until_finished(once: Callable[[], None], folder: RunFolder, stop: threading.Event) -> None:

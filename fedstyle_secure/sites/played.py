@@ -22,7 +22,7 @@ from typing import Any
 
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import FedStyleError, RunError, error_of
-from fedstyle_secure.files import PRIVATE
+from fedstyle_secure.files import PRIVATE, alone
 from fedstyle_secure.sites.homes import Home
 from fedstyle_secure.version import __version__
 
@@ -33,6 +33,9 @@ SOCKET = "runs.sock"
 
 _LOOK_S = 0.3
 _LONGEST_END_S = 20.0
+_LONGEST_SAY_S = 10.0
+"""How long who follows may take nothing more, where nothing more fits on the way to it."""
+_LONGEST_ASKED = 2**24
 
 OnRound = Callable[[dict[str, Any], int], None]
 Say = Callable[[Mapping[str, Any]], None]
@@ -45,14 +48,22 @@ def serving(home: Home, stop: threading.Event) -> Iterator[None]:
     Args:
         home: The platform's.
         stop: Ends the runs that are under way; the same command goes on with each.
+
+    Raises:
+        RunError: Another process serves the home.
     """
+    with alone(home.path, "another process serves this home; one at a time"):
+        yield from _serving(home, stop)
+
+
+def _serving(home: Home, stop: threading.Event) -> Iterator[None]:
     path = home.path / SOCKET
     path.unlink(missing_ok=True)
     try:
         server = _Server(str(path), home, stop)
     except OSError as error:
         # A socket's path may have a hundred bytes.
-        log.warning("%s: %s; `fedstyle platform run` plays its runs itself", path, error)
+        log.warning("%s: %s; ready for runs that `fedstyle platform run` plays itself", path, error)
         yield
         return
     path.chmod(PRIVATE)
@@ -86,18 +97,18 @@ def follow(
         stop: Ends the run.
 
     Returns:
-        Whether it was played to its end; False where nobody serves, or whoever did has ended. A folder
-        outside the home is not asked for: who serves may not be allowed to write there.
+        Whether it was played to its end; False where nobody serves, or whoever did has ended. A run with a
+        folder or file outside the home is not asked for: who serves may not see it, or not write there.
 
     Raises:
         FedStyleError: What the run failed of, as `run_over_sites` says it.
         RunError: Another version serves the home.
     """
-    folder = out.resolve()
-    if not folder.is_relative_to(home.path.resolve()):
+    folder, flat = out.resolve(), config.to_flat()
+    places = {key: Path(str(flat[key])).resolve() for key in config.places if flat[key]}
+    if not all(place.is_relative_to(home.path.resolve()) for place in (folder, *places.values())):
         return False
-    flat = config.to_flat()
-    flat |= {key: str(Path(str(flat[key])).resolve()) for key in config.places if flat[key]}
+    flat |= {key: str(place) for key, place in places.items()}
     asked = {"version": __version__, "config": flat, "out": str(folder), "wait": wait}
     with socket.socket(socket.AF_UNIX) as line:
         try:
@@ -194,9 +205,15 @@ class _Line(StreamRequestHandler):
     server: _Server
 
     def handle(self) -> None:
-        asked = json.loads(self.rfile.readline() or "null")
-        if asked is None:
+        try:
+            asked = json.loads(self.rfile.readline(_LONGEST_ASKED) or "{}")
+        except (OSError, ValueError, RecursionError):
+            log.warning("%s: what came is no run", self.server.server_address)
             return
+        if not isinstance(asked, dict) or not asked:
+            return
+        # A command that is stopped, and reads no more, would hold its run, and every run after it.
+        self.connection.settimeout(_LONGEST_SAY_S)
         stopped, over = threading.Event(), threading.Event()
         watch = threading.Thread(target=self._watch, args=(stopped, over), daemon=True)
         with self.server.under_way(stopped), _warnings_to(self._say):
@@ -212,9 +229,10 @@ class _Line(StreamRequestHandler):
                 log.error("a run failed:\n%s", traceback.format_exc())
                 kind = type(error).__name__
                 said = {"error": f"the run failed ({kind}); see what the platform's process says", "code": 1}
-        over.set()
-        watch.join()
-        self._say(said)
+            over.set()
+            watch.join()
+            # Before the run counts as ended: the process may end then.
+            self._say(said)
 
     def _play(self, asked: dict[str, Any], stop: threading.Event) -> None:
         from fedstyle_secure.sites.hosted import run_over_sites
@@ -233,15 +251,21 @@ class _Line(StreamRequestHandler):
 
     def _watch(self, stopped: threading.Event, over: threading.Event) -> None:
         """Stop the run where its command is gone, or where the platform is told to stop."""
-        while not over.is_set() and not stopped.is_set():
-            gone, _, _ = select.select([self.connection], [], [], _LOOK_S)
-            if self.server.stop.is_set() or (gone and not self.connection.recv(1)):
-                stopped.set()
+        # The line of a command that was killed before it had read everything is reset.
+        with suppress(OSError):
+            while not over.is_set() and not stopped.is_set() and not self.server.stop.is_set():
+                came, _, _ = select.select([self.connection], [], [], _LOOK_S)
+                if came and not self.connection.recv(1):
+                    break
+        stopped.set()
 
     def _say(self, said: Mapping[str, Any]) -> None:
-        # Who follows may be gone: the run is told to stop then.
-        with suppress(OSError):
+        try:
             self.wfile.write(_packed(said))
+        except OSError:
+            # Who follows is gone, or takes nothing more: the run ends, and half a line is the last.
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

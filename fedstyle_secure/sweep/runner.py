@@ -9,15 +9,15 @@ import secrets
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedstyle_secure.errors import AuditError, ConfigError, RunError, resumable
-from fedstyle_secure.files import file_sha256, locked, read_json, write_json, write_text
+from fedstyle_secure.files import alone, file_sha256, read_json, write_json, write_text
 from fedstyle_secure.frames import frame
 from fedstyle_secure.registry import words_named
 from fedstyle_secure.sweep.cells import CODE, CellFolder
@@ -308,11 +308,5 @@ def _prepare(root: Path, *, resume: bool, force: bool) -> None:
         write_text(root / _MARK, secrets.token_hex(16))
 
 
-@contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(root, wait=False))
-        except BlockingIOError:
-            raise RunError(f"{root}: another process is writing this sweep") from None
-        yield
+def _lock(root: Path) -> AbstractContextManager[None]:
+    return alone(root, "another process is writing this sweep")

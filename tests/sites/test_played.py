@@ -4,7 +4,6 @@ import logging
 import socket
 import stat
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -73,7 +72,8 @@ def until_told(home, config, out, on_round, *, wait, stop):
     raise FederationError("told to stop")
 
 
-def test_a_run_is_played_with_its_settings_and_its_rounds_are_told_in_order(served, plays):
+def test_a_run_is_played_with_its_settings_and_its_rounds_are_told_in_order(served, plays, monkeypatch):
+    monkeypatch.chdir(served.path)
     asked = Config().override(["run.rounds=7", "privacy.target_epsilon=3.25", "run.studios=here"])
     seen, told = [], []
 
@@ -84,7 +84,7 @@ def test_a_run_is_played_with_its_settings_and_its_rounds_are_told_in_order(serv
 
     plays(play)
     assert followed(served, config=asked, on_round=lambda line, rounds: told.append((line, rounds)))
-    here = str(Path("here").resolve())
+    here = str(served.path / "here")
     assert seen == [(served.path, asked.digest(), here, served.path / "runs" / "run", 2.5, False)]
     assert [(line["round"], rounds) for line, rounds in told] == [(0, 7), (1, 7), (2, 7)]
     assert told[0][0]["loss"] == 0.1
@@ -122,11 +122,13 @@ def test_where_nobody_serves_the_command_plays_it_itself(home, plays):
     assert not followed(home)
 
 
-def test_a_folder_outside_the_home_is_not_asked_for(served, plays, tmp_path):
-    """Who serves may be kept from writing there."""
+def test_what_lies_outside_the_home_is_not_asked_for(served, plays, tmp_path):
+    """Who serves may be kept from writing there, or have another /tmp."""
     plays(lambda *given, **more: pytest.fail("asked for"))
     assert not followed(served, out=tmp_path / "elsewhere")
     assert not followed(served, out="../../elsewhere")
+    weights = Config().override([f"style.weights={tmp_path / 'weights.safetensors'}"])
+    assert not followed(served, config=weights)
 
 
 def test_a_socket_that_was_left_behind_is_replaced_and_taken_away(home, stop, plays):
@@ -142,10 +144,19 @@ def test_a_socket_that_was_left_behind_is_replaced_and_taken_away(home, stop, pl
 
 
 def test_a_home_too_deep_for_a_socket_is_said(tmp_path, stop, caplog):
+    """In the words that a federation on one machine awaits: it had ended after two minutes."""
     home = init_platform(tmp_path / ("d" * 120), "localhost", 8443, tmp_path / "public")
     with played.serving(home, stop):
         assert not followed(home)
-    assert "plays its runs itself" in caplog.text
+    assert "ready for runs that `fedstyle platform run` plays itself" in caplog.text
+
+
+def test_a_home_is_served_once(served, stop, plays):
+    """A second one had taken the first one's socket, and left none at its end."""
+    plays(lambda *given, **more: None)
+    with pytest.raises(RunError, match="another process serves this home"), played.serving(served, stop):
+        pytest.fail("served twice")
+    assert followed(served)
 
 
 def test_a_command_that_is_told_to_stop_stops_the_run(served, plays):
@@ -159,6 +170,80 @@ def test_a_platform_that_is_told_to_stop_stops_the_run(served, stop, plays):
     plays(until_told)
     with pytest.raises(FederationError, match="told to stop"):
         followed(served, on_round=lambda line, rounds: stop.set())
+
+
+@pytest.fixture
+def line(served):
+    """A command's line that nobody reads."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(served.path / played.SOCKET))
+        yield line
+
+
+def asked_for(home, out):
+    asked = {"version": played.__version__, "config": Config().to_flat(), "wait": 0.0}
+    return played._packed(asked | {"out": str(home.path / "runs" / out)})
+
+
+def test_a_command_that_is_killed_before_it_read_everything_ends_its_run(served, plays, line):
+    """Its line is reset, and not only ended: the run had gone on, and kept every other one out."""
+    said, told = threading.Event(), threading.Event()
+
+    def play(home, config, out, on_round, *, wait, stop):
+        on_round({"round": 0}, 2)
+        said.set()
+        if stop.wait(LONGEST_S):
+            told.set()
+
+    plays(play)
+    line.sendall(asked_for(served, "run"))
+    assert said.wait(LONGEST_S)
+    line.close()
+    assert told.wait(LONGEST_S)
+
+
+def test_a_command_that_is_stopped_does_not_hold_its_run(served, plays, line, monkeypatch):
+    """It had waited, and every other run with it, until the command went on; what it reads then is whole."""
+    monkeypatch.setattr(played, "_LONGEST_SAY_S", 0.05)
+    ended = threading.Event()
+
+    def play(home, config, out, on_round, *, wait, stop):
+        while not stop.is_set():
+            on_round({"round": 0, "loss": "0" * 10_000}, 2)
+        ended.set()
+        raise FederationError("told to stop")
+
+    plays(play)
+    line.sendall(asked_for(served, "run"))
+    assert ended.wait(LONGEST_S)
+    plays(lambda *given, **more: None)
+    assert followed(served, out="next")
+    assert {told["round"]["round"] for told in played._lines(line, threading.Event())} == {0}
+
+
+def test_how_a_run_ended_is_said_before_it_counts_as_ended(served, stop, plays, monkeypatch):
+    """Who serves may end then; its command had gone on by itself, with a platform that was told to stop."""
+    plays(until_told)
+    say, under_way = played._Line._say, []
+
+    def seen(line, said):
+        under_way.append((*said, bool(line.server._under_way)))
+        say(line, said)
+
+    monkeypatch.setattr(played._Line, "_say", seen)
+    with pytest.raises(FederationError, match="told to stop"):
+        followed(served, on_round=lambda line, rounds: stop.set())
+    assert under_way == [("round", "rounds", True), ("error", "code", True)]
+
+
+@pytest.mark.parametrize("junk", [b"no run\n", b"\xff\n", b"5\n", b"[" * 10**5 + b"\n", b"half a line", b""])
+def test_what_is_no_run_is_let_go(served, plays, line, junk, capfd):
+    plays(lambda *given, **more: None)
+    line.sendall(junk)
+    line.shutdown(socket.SHUT_WR)
+    assert not line.recv(1)
+    assert followed(served)
+    assert not capfd.readouterr().err
 
 
 def test_a_run_whose_command_is_gone_ends_before_the_next_begins(served, plays):
@@ -176,8 +261,7 @@ def test_a_run_whose_command_is_gone_ends_before_the_next_begins(served, plays):
     plays(play)
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(str(served.path / played.SOCKET))
-        asked = {"version": played.__version__, "config": Config().to_flat(), "wait": 0.0}
-        line.sendall(played._packed(asked | {"out": str(served.path / "runs" / "first")}))
+        line.sendall(asked_for(served, "first"))
         assert begun.wait(LONGEST_S)
     assert told.wait(LONGEST_S)
     second = in_a_thread(lambda: followed(served, out="second"))
