@@ -15,13 +15,14 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from ctypes import c_ulong, py_object, pythonapi
 from importlib import import_module
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from typing import Any
 
 from fedstyle_secure.config import Config
-from fedstyle_secure.errors import FedStyleError, RunError, error_of
+from fedstyle_secure.errors import FederationError, FedStyleError, RunError, error_of
 from fedstyle_secure.files import PRIVATE, alone
 from fedstyle_secure.sites.homes import Home
 from fedstyle_secure.version import __version__
@@ -32,7 +33,7 @@ SOCKET = "runs.sock"
 """In the platform's home; whoever may open it may read the platform's keys as well."""
 
 _LOOK_S = 0.3
-_LONGEST_END_S = 20.0
+_LONGEST_END_S = 10.0
 _LONGEST_SAY_S = 10.0
 """How long who follows may take nothing more, where nothing more fits on the way to it."""
 _LONGEST_ASKED = 2**24
@@ -67,8 +68,9 @@ def _serving(home: Home, stop: threading.Event) -> Iterator[None]:
         yield
         return
     path.chmod(PRIVATE)
-    for work in (server.serve_forever, _load):
-        threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # No daemon: a process that ends in the middle of what a library does as it loads may end in a crash.
+    threading.Thread(target=_load).start()
     try:
         yield
     finally:
@@ -169,7 +171,7 @@ class _Server(ThreadingUnixStreamServer):
     def __init__(self, path: str, home: Home, stop: threading.Event) -> None:
         super().__init__(path, _Line)
         self.home, self.stop = home, stop
-        self._under_way: dict[threading.Event, threading.Event] = {}
+        self._under_way: dict[threading.Event, tuple[threading.Event, int]] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -177,8 +179,8 @@ class _Server(ThreadingUnixStreamServer):
         """Count a run, once those whose command is gone have ended."""
         ended = threading.Event()
         with self._lock:
-            leaving = [done for told, done in self._under_way.items() if told.is_set()]
-            self._under_way[stopped] = ended
+            leaving = [done for told, (done, _) in self._under_way.items() if told.is_set()]
+            self._under_way[stopped] = ended, threading.get_ident()
         for one in leaving:
             one.wait()
         try:
@@ -189,13 +191,17 @@ class _Server(ThreadingUnixStreamServer):
             ended.set()
 
     def end(self) -> None:
-        """Stop what is under way, and wait a while for it."""
+        """Stop what is under way, and wait a while for it; what does not look up from its work (learning from
+        the public set, say) is interrupted then. A thread that is left may crash the process at its end, and
+        a crash writes keys into a core file."""
         with self._lock:
             left = list(self._under_way.items())
         for stopped, _ in left:
             stopped.set()
-        for _, ended in left:
-            ended.wait(_LONGEST_END_S)
+        for _, (ended, thread) in left:
+            if not ended.wait(_LONGEST_END_S):
+                pythonapi.PyThreadState_SetAsyncExc(c_ulong(thread), py_object(KeyboardInterrupt))
+                ended.wait(_LONGEST_END_S)
         self.server_close()
 
 
@@ -223,6 +229,9 @@ class _Line(StreamRequestHandler):
                 said: dict[str, Any] = {"done": True}
             except FedStyleError as error:
                 said = {"error": str(error), "code": error.exit_code}
+            except KeyboardInterrupt:
+                said = {"error": f"{asked['out']}: told to stop; the same command goes on with the run"}
+                said["code"] = FederationError.exit_code
             except (OSError, MemoryError) as error:
                 said = {"error": f"{type(error).__name__}: {error}", "code": FedStyleError.exit_code}
             except Exception as error:

@@ -246,6 +246,24 @@ def test_what_is_no_run_is_let_go(served, plays, line, junk, capfd):
     assert not capfd.readouterr().err
 
 
+def test_a_run_that_asks_nobody_whether_to_stop_ends_with_who_serves(home, plays, monkeypatch):
+    """Learning had gone on until the process aborted, and the command had gone on by itself then."""
+    monkeypatch.setattr(played, "_LONGEST_END_S", 0.01)
+    begun, over = threading.Event(), threading.Event()
+
+    def play(home, config, out, on_round, *, wait, stop):
+        begun.set()
+        while not over.is_set():
+            pass
+
+    plays(play)
+    with played.serving(home, threading.Event()):
+        told = in_a_thread(lambda: followed(home))
+        assert begun.wait(LONGEST_S)
+    assert "told to stop; the same command goes on" in str(told())
+    over.set()
+
+
 def test_a_run_whose_command_is_gone_ends_before_the_next_begins(served, plays):
     """A run that nobody follows any more would keep the next one out: one at a time."""
     begun, told, late, order = threading.Event(), threading.Event(), threading.Event(), []
