@@ -76,7 +76,7 @@ def run_over_sites(
         config.to_flat() | {"gallery.path": platform_facts(home)["pictures"], "run.folder": str(folder.path)}
     )
     bundle = packed(shared, {FILE: roster.to_toml(home.identity)})
-    with _alone(home):
+    with _alone(home), quiet():
         _until_finished(lambda: _once(home, own, folder, roster, bundle, on_round, wait, stop), folder, stop)
     return Run.open(folder.path)
 
@@ -131,8 +131,7 @@ def _once(
         _await(grid, len(superlink.enrolled(home)), wait, stop)
         app = make_server_app(on_round, lambda config, context: Hosting(home, config, folder, roster, grid))
         flat = dict(config.to_flat())
-        with quiet():
-            app(grid, Context(run_id=run_id, node_id=0, node_config={}, state=RecordDict(), run_config=flat))
+        app(grid, Context(run_id=run_id, node_id=0, node_config={}, state=RecordDict(), run_config=flat))
         status, details = SubStatus.COMPLETED, ""
     finally:
         grid.give_back(status, details)

@@ -182,7 +182,9 @@ class _Server(ThreadingUnixStreamServer):
             leaving = [done for told, (done, _) in self._under_way.items() if told.is_set()]
             self._under_way[stopped] = ended, threading.get_ident()
         for one in leaving:
-            one.wait()
+            if not one.wait(_LOOK_S):
+                log.warning("a run whose command is gone has to end first; it is told to")
+                one.wait()
         try:
             yield
         finally:
@@ -222,7 +224,7 @@ class _Line(StreamRequestHandler):
         self.connection.settimeout(_LONGEST_SAY_S)
         stopped, over = threading.Event(), threading.Event()
         watch = threading.Thread(target=self._watch, args=(stopped, over), daemon=True)
-        with self.server.under_way(stopped), _warnings_to(self._say):
+        with _warnings_to(self._say), self.server.under_way(stopped):
             watch.start()
             try:
                 self._play(asked, stopped)

@@ -11,7 +11,7 @@ from fedstyle_secure import errors
 from fedstyle_secure.config import Config
 from fedstyle_secure.errors import FederationError, RunError
 from fedstyle_secure.sites import hosted, played
-from fedstyle_secure.sites.homes import init_platform
+from fedstyle_secure.sites.homes import enrol, init_artist, init_opener, init_platform
 
 LONGEST_S = 60
 
@@ -265,7 +265,7 @@ def test_a_run_that_asks_nobody_whether_to_stop_ends_with_who_serves(home, plays
 
 
 def test_a_run_whose_command_is_gone_ends_before_the_next_begins(served, plays):
-    """A run that nobody follows any more would keep the next one out: one at a time."""
+    """A run that nobody follows any more would keep the next one out: one at a time. Who waits is told so."""
     begun, told, late, order = threading.Event(), threading.Event(), threading.Event(), []
 
     def play(home, config, out, on_round, *, wait, stop):
@@ -282,7 +282,15 @@ def test_a_run_whose_command_is_gone_ends_before_the_next_begins(served, plays):
         line.sendall(asked_for(served, "first"))
         assert begun.wait(LONGEST_S)
     assert told.wait(LONGEST_S)
+    heard = threading.Semaphore(0)
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.release()
+    played.log.addHandler(handler)
     second = in_a_thread(lambda: followed(served, out="second"))
+    # Of who serves, and of the command.
+    assert heard.acquire(timeout=LONGEST_S)
+    assert heard.acquire(timeout=LONGEST_S)
+    played.log.removeHandler(handler)
     late.set()
     assert second() is True
     assert order == ["first", "second"]
@@ -313,6 +321,23 @@ def test_another_version_is_not_played(served, plays, monkeypatch):
     )
     with pytest.raises(RunError, match=r"and this is 0\.0\.1; start `fedstyle platform serve` again"):
         followed(served)
+
+
+def test_flower_logs_nothing_of_a_run_among_json_lines(home, stop, tmp_path, monkeypatch):
+    """Of each run it had said in the log of who serves that it is disconnected."""
+    for other in (init_opener(tmp_path / "opener"), init_artist(tmp_path / "artist", "ada", tmp_path)):
+        enrol(home, other.card)
+    heard = []
+
+    def once(*given):
+        heard.append(logging.getLogger("flwr").isEnabledFor(logging.INFO))
+        stop.set()
+
+    monkeypatch.setattr(hosted, "_once", once)
+    config = Config().override(["gallery.source=folder"])
+    with pytest.raises(FederationError, match="told to stop"):
+        hosted.run_over_sites(home, config, home.path / "runs" / "run", stop=stop)
+    assert heard == [False]
 
 
 def test_a_runs_own_warnings_are_told_to_its_command(served, plays, caplog):
