@@ -179,12 +179,13 @@ class _Server(ThreadingUnixStreamServer):
         """Count a run, once those whose command is gone have ended."""
         ended = threading.Event()
         with self._lock:
-            leaving = [done for told, (done, _) in self._under_way.items() if told.is_set()]
+            leaving = [run for told, run in self._under_way.items() if told.is_set()]
             self._under_way[stopped] = ended, threading.get_ident()
-        for one in leaving:
-            if not one.wait(_LOOK_S):
+        for before, thread in leaving:
+            if not before.wait(_LOOK_S):
                 log.warning("a run whose command is gone has to end first; it is told to")
-                one.wait()
+            while not before.is_set():
+                _await_end(before, thread)
         try:
             yield
         finally:
@@ -193,18 +194,23 @@ class _Server(ThreadingUnixStreamServer):
             ended.set()
 
     def end(self) -> None:
-        """Stop what is under way, and wait a while for it; what does not look up from its work (learning from
-        the public set, say) is interrupted then. A thread that is left may crash the process at its end, and
-        a crash writes keys into a core file."""
+        """Stop what is under way, and wait a while for it: a thread that is left may crash the process at its
+        end, and a crash writes keys into a core file."""
         with self._lock:
             left = list(self._under_way.items())
         for stopped, _ in left:
             stopped.set()
         for _, (ended, thread) in left:
-            if not ended.wait(_LONGEST_END_S):
-                pythonapi.PyThreadState_SetAsyncExc(c_ulong(thread), py_object(KeyboardInterrupt))
-                ended.wait(_LONGEST_END_S)
+            _await_end(ended, thread)
         self.server_close()
+
+
+def _await_end(ended: threading.Event, thread: int) -> None:
+    """Wait a while for a run that was told to stop. One that does not look up from its work (learning from a
+    public set, say) is interrupted, as Ctrl-C would in a process of its own."""
+    if not ended.wait(_LONGEST_END_S):
+        pythonapi.PyThreadState_SetAsyncExc(c_ulong(thread), py_object(KeyboardInterrupt))
+        ended.wait(_LONGEST_END_S)
 
 
 class _Line(StreamRequestHandler):

@@ -264,8 +264,32 @@ def test_a_run_that_asks_nobody_whether_to_stop_ends_with_who_serves(home, plays
     over.set()
 
 
-def test_a_run_whose_command_is_gone_ends_before_the_next_begins(served, plays):
+def test_a_run_that_asks_nobody_whether_to_stop_ends_for_the_next(served, plays, line, monkeypatch):
+    """Learning that nobody follows any more had kept the next run waiting until it was over."""
+    monkeypatch.setattr(played, "_LONGEST_END_S", 0.01)
+    told, over = threading.Event(), threading.Event()
+
+    def play(home, config, out, on_round, *, wait, stop):
+        if out.name == "first":
+            assert stop.wait(LONGEST_S)
+            told.set()
+            while not over.is_set():
+                pass
+
+    plays(play)
+    line.sendall(asked_for(served, "first"))
+    line.shutdown(socket.SHUT_WR)
+    assert told.wait(LONGEST_S)
+    second = in_a_thread(lambda: followed(served, out="second"))
+    assert second() is True
+    over.set()
+    (ended,) = played._lines(line, threading.Event())
+    assert "first: told to stop; the same command goes on" in ended["error"]
+
+
+def test_a_run_whose_command_is_gone_ends_before_the_next_begins(served, plays, monkeypatch):
     """A run that nobody follows any more would keep the next one out: one at a time. Who waits is told so."""
+    monkeypatch.setattr(played, "_LONGEST_END_S", LONGEST_S)
     begun, told, late, order = threading.Event(), threading.Event(), threading.Event(), []
 
     def play(home, config, out, on_round, *, wait, stop):
