@@ -3,7 +3,9 @@
 import logging
 import socket
 import stat
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +20,9 @@ LONGEST_S = 60
 
 @pytest.fixture
 def home(tmp_path):
-    return init_platform(tmp_path / "home", "localhost", 8443, tmp_path / "public")
+    # A socket's path has a hundred bytes at most, and a test's folder may be near that.
+    with tempfile.TemporaryDirectory(prefix="f") as short:
+        yield init_platform(Path(short) / "home", "localhost", 8443, tmp_path / "public")
 
 
 @pytest.fixture
