@@ -166,10 +166,9 @@ def test_an_audit_that_overlooks_the_views_is_not_run(plain):
 
 
 @pytest.mark.slow
-def test_the_views_make_the_attack_stronger_than_the_pictures_alone(plain, monkeypatch):
+def test_the_views_make_the_attack_stronger_than_the_pictures_alone(plain, plain_run, monkeypatch):
     with_views = updates.rounds_alignment(plain).findings[0].value
-    alone = copy.copy(plain)
-    alone._works, alone._public = {}, None
+    alone = Scene(plain_run, SETTINGS)
     alone.system = system_bound(plain.config.override(["style.views=1"]))
     monkeypatch.setattr(updates, "require_remade", lambda *_: "")
     assert updates.rounds_alignment(alone).findings[0].value < with_views - 0.03
