@@ -1,5 +1,6 @@
 """A run of private AI art is attacked, reported, held against a policy and swept like any other."""
 
+import copy
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import fedstyle_secure
+from attacks.intervals import clopper_pearson
 from fedstyle_secure.audit.catalogue import REGURGITATION, catalogue
 from fedstyle_secure.audit.runner import audit
 from fedstyle_secure.audit.scene import Scene
@@ -133,15 +135,23 @@ def test_in_clear_a_work_is_named_and_membership_shows(plain):
 
 @pytest.mark.slow
 def test_noise_hides_the_work_and_nothing_lies_above_its_limit(noisy):
+    """Eight figures, each above its limit by chance once in 2,000 runs."""
     (found,) = named.work_named(noisy).findings
     assert found.verdict == "not broken by this attack"
     assert found.control == 1.0
-    for attack in (rounds_alignment, mean_alignment):
-        rows = attack(noisy).findings
-        assert not [row for row in rows if row.alarm]
-    assert rows[0].bound is None or rows[0].bound < 0.7
     assert not found.alarm
-    assert found.bound < 0.5
+    # The guarantee bounds what comes on top of what is found without looking, whose interval is wide: of six
+    # works a public one's update names two now and then.
+    known, chance = found.details["prior only"], found.details["chance"]
+    if known > chance:
+        known = clopper_pearson(round(known * found.n), found.n, found.confidence)[1]
+    assert max(known, chance) < found.bound < max(known, chance) + 0.1
+    sure = copy.copy(noisy)
+    sure.settings = noisy.settings.model_copy(update={"confidence": 0.999})
+    for attack in (rounds_alignment, mean_alignment):
+        rows = attack(sure).findings
+        assert not [row for row in rows if row.alarm]
+        assert rows[0].bound is None or rows[0].bound < 0.7
 
 
 @pytest.mark.slow
