@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from io import BytesIO
 from typing import IO, Self, overload
 
@@ -12,16 +14,17 @@ from typing import IO, Self, overload
 class Spool(Sequence[bytes]):
     """Bodies of one size in a temporary file without a name, which goes when the spool goes."""
 
-    def __init__(self, size: int, file: IO[bytes] | None = None) -> None:
+    def __init__(self, size: int, opened: Callable[[], IO[bytes]] = tempfile.TemporaryFile) -> None:
         """
         Args:
             size: Bytes of each body.
-            file: Where they are kept; None for a temporary file.
+            opened: Opens the file that they are kept in.
         """
         self._size = size
         self._count = 0
-        self._file = file or tempfile.TemporaryFile()  # noqa: SIM115  (closed by the next line)
-        weakref.finalize(self, self._file.close)
+        kept = ExitStack()
+        self._file = kept.enter_context(opened())
+        weakref.finalize(self, kept.close)
 
     @classmethod
     def over(cls, joined: bytes, size: int) -> Self:
@@ -32,7 +35,7 @@ class Spool(Sequence[bytes]):
             [b'abc', b'def']
         """
         # Of bytes that nobody writes to, BytesIO makes no copy.
-        spool = cls(size, BytesIO(joined))
+        spool = cls(size, partial(BytesIO, joined))
         spool._count = len(joined) // size
         return spool
 

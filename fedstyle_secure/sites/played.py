@@ -34,9 +34,11 @@ SOCKET = "runs.sock"
 
 _LOOK_S = 0.3
 _LONGEST_END_S = 10.0
+"""How long a run may take to see that it is told to stop, and then to end, before it is interrupted."""
 _LONGEST_SAY_S = 10.0
 """How long who follows may take nothing more, where nothing more fits on the way to it."""
 _LONGEST_ASKED = 2**24
+"""Bytes of what is asked for: settings."""
 
 OnRound = Callable[[dict[str, Any], int], None]
 Say = Callable[[Mapping[str, Any]], None]
@@ -184,8 +186,9 @@ class _Server(ThreadingUnixStreamServer):
         for before, thread in leaving:
             if not before.wait(_LOOK_S):
                 log.warning("a run whose command is gone has to end first; it is told to")
-            while not before.is_set():
-                _await_end(before, thread)
+            _await_end(before, thread)
+            # Once: a second interrupt would meet what it does to end.
+            before.wait()
         try:
             yield
         finally:

@@ -291,6 +291,40 @@ def test_a_run_that_asks_nobody_whether_to_stop_ends_for_the_next(served, plays,
     assert "first: told to stop; the same command goes on" in ended["error"]
 
 
+def test_a_run_is_interrupted_once(served, plays, line, monkeypatch):
+    """A second interrupt would meet what the run does to end, and leave its place taken."""
+    monkeypatch.setattr(played, "_LONGEST_END_S", 0.01)
+    told, interrupted, late, order = threading.Event(), threading.Semaphore(0), threading.Event(), []
+    real = played._await_end
+
+    def counted(*given):
+        real(*given)
+        order.append("interrupt")
+        interrupted.release()
+
+    def play(home, config, out, on_round, *, wait, stop):
+        if out.name == "first":
+            assert stop.wait(LONGEST_S)
+            told.set()
+            try:
+                while True:
+                    pass
+            finally:
+                late.wait(LONGEST_S)
+        order.append(out.name)
+
+    monkeypatch.setattr(played, "_await_end", counted)
+    plays(play)
+    line.sendall(asked_for(served, "first"))
+    line.shutdown(socket.SHUT_WR)
+    assert told.wait(LONGEST_S)
+    second = in_a_thread(lambda: followed(served, out="second"))
+    assert interrupted.acquire(timeout=LONGEST_S)
+    late.set()
+    assert second() is True
+    assert order == ["interrupt", "second"]
+
+
 def test_a_run_whose_command_is_gone_ends_before_the_next_begins(served, plays, monkeypatch):
     """A run that nobody follows any more would keep the next one out: one at a time. Who waits is told so."""
     monkeypatch.setattr(played, "_LONGEST_END_S", LONGEST_S)
